@@ -1,0 +1,355 @@
+/*
+ * engine/engine.h - the one-write engine: a shared log that is the store.
+ *
+ * Owns every file under its directory. Knows nothing of consensus, HTTP or
+ * FUSE. A put has two halves that stand apart: append (the record goes to the
+ * log) and settle (the key directory is pointed at it). Consensus comes
+ * between them; the embedded calls at the end put them together again.
+ * Bytes: docs/format.md. Path of a put and of a get: docs/architecture.md.
+ *
+ * Threads. One writer at a time calls the append half and settle (in the
+ * daemon the core thread; the embedded calls take turns by themselves). Any
+ * thread reads. One keeper at a time calls engine_keep (a thread of node/, or
+ * the simulator). The engine makes no thread.
+ */
+#ifndef ENGINE_ENGINE_H
+#define ENGINE_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/seed.h"
+#include "base/vfs.h"
+#include "engine/loc.h"
+#include "engine/record.h"
+
+enum {
+	ENGINE_KEY_BYTES_MAX = RECORD_KEY_BYTES_MAX,
+	ENGINE_VALUE_BYTES_MAX = RECORD_VALUE_BYTES_MAX,
+	ENGINE_ENTRY_BYTES_MAX = 24 << 20, /* all records of one entry       */
+	ENGINE_PARTITIONS_MAX = 4096,
+	ENGINE_SEGMENT_BYTES_MIN = 1 << 20,
+};
+
+struct engine;
+
+enum engine_read_mode { ENGINE_READ_MMAP, ENGINE_READ_PREAD };
+
+enum engine_sync_mode {
+	ENGINE_SYNC_ALWAYS,   /* engine_sync returns after fdatasync         */
+	ENGINE_SYNC_INTERVAL, /* writes; fdatasync at most every interval    */
+	ENGINE_SYNC_NEVER,    /* writes; the kernel decides                  */
+};
+
+/* When files are merged; cli-config: storage.merge. */
+struct engine_merge_options {
+	uint32_t window_start_min, window_end_min; /* local minutes of day;
+				     equal: always                           */
+	double dead_ratio;		/* of a file's bytes, 0..1            */
+	uint64_t dead_bytes;		/* of one file                        */
+	uint64_t small_file_bytes;	/* merged files below it are joined   */
+	uint64_t rate_bytes_per_s;	/* 0: unlimited                       */
+};
+
+struct engine_options {
+	struct vfs *vfs;
+	struct clock *clock;
+	struct seed *seed; /* salts and ids; used only inside calls          */
+	const char *dir;   /* created when absent                            */
+	uint32_t partitions;
+	uint64_t segment_bytes;	 /* log segment, at least ..._BYTES_MIN      */
+	uint64_t min_free_bytes; /* below it puts are refused: ERR_NOSPC     */
+	enum engine_read_mode read_mode;
+	enum engine_sync_mode sync_mode;
+	uint64_t sync_interval_ms;
+	struct engine_merge_options merge;
+	/*
+	 * Run fn(arg, 0..n-1), perhaps on several threads, and return when all
+	 * are done; NULL: the engine loops itself. Used while opening.
+	 */
+	void (*parallel)(void (*fn)(void *arg, uint32_t i), void *arg,
+			 uint32_t n);
+	/* Minute of the local day, for the merge window; NULL: 0. */
+	uint32_t (*minute_of_day)(void);
+};
+
+/* Fill o with the defaults of the configuration file (256M segments ...). */
+void engine_options_default(struct engine_options *o);
+
+/*
+ * Open the directory: lock it, read the manifest, load hints, scan what has
+ * none, cut a torn tail, copy what is not proved synced to a fresh segment
+ * and sync it. Afterwards the state is: every entry up to applied_index of
+ * each partition is settled, the ones after it lie in the tail.
+ *
+ * why: on error a sentence for the operator is appended: which file, which
+ * offset, what to run and what it would lose.
+ *
+ * ERR_BUSY     another process has it open
+ * ERR_CORRUPT  damage that hides which keys are hit; nothing was changed
+ * ERR_FOREIGN  a file belongs to another node, cluster or place
+ * ERR_VERSION  a newer format
+ * ERR_INVALID  another number of partitions than the directory was made with
+ * ERR_IO, ERR_NOSPC, ERR_NOMEM, ERR_PERMISSION
+ */
+MUST_CHECK enum err engine_open(const struct engine_options *o,
+				struct engine **e, struct buf *why);
+
+/*
+ * Stop: append a synced mark and release everything. Pins must have been
+ * released. Errors are logged. NULL is accepted. No other thread inside.
+ */
+void engine_close(struct engine *e);
+
+/* ------------------------------------------------------------- append ---- */
+
+struct engine_record {
+	uint8_t type;  /* enum record_type, entries only (not HARD_STATE)    */
+	uint8_t flags; /* loc.h, 0..63                                       */
+	uint64_t expiry_ns;
+	struct bytes key, attrs, value; /* copied before the call returns    */
+};
+
+struct engine_entry {
+	uint16_t partition;
+	uint64_t index, term;
+	uint64_t stamp_ns, mtime_ns;
+	const struct engine_record *records; /* at least one                 */
+	uint32_t record_count;
+};
+
+/*
+ * Append one entry to the open batch. index is last_index + 1, or at most
+ * last_index and above applied_index: then the entries from it on are dead if
+ * their term at index differs, else only this one location is replaced.
+ * Durability: none until engine_sync. Reads do not see it until settled.
+ * Thread: writer.
+ *
+ * ERR_NOSPC      nothing was appended; later calls may succeed. An entry made
+ *                only of deletes, no-ops and configs may use the reserve.
+ * ERR_TOO_LARGE  over ENGINE_ENTRY_BYTES_MAX or ENTRY_POSITION_MAX records
+ * ERR_IO         the log is poisoned: every later write fails, stop the node
+ * ERR_NOMEM      nothing was appended
+ */
+MUST_CHECK enum err engine_append(struct engine *e,
+				  const struct engine_entry *entry);
+
+/* Raft's durable state of one partition. vote: 0 is nobody. */
+struct engine_hard_state {
+	uint64_t term, vote, commit;
+};
+
+/*
+ * Append a hard-state record to the open batch. Durable with engine_sync;
+ * a changed term or vote is then in two places. Errors as engine_append.
+ * Thread: writer.
+ */
+MUST_CHECK enum err engine_set_hard_state(struct engine *e, uint16_t partition,
+					  const struct engine_hard_state *hs);
+
+/*
+ * Write the open batch to the file without waiting for the disk. Survives the
+ * process, not the machine. Errors as engine_append. Thread: writer.
+ */
+MUST_CHECK enum err engine_write(struct engine *e);
+
+/*
+ * Write the open batch and make everything appended before durable (as far as
+ * sync_mode says so). One fdatasync for all partitions. On ERR_IO nothing of
+ * the batch may be acknowledged and the log is poisoned. Thread: writer.
+ */
+MUST_CHECK enum err engine_sync(struct engine *e);
+
+/*
+ * Call after 10 ms without a batch: an unsynced mark proves the last frame.
+ * Cheap when there is nothing to prove. Thread: writer.
+ */
+void engine_idle(struct engine *e);
+
+/* ------------------------------------------------------------- settle ---- */
+
+/* One record as it is applied. Views are valid during the callback. */
+struct engine_applied {
+	const struct record *record;
+	bool had_old; /* the key existed; old_version is its version         */
+	uint64_t old_version;
+	uint64_t removed; /* DELETE_PREFIX: keys removed                     */
+};
+
+typedef void engine_applied_fn(void *ctx, const struct engine_applied *a);
+
+/* Keys that a DELETE_PREFIX removes are told one by one before it itself. */
+/*
+ * Point the key directory at the entries up to index (at most last_index), in
+ * order; afterwards readers see them. fn may be NULL. Thread: writer.
+ * ERR_NOMEM, ERR_CORRUPT, ERR_IO: settled up to applied_index, see info.
+ */
+MUST_CHECK enum err engine_settle(struct engine *e, uint16_t partition,
+				  uint64_t index, engine_applied_fn *fn,
+				  void *ctx);
+
+struct engine_partition_info {
+	uint64_t base_index, base_term;
+	uint64_t last_index, last_term; /* of the log, durable or not        */
+	uint64_t synced_index;		/* entries up to it are durable      */
+	uint64_t applied_index;
+	uint64_t last_stamp_ns;	 /* log clock of the last entry              */
+	uint64_t client_entries; /* 0: never held a client's write           */
+	struct engine_hard_state hard_state;
+};
+
+/* Thread: writer. */
+void engine_partition_info(struct engine *e, uint16_t partition,
+			   struct engine_partition_info *info);
+
+/* --------------------------------------------------------------- read ---- */
+
+/* What the key directory knows without touching the disk. */
+struct engine_info {
+	uint64_t version;
+	uint64_t loc;	      /* loc_flags() of it are of interest           */
+	uint32_t value_bytes; /* logical                                     */
+};
+
+/* ERR_NOT_FOUND. Thread: any; takes no lock, waits for nobody. */
+MUST_CHECK enum err engine_peek(struct engine *e, uint16_t partition,
+				struct bytes key, struct engine_info *info);
+
+/* Applied index, readable by any thread: what a read now is at least as new as. */
+uint64_t engine_applied_index(struct engine *e, uint16_t partition);
+
+struct engine_value {
+	struct bytes value, attrs; /* valid until engine_value_done          */
+	uint64_t version, loc;
+	uint64_t mtime_ns, stamp_ns, expiry_ns; /* with ENGINE_VERIFY only   */
+	void *pin;   /* private: the file held                               */
+	void *owned; /* private: memory held (pread mode)                    */
+};
+
+enum engine_get_flags {
+	ENGINE_VERIFY = 1, /* check both checksums; the default everywhere   */
+};
+
+/*
+ * Pin the value of key. In mmap mode the views point into the mapping; no
+ * byte of the value is touched without ENGINE_VERIFY. Release with
+ * engine_value_done, soon: a pinned file is not recycled.
+ * Thread: any; takes no lock.
+ *
+ * ERR_NOT_FOUND  no such key
+ * ERR_CORRUPT    the bytes are damaged; never other bytes, never older ones
+ * ERR_IO, ERR_NOMEM
+ */
+MUST_CHECK enum err engine_get(struct engine *e, uint16_t partition,
+			       struct bytes key, unsigned flags,
+			       struct engine_value *v);
+
+/* Release a pinned value; v is empty afterwards. Empty v is accepted. */
+void engine_value_done(struct engine_value *v);
+
+/*
+ * Copy the value of key to dst. *n is its size, also with ERR_TOO_LARGE when
+ * it is above cap (dst untouched). Errors as engine_get. Thread: any.
+ */
+MUST_CHECK enum err engine_copy(struct engine *e, uint16_t partition,
+				struct bytes key, unsigned flags, void *dst,
+				size_t cap, size_t *n);
+
+/*
+ * An ordered walk over one partition, one consistent picture from begin to
+ * end: settling waits meanwhile, so keep it short (at most some thousand
+ * steps). Keys are valid until the next step. Thread: any.
+ */
+struct engine_iter {
+	struct keydir *kd;
+	void *leaf;
+	int slot;
+};
+
+void engine_iter_begin(struct engine *e, uint16_t partition,
+		       struct engine_iter *it);
+/* First key >= key. False: none. */
+bool engine_iter_seek(struct engine_iter *it, struct bytes key,
+		      struct bytes *found, struct engine_info *info);
+/* Last key < key; key.p NULL: the last of all. False: none. */
+bool engine_iter_seek_before(struct engine_iter *it, struct bytes key,
+			     struct bytes *found, struct engine_info *info);
+bool engine_iter_next(struct engine_iter *it, struct bytes *found,
+		      struct engine_info *info);
+bool engine_iter_prev(struct engine_iter *it, struct bytes *found,
+		      struct engine_info *info);
+void engine_iter_end(struct engine_iter *it);
+
+/*
+ * The key that expires next: true and *expiry_ns (log clock), its version and
+ * the key (copied to key, ENGINE_KEY_BYTES_MAX bytes of room, length in
+ * *key_bytes). False: no key has an expiry. Thread: writer.
+ */
+bool engine_next_expiry(struct engine *e, uint16_t partition,
+			uint64_t *expiry_ns, uint64_t *version, uint8_t *key,
+			size_t *key_bytes);
+
+/* --------------------------------------------------------- background ---- */
+
+/*
+ * One bounded step of background work: ready the next segment, write hints,
+ * merge a piece, recycle or unlink files nobody reads. *wait_ms is how long
+ * nothing will be due (0: call again). Errors leave the old state in force
+ * and are retried later. Blocks on disk. Thread: keeper.
+ * ERR_IO, ERR_NOSPC, ERR_NOMEM, ERR_CORRUPT: logged once inside.
+ */
+MUST_CHECK enum err engine_keep(struct engine *e, uint64_t *wait_ms);
+
+/* Ask the keeper to merge everything that has dead bytes, now. Any thread. */
+void engine_merge_request(struct engine *e);
+
+struct engine_corrupt {
+	char file[64];
+	uint64_t off;
+	uint64_t keys;
+};
+
+enum { ENGINE_CORRUPT_MAX = 64 };
+
+struct engine_stats {
+	uint64_t keys, live_bytes, dead_bytes;
+	uint64_t files, log_bytes, merged_bytes;
+	uint64_t frames, syncs, sync_ns_total, bytes_appended;
+	uint64_t merges, merge_bytes_read, merge_bytes_written;
+	bool merge_running;
+	bool out_of_space;
+	bool poisoned;
+	uint64_t keydir_bytes;
+	uint64_t cut_count; /* torn tails cut at the last open; the last one: */
+	char cut_file[64];
+	uint64_t cut_off, cut_bytes;
+	uint32_t corrupt_count; /* damaged places known, at most ..._MAX     */
+	struct engine_corrupt corrupt[ENGINE_CORRUPT_MAX];
+};
+
+/* A moment's truth. Thread: any. */
+void engine_stats(struct engine *e, struct engine_stats *s);
+
+/* Identity of the directory, for status. id: 16 bytes. Thread: any. */
+void engine_identity(const struct engine *e, uint8_t cluster_id[16],
+		     uint64_t *node_id);
+
+/* ----------------------------------------------------------- embedded ---- */
+
+/*
+ * A plain Bitcask without consensus: append and settle in one call, the index
+ * counted up by the engine. Any number of threads; their synced writes share
+ * one fdatasync. Never mix with the append half on one engine.
+ *
+ * sync false: buffered, durable at the next synced call or engine_flush.
+ * Errors as engine_append; on ERR_IO the engine is poisoned.
+ */
+MUST_CHECK enum err engine_put(struct engine *e, uint16_t partition,
+			       struct bytes key, struct bytes value, bool sync);
+MUST_CHECK enum err engine_del(struct engine *e, uint16_t partition,
+			       struct bytes key, bool sync);
+MUST_CHECK enum err engine_flush(struct engine *e);
+
+#endif

@@ -1,0 +1,61 @@
+/*
+ * engine/hint.h - hint files: the run of one data file, so that opening a
+ * directory need not read values. Bytes: docs/format.md.
+ *
+ * A hint of a log segment is written only when all its entries are settled,
+ * and has one run per partition; a hint of a merged file has one run. It
+ * names the data file's id, salt and length: one that does not fit is
+ * ignored, the data file is scanned instead and the hint is written again.
+ */
+#ifndef ENGINE_HINT_H
+#define ENGINE_HINT_H
+
+#include <stdint.h>
+
+#include "base/vfs.h"
+#include "engine/run.h"
+
+/* What a hint says about one partition of its file, beside the run. */
+struct hint_partition {
+	uint16_t partition;
+	uint64_t first_index, last_index; /* entries in the file; 0,0: none  */
+	uint64_t last_term;
+	uint64_t last_stamp_ns;
+	struct run *run;
+};
+
+/* The identity of the data file the hint belongs to. */
+struct hint_file {
+	uint32_t file_id;
+	uint64_t salt;
+	uint64_t data_bytes; /* written bytes of the data file               */
+	uint64_t last_sequence; /* of its last frame; 0 in merged files      */
+};
+
+/*
+ * Write the hint at path atomically (tmp, sync, rename; the caller syncs the
+ * directory). Every run is sorted. Any error: path is as before.
+ */
+MUST_CHECK enum err hint_write(struct vfs *vfs, const char *path,
+			       const struct hint_file *file,
+			       const struct hint_partition *parts,
+			       uint32_t part_count);
+
+struct hint;
+
+/*
+ * Load and verify a hint. The runs belong to *hint.
+ * ERR_NOT_FOUND: none there. ERR_CORRUPT: bytes damaged, or the file is not
+ * about *file (pass what the data file says): scan instead. ERR_VERSION.
+ */
+MUST_CHECK enum err hint_load(struct vfs *vfs, const char *path,
+			      const struct hint_file *file, struct hint **hint);
+
+uint32_t hint_partition_count(const struct hint *hint);
+const struct hint_partition *hint_partition(const struct hint *hint,
+					    uint32_t i);
+
+/* NULL is accepted. */
+void hint_free(struct hint *hint);
+
+#endif
