@@ -1,3 +1,8 @@
+/*
+ * base/err.c - the words for each error code.
+ *
+ * One switch without a default: a new code does not build until it has a text.
+ */
 #include "base/err.h"
 
 const char *err_text(enum err e)
