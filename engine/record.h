@@ -51,6 +51,20 @@ enum record_type {
 
 enum { RECORD_LAST = 128 };
 
+/*
+ * The value of a PUT with the flag LOC_CONTENT only names a content, whose
+ * bytes lie in chunk records under hidden keys (docs/format.md):
+ *
+ *    0     8  content_id
+ *    8     8  content_bytes  the logical size
+ *   16     8  chunk_bytes
+ *
+ * Its value_bytes is RECORD_CONTENT_BYTES; key directory, runs and hints carry
+ * the logical size in value_bytes instead, so the length on disk of such a
+ * record is computed with RECORD_CONTENT_BYTES.
+ */
+enum { RECORD_CONTENT_BYTES = 24 };
+
 struct record {
 	uint8_t type;
 	uint8_t flags; /* with RECORD_LAST */
