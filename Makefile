@@ -19,8 +19,7 @@ LIBS_DAEMON := -lmicrohttpd -ljson-c -lconfig
 LIBS_CTL := -lcurl -ljson-c
 LIBS_TEST := -lcmocka $(LIBS_DAEMON) $(LIBS_CTL)
 
-# A test or bench program may name libraries of its own: LIBS_bench_peers etc.
-LIBS_bench_engine := -llmdb -lleveldb -lrocksdb
+LIBS_bench := -Wl,--as-needed -llmdb -lleveldb -lrocksdb
 
 LIB_DIRS := base conf engine raft store httpd
 LIB_SRC := $(foreach d,$(LIB_DIRS),$(wildcard $(d)/*.c))
@@ -76,10 +75,13 @@ tests-asan: $(patsubst $(B)/t/%,$(B)/asan/t/%,$(TESTS)) \
 tests-tsan: $(patsubst $(B)/t/%,$(B)/tsan/t/%,$(TESTS)) \
 	$(patsubst $(B)/%,$(B)/tsan/%,$(PROGRAMS))
 
-$(B)/bench/%: $(B)/o/bench/%.o $(patsubst %.c,$(B)/o/%.o,$(BENCH_LIB_SRC)) \
-		$(B)/libraftcask.a
+# Benchmarks link every peer; the archive brings in only what each one uses.
+$(B)/libbench.a: $(patsubst %.c,$(B)/o/%.o,$(BENCH_LIB_SRC))
+	@rm -f $@
+	ar rcs $@ $^
+$(B)/bench/%: $(B)/o/bench/%.o $(B)/libbench.a $(B)/libraftcask.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -pthread -o $@ $^ $(LIBS_$(notdir $@)) $(LIBS_DAEMON) \
+	$(CC) $(LDFLAGS) -pthread -o $@ $^ $(LIBS_bench) $(LIBS_DAEMON) \
 		$(LIBS_CORE)
 
 clean:
