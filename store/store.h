@@ -419,6 +419,33 @@ struct store_stats {
 /* Counters since start. Thread: any. */
 void store_stats(struct store *s, struct store_stats *stats);
 
+enum { STORE_CORRUPT_MAX = 64, STORE_FILE_NAME_BYTES = 64 };
+
+struct store_corrupt {
+	char file[STORE_FILE_NAME_BYTES];
+	uint64_t off, keys;
+};
+
+/* What the engine under the store holds and has done since it was opened. */
+struct store_storage_status {
+	uint64_t keys, live_bytes, dead_bytes;
+	uint64_t files, log_bytes, merged_bytes, keydir_bytes;
+	uint64_t frames, syncs, sync_ns_total, bytes_appended;
+	uint64_t merges, merge_bytes_read, merge_bytes_written;
+	bool merge_running, out_of_space, poisoned;
+	uint64_t cut_count; /* torn tails cut at the start; the last one:     */
+	char cut_file[STORE_FILE_NAME_BYTES];
+	uint64_t cut_off, cut_bytes;
+	uint32_t corrupt_count; /* damaged places known                      */
+	struct store_corrupt corrupt[STORE_CORRUPT_MAX];
+};
+
+/* A moment's truth; *status is filled whole. Thread: any. */
+void store_storage_status(struct store *s, struct store_storage_status *status);
+
+/* Ask for a merge of everything that has dead bytes, soon. Thread: any. */
+void store_merge_request(struct store *s);
+
 /* The engine under the store, for the daemon and its statistics only. */
 struct engine *store_engine(struct store *s);
 
