@@ -21,6 +21,7 @@ struct hint_partition {
 	uint64_t first_index, last_index; /* entries in the file; 0,0: none  */
 	uint64_t last_term;
 	uint64_t last_stamp_ns;
+	uint64_t config_version, config_loc; /* newest CONFIG; 0,0: none     */
 	struct run *run;
 };
 
@@ -34,7 +35,8 @@ struct hint_file {
 
 /*
  * Write the hint at path atomically (tmp, sync, rename; the caller syncs the
- * directory). Every run is sorted. Any error: path is as before.
+ * directory). Every run is sorted, parts ascend by partition. Any error: path
+ * is as before. ERR_TOO_LARGE: over 4 GiB of keys in one run.
  */
 MUST_CHECK enum err hint_write(struct vfs *vfs, const char *path,
 			       const struct hint_file *file,
@@ -42,6 +44,15 @@ MUST_CHECK enum err hint_write(struct vfs *vfs, const char *path,
 			       uint32_t part_count);
 
 struct hint;
+
+enum { HINT_FORMAT_VERSION = 1, HINT_PARTITIONS_MAX = 65536 };
+
+/*
+ * Decode a whole hint file. The bytes of data are taken over (*data becomes
+ * BUF_INIT) on OK, else they stay the caller's. Errors as hint_load.
+ */
+MUST_CHECK enum err hint_decode(struct buf *data, const struct hint_file *file,
+				struct hint **hint);
 
 /*
  * Load and verify a hint. The runs belong to *hint.

@@ -1,0 +1,446 @@
+/*
+ * engine/hint.c - hint files.
+ *
+ * Opening a directory must not read values: ten million keys are to be there
+ * in seconds. So a hint is what a run looks like in memory (run_item.h),
+ * written down; loading one is a read, a checksum and one pass that proves
+ * every item in bounds and in order, and the run then points at the bytes.
+ *
+ *  off  size  hint file, format 1, little-endian
+ *    0     4  crc32c of bytes 4..end of file
+ *    4     4  magic "RCHT"
+ *    8     4  format version
+ *   12     4  partition count
+ *   16     4  id of the data file
+ *   20     4  zero
+ *   24     8  salt of the data file
+ *   32     8  data_bytes, written bytes of the data file
+ *   40     8  last_sequence, of its last frame; 0 for a merged file
+ *   48     8  length of this file
+ *   56     8  zero
+ *   64     -  partition table, then the runs in table order
+ *
+ *  off  size  entry of the partition table
+ *    0     2  partition
+ *    2     6  zero
+ *    8     8  first_index
+ *   16     8  last_index
+ *   24     8  last_term
+ *   32     8  last_stamp_ns
+ *   40     8  config_version
+ *   48     8  config_loc
+ *   56     8  base term of the run
+ *   64     8  item count
+ *   72     8  pool bytes
+ *
+ *  a run: the packed items, 32 bytes each, ascending by (key, version
+ *  descending); the key pool, keys in item order without gaps; zeros, at
+ *  least 8, to the next multiple of 8.
+ *
+ * The checksum stands alone at the beginning so that a writer can stream the
+ * file and fill it in last. Every later format keeps bytes 0..12.
+ */
+#include "engine/hint.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/crc32c.h"
+#include "base/log.h"
+#include "engine/loc.h"
+#include "engine/run_item.h"
+
+enum {
+	HINT_MAGIC = 0x54484352, /* "RCHT" */
+	HINT_HEADER_BYTES = 64,
+	HINT_PARTITION_BYTES = 80,
+	HINT_WRITE_BYTES = 1 << 18,
+	HINT_PATH_MAX = 4096,
+};
+#define HINT_BYTES_MAX (1ull << 36)
+
+/* Items and pool of a run; the 8 zeros let a search read past the last key. */
+static uint64_t run_disk_bytes(uint64_t item_count, uint64_t keys_bytes)
+{
+	return item_count * sizeof(struct packed_item) +
+	       ((keys_bytes + RUN_POOL_TAIL_BYTES + 7) & ~7ull);
+}
+
+/* -------------------------------------------------------------- write ---- */
+
+struct writer {
+	struct vfs_file *f;
+	struct buf out;
+	uint64_t off; /* of the file, where out begins */
+	uint32_t crc; /* over bytes 4..off             */
+};
+
+static enum err flush(struct writer *w)
+{
+	uint64_t skip = w->off == 0 ? 4 : 0;
+	enum err err;
+
+	err = vfs_pwrite(w->f, w->out.p, w->out.n, w->off);
+	if (err)
+		return err;
+	w->crc = crc32c(w->crc, w->out.p + skip, w->out.n - skip);
+	w->off += w->out.n;
+	w->out.n = 0;
+	return OK;
+}
+
+/* Room for n more bytes (at most a key's) and where they go. */
+static enum err writer_room(struct writer *w, size_t n, uint8_t **at)
+{
+	enum err err = OK;
+
+	if (w->out.n + n > HINT_WRITE_BYTES)
+		err = flush(w);
+	if (err)
+		return err;
+	CHECK(w->out.n + n <= w->out.cap);
+	*at = w->out.p + w->out.n;
+	w->out.n += n;
+	return OK;
+}
+
+static uint64_t run_pool_bytes(const struct run *run)
+{
+	uint64_t sum = 0;
+
+	for (uint64_t i = 0; i < run->count; i++)
+		sum += packed_pool_bytes(&run->items[i]);
+	return sum;
+}
+
+static enum err write_run(struct writer *w, const struct run *run,
+			  uint64_t keys_bytes)
+{
+	uint64_t end = run_disk_bytes(run->count, keys_bytes);
+	uint64_t key_off = 0;
+	enum err err = OK;
+	uint8_t *at;
+
+	CHECK(run->sorted);
+	for (uint64_t i = 0; i < run->count; i++) {
+		struct packed_item it = run->items[i];
+
+		err = writer_room(w, sizeof(it), &at);
+		if (err)
+			return err;
+		it.key_off = key_off;
+		key_off += packed_pool_bytes(&it);
+		memcpy(at, &it, sizeof(it));
+	}
+	CHECK(key_off == keys_bytes);
+	for (uint64_t i = 0; i < run->count; i++) {
+		uint32_t n = packed_pool_bytes(&run->items[i]);
+
+		err = writer_room(w, n, &at);
+		if (err)
+			return err;
+		memcpy(at, run->keys + run->items[i].key_off, n);
+	}
+	end -= run->count * sizeof(struct packed_item) + keys_bytes;
+	err = writer_room(w, end, &at);
+	if (!err)
+		memset(at, 0, end);
+	return err;
+}
+
+static enum err write_table(struct writer *w, const struct hint_file *file,
+			    const struct hint_partition *parts,
+			    uint32_t part_count, const uint64_t *keys_bytes)
+{
+	uint64_t end =
+		HINT_HEADER_BYTES + (uint64_t)part_count * HINT_PARTITION_BYTES;
+	enum err err;
+	uint8_t *at;
+
+	for (uint32_t i = 0; i < part_count; i++)
+		end += run_disk_bytes(parts[i].run->count, keys_bytes[i]);
+	err = writer_room(w, HINT_HEADER_BYTES, &at);
+	if (err)
+		return err;
+	memset(at, 0, HINT_HEADER_BYTES);
+	put_u32(at + 4, HINT_MAGIC);
+	put_u32(at + 8, HINT_FORMAT_VERSION);
+	put_u32(at + 12, part_count);
+	put_u32(at + 16, file->file_id);
+	put_u64(at + 24, file->salt);
+	put_u64(at + 32, file->data_bytes);
+	put_u64(at + 40, file->last_sequence);
+	put_u64(at + 48, end);
+	for (uint32_t i = 0; i < part_count; i++) {
+		const struct hint_partition *p = &parts[i];
+
+		err = writer_room(w, HINT_PARTITION_BYTES, &at);
+		if (err)
+			return err;
+		put_u64(at, p->partition);
+		put_u64(at + 8, p->first_index);
+		put_u64(at + 16, p->last_index);
+		put_u64(at + 24, p->last_term);
+		put_u64(at + 32, p->last_stamp_ns);
+		put_u64(at + 40, p->config_version);
+		put_u64(at + 48, p->config_loc);
+		put_u64(at + 56, p->run->base_term);
+		put_u64(at + 64, p->run->count);
+		put_u64(at + 72, keys_bytes[i]);
+	}
+	return OK;
+}
+
+static enum err write_all(struct writer *w, const struct hint_file *file,
+			  const struct hint_partition *parts,
+			  uint32_t part_count, uint64_t *keys_bytes)
+{
+	uint8_t crc[4];
+	enum err err;
+
+	for (uint32_t i = 0; i < part_count; i++) {
+		CHECK(!i || parts[i].partition > parts[i - 1].partition);
+		keys_bytes[i] = run_pool_bytes(parts[i].run);
+		if (keys_bytes[i] > RUN_POOL_BYTES_MAX)
+			return ERR_TOO_LARGE;
+	}
+	err = write_table(w, file, parts, part_count, keys_bytes);
+	for (uint32_t i = 0; !err && i < part_count; i++)
+		err = write_run(w, parts[i].run, keys_bytes[i]);
+	if (!err)
+		err = flush(w);
+	if (err)
+		return err;
+	put_u32(crc, w->crc);
+	err = vfs_pwrite(w->f, crc, sizeof(crc), 0);
+	if (err)
+		return err;
+	return vfs_sync(w->f);
+}
+
+enum err hint_write(struct vfs *vfs, const char *path,
+		    const struct hint_file *file,
+		    const struct hint_partition *parts, uint32_t part_count)
+{
+	struct writer w = { .out = BUF_INIT };
+	char tmp[HINT_PATH_MAX];
+	uint64_t *keys_bytes;
+	enum err err;
+	int n;
+
+	CHECK(part_count <= HINT_PARTITIONS_MAX);
+	n = snprintf(tmp, sizeof(tmp), "%s.tmp", path);
+	CHECK(n > 0 && (size_t)n < sizeof(tmp));
+	keys_bytes = calloc(part_count ? part_count : 1, sizeof(*keys_bytes));
+	if (!keys_bytes)
+		return ERR_NOMEM;
+	err = buf_reserve(&w.out, HINT_WRITE_BYTES);
+	if (err)
+		goto out_keys;
+	err = vfs_open(vfs, tmp, VFS_WRITE | VFS_CREATE | VFS_TRUNC, &w.f);
+	if (err)
+		goto out_buf;
+	err = write_all(&w, file, parts, part_count, keys_bytes);
+	vfs_close(w.f);
+	if (!err)
+		err = vfs_rename(vfs, tmp, path);
+	if (err && vfs_unlink(vfs, tmp))
+		log_debug("engine", "hint_tmp_left path=%s", tmp);
+out_buf:
+	buf_done(&w.out);
+out_keys:
+	free(keys_bytes);
+	return err;
+}
+
+/* --------------------------------------------------------------- load ---- */
+
+struct hint {
+	struct buf data;
+	struct hint_partition *parts;
+	uint32_t part_count;
+};
+
+void hint_free(struct hint *hint)
+{
+	if (!hint)
+		return;
+	for (uint32_t i = 0; i < hint->part_count; i++)
+		run_free(hint->parts[i].run);
+	free(hint->parts);
+	buf_done(&hint->data);
+	free(hint);
+}
+
+uint32_t hint_partition_count(const struct hint *hint)
+{
+	return hint->part_count;
+}
+
+const struct hint_partition *hint_partition(const struct hint *hint, uint32_t i)
+{
+	CHECK(i < hint->part_count);
+	return &hint->parts[i];
+}
+
+static bool type_has_item(unsigned type)
+{
+	return type == RECORD_PUT || type == RECORD_DELETE ||
+	       type == RECORD_EXPIRE || type == RECORD_DELETE_PREFIX;
+}
+
+/*
+ * Prove the run: each key where the one before it ends, within the pool, and
+ * all in order. What comes after trusts it.
+ */
+static bool run_is_sound(const struct run *run, uint32_t file_id)
+{
+	uint64_t key_off = 0, version = 0;
+	struct bytes last = { 0 };
+
+	for (uint64_t i = 0; i < run->count; i++) {
+		const struct packed_item *it = &run->items[i];
+		struct bytes key = packed_key(run, it);
+		uint32_t pool_bytes = packed_pool_bytes(it);
+		int c;
+
+		if (it->key_off != key_off ||
+		    key_off + pool_bytes > run->keys_bytes ||
+		    key.n > RECORD_KEY_BYTES_MAX ||
+		    it->packed & PACKED_ZERO_MASK ||
+		    !type_has_item(packed_type(it)) ||
+		    loc_file_id(it->loc) != file_id)
+			return false;
+		c = i ? bytes_compare(last, key) : -1;
+		if (c > 0 || (c == 0 && it->version >= version))
+			return false;
+		last = key;
+		version = it->version;
+		key_off += pool_bytes;
+	}
+	return key_off == run->keys_bytes;
+}
+
+static enum err decode_run(struct hint *hint, uint32_t file_id,
+			   const uint8_t *entry, uint64_t *off,
+			   struct run **out)
+{
+	uint64_t count = get_u64(entry + 64), keys_bytes = get_u64(entry + 72);
+	uint64_t left = hint->data.n - *off;
+	struct run *run;
+	enum err err;
+
+	if (count > left / sizeof(struct packed_item) || keys_bytes > left ||
+	    keys_bytes > RUN_POOL_BYTES_MAX ||
+	    run_disk_bytes(count, keys_bytes) > left)
+		return ERR_CORRUPT;
+	err = run_new(&run);
+	if (err)
+		return err;
+	run->borrowed = run->sorted = true;
+	run->items = (struct packed_item *)(hint->data.p + *off);
+	run->count = count;
+	run->keys = hint->data.p + *off + count * sizeof(struct packed_item);
+	run->keys_bytes = keys_bytes;
+	run->base_term = get_u64(entry + 56);
+	if (!run_is_sound(run, file_id)) {
+		run_free(run);
+		return ERR_CORRUPT;
+	}
+	*off += run_disk_bytes(count, keys_bytes);
+	*out = run;
+	return OK;
+}
+
+static enum err decode_parts(struct hint *hint, uint32_t file_id,
+			     uint32_t part_count)
+{
+	uint64_t off =
+		HINT_HEADER_BYTES + (uint64_t)part_count * HINT_PARTITION_BYTES;
+	enum err err;
+
+	hint->parts = calloc(part_count ? part_count : 1, sizeof(*hint->parts));
+	if (!hint->parts)
+		return ERR_NOMEM;
+	for (uint32_t i = 0; i < part_count; i++) {
+		const uint8_t *at = hint->data.p + HINT_HEADER_BYTES +
+				    (uint64_t)i * HINT_PARTITION_BYTES;
+		struct hint_partition *p = &hint->parts[i];
+
+		err = decode_run(hint, file_id, at, &off, &p->run);
+		if (err)
+			return err;
+		hint->part_count = i + 1;
+		p->partition = get_u16(at);
+		p->first_index = get_u64(at + 8);
+		p->last_index = get_u64(at + 16);
+		p->last_term = get_u64(at + 24);
+		p->last_stamp_ns = get_u64(at + 32);
+		p->config_version = get_u64(at + 40);
+		p->config_loc = get_u64(at + 48);
+		if (i && p->partition <= p[-1].partition)
+			return ERR_CORRUPT;
+	}
+	return off == hint->data.n ? OK : ERR_CORRUPT;
+}
+
+static enum err check_header(struct bytes d, const struct hint_file *file,
+			     uint32_t *part_count)
+{
+	if (d.n < HINT_HEADER_BYTES || get_u32(d.p + 4) != HINT_MAGIC ||
+	    get_u32(d.p) != crc32c(0, d.p + 4, d.n - 4))
+		return ERR_CORRUPT;
+	if (get_u32(d.p + 8) > HINT_FORMAT_VERSION)
+		return ERR_VERSION;
+	*part_count = get_u32(d.p + 12);
+	if (get_u32(d.p + 8) != HINT_FORMAT_VERSION ||
+	    get_u32(d.p + 16) != file->file_id ||
+	    get_u64(d.p + 24) != file->salt ||
+	    get_u64(d.p + 32) != file->data_bytes ||
+	    get_u64(d.p + 40) != file->last_sequence ||
+	    get_u64(d.p + 48) != d.n || *part_count > HINT_PARTITIONS_MAX ||
+	    *part_count > (d.n - HINT_HEADER_BYTES) / HINT_PARTITION_BYTES)
+		return ERR_CORRUPT;
+	return OK;
+}
+
+enum err hint_decode(struct buf *data, const struct hint_file *file,
+		     struct hint **hint)
+{
+	uint32_t part_count;
+	struct hint *h;
+	enum err err;
+
+	err = check_header(buf_bytes(data), file, &part_count);
+	if (err)
+		return err;
+	h = calloc(1, sizeof(*h));
+	if (!h)
+		return ERR_NOMEM;
+	h->data = *data;
+	err = decode_parts(h, file->file_id, part_count);
+	if (err) {
+		h->data = BUF_INIT;
+		hint_free(h);
+		return err;
+	}
+	*data = BUF_INIT;
+	*hint = h;
+	return OK;
+}
+
+enum err hint_load(struct vfs *vfs, const char *path,
+		   const struct hint_file *file, struct hint **hint)
+{
+	struct buf data = BUF_INIT;
+	enum err err;
+
+	err = vfs_read_all(vfs, path, HINT_BYTES_MAX, &data);
+	if (err == ERR_TOO_LARGE)
+		err = ERR_CORRUPT;
+	if (!err)
+		err = hint_decode(&data, file, hint);
+	buf_done(&data);
+	return err;
+}
