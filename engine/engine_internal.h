@@ -1,0 +1,187 @@
+/*
+ * engine/engine_internal.h - struct engine, for the files of engine/ only.
+ *
+ * Locks, in the order in which they may be taken:
+ *   write_lock   the writer's role among embedded callers; partitions' fields
+ *   keep_lock    manifest, merged lists; held over disk I/O of a switch
+ *   keydir_lock  of one partition; never over disk I/O
+ *   free_lock, stats_lock   leaves, for a few instructions
+ * The daemon's one writer needs no write_lock. fdatasync runs under no lock.
+ */
+#ifndef ENGINE_ENGINE_INTERNAL_H
+#define ENGINE_ENGINE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/epoch.h"
+#include "engine/datafile.h"
+#include "engine/engine.h"
+#include "engine/expiry.h"
+#include "engine/keydir.h"
+#include "engine/log.h"
+#include "engine/manifest.h"
+#include "engine/tail.h"
+
+struct partition {
+	struct keydir *kd;
+	struct expiry expiry;
+	struct terms terms; /* of the whole log known                        */
+	struct tail tail;   /* entries above applied_index                   */
+	_Atomic uint64_t applied_index;
+	uint64_t base_index, base_term;
+	uint64_t last_term; /* terms.last_index is the last index            */
+	uint64_t synced_index, written_index;
+	bool touched; /* in the list of partitions appended to since a sync  */
+	uint64_t last_stamp_ns;
+	uint64_t client_entries;
+	bool has_hard_state;
+	struct engine_hard_state hard_state;  /* as appended                 */
+	struct engine_hard_state state_file; /* as in the second place      */
+};
+
+enum { FILE_TABLE_TOP = 4096, FILE_TABLE_LEAF = 4096 };
+
+struct file_leaf {
+	_Atomic(struct datafile *) files[FILE_TABLE_LEAF];
+};
+
+struct engine {
+	struct engine_options o;
+	char *dir;
+	struct datafile_owner owner;
+	struct vfs_file *lock_file;
+	struct epoch *readers;
+	struct partition *partitions;
+	_Atomic(struct file_leaf *) files[FILE_TABLE_TOP];
+
+	pthread_mutex_t write_lock;
+	struct log log;
+	uint16_t *touched; /* partitions with appends since the last sync    */
+	uint32_t touched_count;
+	uint16_t *state_dirty; /* partitions whose term or vote changed      */
+	struct vfs_file *state_file;
+	uint64_t state_sequence;
+	uint64_t last_sync_ns; /* interval mode                              */
+
+	pthread_mutex_t keep_lock;
+	struct manifest manifest;
+
+	/* embedded group commit: embed.c, under write_lock */
+	bool sync_running;
+	uint64_t sync_done; /* frames up to it are durable                   */
+	struct sync_waiter *waiters, *waiters_tail;
+
+	_Atomic bool out_of_space;
+	uint64_t space_checked_ns; /* writer */
+	_Atomic bool merge_requested;
+
+	/* what engine_stats tells; written by whoever owns the event */
+	_Atomic uint64_t merges, merge_bytes_read, merge_bytes_written;
+	_Atomic bool merge_running;
+	pthread_mutex_t stats_lock;
+	uint64_t cut_count, cut_off, cut_bytes;
+	char cut_file[64];
+	uint32_t corrupt_count;
+	struct engine_corrupt corrupt[ENGINE_CORRUPT_MAX];
+
+	struct keep *keep; /* background work's own state; keep.c            */
+};
+
+/* ----------------------------------------------------------- file table -- */
+
+/* The open file with that id, or NULL. Thread: any, in an epoch section. */
+static inline struct datafile *engine_file(struct engine *e, uint32_t id)
+{
+	struct file_leaf *leaf = atomic_load_explicit(
+		&e->files[id / FILE_TABLE_LEAF], memory_order_acquire);
+
+	if (!leaf)
+		return NULL;
+	return atomic_load_explicit(&leaf->files[id % FILE_TABLE_LEAF],
+				    memory_order_acquire);
+}
+
+/*
+ * Make df findable under its id. ERR_NOMEM. Thread: keep_lock held, or
+ * opening.
+ */
+MUST_CHECK enum err engine_file_add(struct engine *e, struct datafile *df);
+
+/*
+ * Make df unfindable; datafile_idle() turns true when the last reader has
+ * left. The caller then closes and removes or recycles it. Thread: keep_lock.
+ */
+void engine_file_remove(struct engine *e, struct datafile *df);
+
+/* ------------------------------------------------------------- segments -- */
+
+/* A number for a new file: counts up in the manifest. keep_lock held. */
+uint32_t engine_next_file_id(struct engine *e);
+
+/*
+ * Make an empty log segment of bytes and list it in the manifest directly
+ * behind the segment with id behind (0: last). zero, from: as
+ * datafile_create_log. It is in the file table afterwards.
+ * ERR_NOSPC, ERR_IO, ERR_NOMEM: nothing listed. Thread: takes keep_lock.
+ */
+MUST_CHECK enum err engine_add_segment(struct engine *e, uint64_t bytes,
+				       bool zero, const char *from,
+				       uint32_t behind, struct datafile **df);
+
+/*
+ * Hand the writer the segment it will switch to next (made by
+ * engine_add_segment behind the last). False: it has one. Thread: keeper.
+ */
+bool engine_offer_segment(struct engine *e, struct datafile *df);
+
+/* True: the writer has no next segment; the keeper should ready one. */
+bool engine_wants_segment(struct engine *e);
+
+/*
+ * The id of the segment the writer is in. Segments listed before it are
+ * sealed: complete, synced, never written again. Thread: any.
+ */
+uint32_t engine_active_id(struct engine *e);
+
+/* --------------------------------------------------------------- opening - */
+
+/*
+ * True: a record (index, term) of the log in partition is settled or will
+ * be; false: it was overwritten by another leader's entry. Holds for records
+ * up to applied_index. Thread: takes write_lock.
+ */
+bool engine_record_live(struct engine *e, uint16_t partition, uint64_t index,
+			uint64_t term);
+
+/* Remember a damaged place for stats; logs it. Thread: any. */
+void engine_note_corrupt(struct engine *e, const struct datafile *df,
+			 uint64_t off, uint64_t keys);
+
+/* Bytes on disk of the record that entry points at. */
+static inline uint64_t entry_disk_bytes(const struct keydir_entry *k)
+{
+	uint64_t value_bytes = k->value_bytes;
+
+	if (loc_flags(k->loc) & LOC_CONTENT)
+		value_bytes = RECORD_CONTENT_BYTES;
+	return record_bytes(k->key_bytes, k->attr_bytes, value_bytes);
+}
+
+/* The key directory's figures of a PUT: logical value bytes. */
+static inline uint32_t record_logical_bytes(const struct record *r)
+{
+	uint64_t n = r->value.n;
+
+	if (r->flags & LOC_CONTENT && n >= RECORD_CONTENT_BYTES)
+		n = get_u64(r->value.p + 8);
+	return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
+}
+
+/* The flags of a location that come from the record. */
+static inline unsigned record_loc_flags(const struct record *r)
+{
+	return r->flags & (63 & ~LOC_DAMAGED);
+}
+
+#endif

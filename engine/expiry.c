@@ -1,0 +1,74 @@
+/*
+ * engine/expiry.c - a binary heap of keys by the time they expire.
+ */
+#include "engine/expiry.h"
+
+#include <stdlib.h>
+
+#include "base/check.h"
+
+void expiry_done(struct expiry *x)
+{
+	for (uint64_t i = 0; i < x->count; i++)
+		free(x->heap[i]);
+	free(x->heap);
+	*x = (struct expiry){ 0 };
+}
+
+enum err expiry_add(struct expiry *x, struct bytes key, uint64_t version,
+		    uint64_t expiry_ns)
+{
+	struct expiry_item *item;
+	uint64_t i;
+
+	if (x->count == x->cap) {
+		uint64_t cap = x->cap ? x->cap * 2 : 64;
+		void *heap = realloc(x->heap, cap * sizeof(*x->heap));
+
+		if (!heap)
+			return ERR_NOMEM;
+		x->heap = heap;
+		x->cap = cap;
+	}
+	item = malloc(sizeof(*item) + key.n);
+	if (!item)
+		return ERR_NOMEM;
+	item->expiry_ns = expiry_ns;
+	item->version = version;
+	item->key_bytes = (uint32_t)key.n;
+	memcpy(item->key, key.p, key.n);
+	for (i = x->count++; i > 0; i = (i - 1) / 2) {
+		struct expiry_item *up = x->heap[(i - 1) / 2];
+
+		if (up->expiry_ns <= expiry_ns)
+			break;
+		x->heap[i] = up;
+	}
+	x->heap[i] = item;
+	return OK;
+}
+
+const struct expiry_item *expiry_first(const struct expiry *x)
+{
+	return x->count ? x->heap[0] : NULL;
+}
+
+void expiry_pop(struct expiry *x)
+{
+	struct expiry_item *last;
+	uint64_t i = 0, child;
+
+	CHECK(x->count > 0);
+	free(x->heap[0]);
+	last = x->heap[--x->count];
+	while ((child = 2 * i + 1) < x->count) {
+		if (child + 1 < x->count && x->heap[child + 1]->expiry_ns <
+						    x->heap[child]->expiry_ns)
+			child++;
+		if (last->expiry_ns <= x->heap[child]->expiry_ns)
+			break;
+		x->heap[i] = x->heap[child];
+		i = child;
+	}
+	x->heap[i] = last;
+}

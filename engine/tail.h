@@ -1,0 +1,84 @@
+/*
+ * engine/tail.h - what of a partition's log is not settled, and its terms.
+ *
+ * Two small structures of one partition. struct terms tells the term of any
+ * index of the log (a term changes rarely, so it is a list of steps); it
+ * decides which of two entries at one index is alive, by Raft's own rule: a
+ * record (i, t) kills what stands at i and after it only if the entry at i has
+ * another term. struct tail tells where each entry above the applied index
+ * lies. Neither locks: thread writer.
+ */
+#ifndef ENGINE_TAIL_H
+#define ENGINE_TAIL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct term_step {
+	uint64_t first_index, term; /* up to the next step's first_index - 1 */
+};
+
+struct terms {
+	struct term_step *steps;
+	uint32_t count, cap;
+	uint64_t last_index; /* of the log; 0: empty */
+	uint64_t floor;	     /* entries up to it are settled, never replaced */
+};
+
+/* What is known of the log below and at floor: last_index is floor. */
+void terms_reset(struct terms *t, uint64_t floor);
+void terms_done(struct terms *t);
+
+/* The term of the entry at index; 0 when unknown or past last_index. */
+uint64_t terms_at(const struct terms *t, uint64_t index);
+
+/*
+ * Entries first..last of one term stand next in the stream. Those up to floor
+ * change nothing. An entry with the same term as the one that stands at its
+ * index changes nothing either; with another term it ends the log there.
+ * *cut: the first index that was killed, 0 when none. ERR_NOMEM: unchanged.
+ */
+MUST_CHECK enum err terms_add(struct terms *t, uint64_t first, uint64_t last,
+			      uint64_t term, uint64_t *cut);
+
+/* Forget steps that only tell of entries up to index. */
+void terms_forget(struct terms *t, uint64_t index);
+
+/* True: a record (index, term) found in the log is part of it. */
+bool terms_live(const struct terms *t, uint64_t index, uint64_t term);
+
+struct tail_entry {
+	uint64_t term;
+	uint64_t loc;	    /* of its first record, flags 0              */
+	uint64_t stamp_ns;
+	uint32_t bytes;	    /* of all its records                        */
+	uint32_t records;
+};
+
+/* A ring of the entries first_index .. first_index + count - 1. */
+struct tail {
+	struct tail_entry *ring;
+	uint64_t cap; /* a power of two, or 0 */
+	uint64_t first_index, count;
+};
+
+void tail_done(struct tail *t);
+
+/* Room for one more entry. ERR_NOMEM: unchanged. */
+MUST_CHECK enum err tail_reserve(struct tail *t);
+
+/* Put e at index: at most one behind the last. Room was reserved. */
+void tail_set(struct tail *t, uint64_t index, const struct tail_entry *e);
+
+/* Forget the entries from index on. */
+void tail_cut(struct tail *t, uint64_t index);
+
+/* The entry at index, or NULL. Valid until the next change. */
+const struct tail_entry *tail_at(const struct tail *t, uint64_t index);
+
+/* Forget the first entry; there is one. */
+void tail_pop(struct tail *t);
+
+#endif
