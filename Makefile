@@ -19,6 +19,11 @@ LIBS_DAEMON := -lmicrohttpd -ljson-c -lconfig
 LIBS_CTL := -lcurl -ljson-c
 LIBS_TEST := -lcmocka $(LIBS_DAEMON) $(LIBS_CTL)
 
+# Allocations of the code under test pass through tests/lib/fail_alloc.c.
+comma := ,
+WRAP := $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc aligned_alloc \
+	posix_memalign strdup strndup)
+
 LIBS_bench := -Wl,--as-needed -llmdb -lleveldb -lrocksdb
 
 LIB_DIRS := base conf engine raft store httpd
@@ -27,11 +32,14 @@ NODE_SRC := $(wildcard node/*.c)
 CTL_SRC := $(wildcard ctl/*.c)
 TEST_SRC := $(wildcard tests/*/test_*.c)
 TEST_LIB_SRC := $(wildcard tests/lib/*.c)
+TEST_SH := $(wildcard tests/*/test_*.sh)
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRC := $(wildcard bench/bench_*.c)
 BENCH_LIB_SRC := $(wildcard bench/lib/*.c)
 
 .DEFAULT_GOAL := all
-.PHONY: help all check clean lint deps
+.PHONY: help all deps test check tests asan tests-asan tsan tests-tsan lint \
+	analyze fuzz cov install uninstall clean
 .DELETE_ON_ERROR:
 
 # flavour: object tree, extra compile flags, extra link flags, compiler
@@ -52,7 +60,8 @@ $(1)/libtest.a: $$(patsubst %.c,$(1)/o/%.o,$$(TEST_LIB_SRC))
 	ar rcs $$@ $$^
 $(1)/t/%: $(1)/o/tests/%.o $(1)/libtest.a $(1)/libraftcask.a
 	@mkdir -p $$(@D)
-	$(4) $$(LDFLAGS) $(3) -pthread -o $$@ $$^ $$(LIBS_TEST) $$(LIBS_CORE)
+	$(4) $$(LDFLAGS) $(3) -pthread $$(WRAP) -o $$@ -Wl,--start-group $$^ \
+		-Wl,--end-group $$(LIBS_TEST) $$(LIBS_CORE)
 -include $$(shell find $(1)/o -name '*.d' 2>/dev/null)
 endef
 
@@ -62,11 +71,42 @@ SAN_ASAN := -O1 -fno-omit-frame-pointer -DDEBUG -fsanitize=address,undefined \
 SAN_TSAN := -O1 -fno-omit-frame-pointer -DDEBUG -fsanitize=thread
 $(eval $(call flavour,$(B)/asan,$(SAN_ASAN),$(SAN_ASAN),$$(CC)))
 $(eval $(call flavour,$(B)/tsan,$(SAN_TSAN),$(SAN_TSAN),$$(CLANG)))
+SAN_FUZZ := -O1 -fno-omit-frame-pointer -DDEBUG \
+	-fsanitize=fuzzer-no-link,address,undefined \
+	-fno-sanitize-recover=undefined
+LINK_FUZZ := -fsanitize=fuzzer,address,undefined
+$(eval $(call flavour,$(B)/fuzz,$(SAN_FUZZ),$(LINK_FUZZ),$$(CLANG)))
+$(eval $(call flavour,$(B)/cov,--coverage -O0,--coverage,$$(CC)))
 
 PROGRAMS := $(if $(NODE_SRC),$(B)/raftcaskd) $(if $(CTL_SRC),$(B)/raftcask)
 TESTS := $(patsubst tests/%.c,$(B)/t/%,$(TEST_SRC))
 
-all: $(PROGRAMS)
+help: ## show the goals
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | \
+		while IFS='|' read -r goal text; do \
+			printf '%-12s %s\n' "$$goal" "$$text"; done
+
+all: $(PROGRAMS) ## build the programs into build/
+
+deps: ## install the packages that building and testing need
+	packaging/install-deps
+
+test: deps ## install what is missing, build, run every test
+	@$(MAKE) --no-print-directory check
+
+check: all tests ## run every test with what is installed
+	@tests/run $(TESTS) $(TEST_SH)
+
+asan: tests-asan ## the tests under AddressSanitizer and UBSan
+	@BUILD=$(B)/asan UBSAN_OPTIONS=print_stacktrace=1 tests/run -t 600 \
+		$(patsubst $(B)/t/%,$(B)/asan/t/%,$(TESTS))
+
+tsan: tests-tsan ## the tests under ThreadSanitizer
+	@BUILD=$(B)/tsan tests/run -t 600 \
+		$(patsubst $(B)/t/%,$(B)/tsan/t/%,$(TESTS))
+
+lint: ## what a machine can see of the style
+	@tests/lint
 
 # One test program by hand: make build/t/base/test_crc32c && build/t/...
 tests: $(PROGRAMS) $(TESTS)
@@ -84,7 +124,34 @@ $(B)/bench/%: $(B)/o/bench/%.o $(B)/libbench.a $(B)/libraftcask.a
 	$(CC) $(LDFLAGS) -pthread -o $@ $^ $(LIBS_bench) $(LIBS_DAEMON) \
 		$(LIBS_CORE)
 
-clean:
+# Each target runs for FUZZ_SECONDS; what it learns stays below build/fuzz/.
+FUZZ_SECONDS ?= 10
+FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
+$(B)/fuzz/fuzz_%: $(B)/fuzz/o/tests/fuzz/fuzz_%.o $(B)/fuzz/libraftcask.a
+	$(CLANG) $(LDFLAGS) $(LINK_FUZZ) -pthread -o $@ $^ $(LIBS_DAEMON) \
+		$(LIBS_CORE)
+
+fuzz: $(FUZZERS) ## fuzz every decoder for FUZZ_SECONDS each
+	@[ -n "$(FUZZERS)" ] || { echo "no tests/fuzz/fuzz_*.c"; exit 1; }
+	@for f in $(notdir $(FUZZERS)); do \
+		name=$${f#fuzz_}; learnt=$(B)/fuzz/corpus/$$name; \
+		given=tests/fuzz/corpus/$$name; mkdir -p $$learnt; \
+		[ -d $$given ] || given=; \
+		echo "$$f: $(FUZZ_SECONDS) s"; \
+		$(B)/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 \
+			-artifact_prefix=$(B)/fuzz/$$f- $$learnt $$given \
+			>$(B)/fuzz/$$f.log 2>&1 || \
+			{ tail -n 40 $(B)/fuzz/$$f.log; exit 1; }; \
+		tail -n 1 $(B)/fuzz/$$f.log; done
+
+install: all ## install the programs below $(DESTDIR)$(prefix)
+	install -d $(DESTDIR)$(prefix)/bin
+	install -m 755 $(PROGRAMS) $(DESTDIR)$(prefix)/bin
+
+uninstall: ## remove what install put there
+	rm -f $(patsubst $(B)/%,$(DESTDIR)$(prefix)/bin/%,$(PROGRAMS))
+
+clean: ## remove build/
 	rm -rf $(B)
 
 .SECONDARY:
