@@ -8,8 +8,8 @@
  * process dies of it as it would have without us.
  *
  * The cost of the good path is sigsetjmp without the signal mask (a dozen
- * stores). The mask need not be restored because the handler is installed
- * with SA_NODEFER: the kernel blocks nothing while it runs. Frames nest.
+ * stores). The handler itself puts back the mask that the fault interrupted,
+ * so only the bad path pays for that. Frames nest.
  */
 #include "base/guard.h"
 
@@ -18,6 +18,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
+#include <ucontext.h>
 
 #include "base/check.h"
 #include "base/crc32c.h"
@@ -38,15 +39,17 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 	struct guard_frame *frame = innermost;
 	uintptr_t at = (uintptr_t)info->si_addr;
 	bool fault = info->si_code > 0; /* not sent by kill(2) */
+	const ucontext_t *interrupted = context;
 
 	if (fault && frame && at >= frame->from && at < frame->to) {
 		innermost = frame->outer;
+		pthread_sigmask(SIG_SETMASK, &interrupted->uc_sigmask, NULL);
 		siglongjmp(frame->back, 1);
 	}
 	/* Not ours: a fault happens again on return, a sent signal does not. */
 	signal(SIGBUS, SIG_DFL);
 	if (!fault)
-		raise(SIGBUS);
+		raise(SIGBUS); /* is delivered when this handler returns */
 }
 
 void guard_install(void)
@@ -55,7 +58,7 @@ void guard_install(void)
 
 	memset(&act, 0, sizeof(act));
 	act.sa_sigaction = on_sigbus;
-	act.sa_flags = SA_SIGINFO | SA_NODEFER;
+	act.sa_flags = SA_SIGINFO;
 	sigemptyset(&act.sa_mask);
 	CHECK(sigaction(SIGBUS, &act, NULL) == 0);
 }
