@@ -180,7 +180,11 @@ struct engine_applied {
 
 typedef void engine_applied_fn(void *ctx, const struct engine_applied *a);
 
-/* Keys that a DELETE_PREFIX removes are told one by one before it itself. */
+/*
+ * Keys that a DELETE_PREFIX removes are told one by one in key order before it
+ * itself: with the record's fields, the key removed, type RECORD_DELETE,
+ * had_old true. Then the DELETE_PREFIX itself, had_old false, removed set.
+ */
 /*
  * Point the key directory at the entries up to index (at most last_index), in
  * order; afterwards readers see them. fn may be NULL. Thread: writer.
@@ -196,7 +200,8 @@ struct engine_partition_info {
 	uint64_t synced_index;		/* entries up to it are durable      */
 	uint64_t applied_index;
 	uint64_t last_stamp_ns;	 /* log clock of the last entry              */
-	uint64_t client_entries; /* 0: never held a client's write           */
+	uint64_t client_entries; /* 0: never held a client's write, which is
+				    a PUT of a key not beginning with NUL    */
 	struct engine_hard_state hard_state;
 };
 

@@ -232,6 +232,15 @@ struct store_result {
 
 struct store_upload;
 
+/* Private to the store: what waits in its queue. */
+struct store_queued {
+	struct store_queued *next;
+	uint64_t since_ns;
+	uint64_t index; /* of its entry; 0: it appended nothing              */
+	uint32_t partition;
+	uint8_t kind;
+};
+
 /*
  * One atomic write. Everything it points at stays valid until done is called.
  * Kinds: conditions + operations (a plain PUT or DELETE is one operation, its
@@ -260,9 +269,7 @@ struct store_write {
 	bool atomic;	    /* delete_prefix: one partition only             */
 	struct store_result *results; /* caller's array with room for the
 					 larger of then_count, else_count    */
-	/* private */
-	struct store_write *next;
-	void *core;
+	struct store_queued queued; /* private */
 };
 
 /*
