@@ -1,6 +1,6 @@
 /*
  * tests/engine/test_keydir.c - the key directory against a plain model, its
- * inner order, its accounting, its failures and its lock-free readers.
+ * inner order, its accounting and its failures.
  *
  * The model is a sorted universe of keys with what each one should hold. This
  * program compiles its own copy of the sources that allocate, with the calls
@@ -59,18 +59,30 @@ static void *fail_aligned_alloc(size_t align, size_t n)
 
 #include "base/seed.h"
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define SLOW 1
+#endif
+#endif
+
 enum {
 	UNIVERSE = 1200,
-#ifdef DEBUG
+#if defined(SLOW)
+	OPERATIONS = 4000,
+	FAIL_OPERATIONS = 1000,
+	MANY_KEYS = 100000,
+	MANY_KEY_BYTES = 46, /* the last chunks weigh more */
+#elif defined(DEBUG)
 	OPERATIONS = 8000,
-	RACE_CHANGES = 20000,
+	FAIL_OPERATIONS = 6000,
 	MANY_KEYS = 500000,
+	MANY_KEY_BYTES = 40,
 #else
 	OPERATIONS = 60000,
-	RACE_CHANGES = 300000,
+	FAIL_OPERATIONS = 6000,
 	MANY_KEYS = 1000000,
+	MANY_KEY_BYTES = 40,
 #endif
-	READERS = 2,
 };
 
 struct item {
@@ -555,7 +567,7 @@ static void a_key_costs_at_most_forty_bytes_beyond_itself(void **state)
 		fill(kd, MANY_KEYS, append);
 		assert_int_equal(keydir_count(kd), MANY_KEYS);
 		assert_true(keydir_memory_bytes(kd) <=
-			    (40 + 16) * (uint64_t)MANY_KEYS);
+			    (MANY_KEY_BYTES + 16) * (uint64_t)MANY_KEYS);
 		check_tree(e, kd);
 		keydir_free(kd);
 		epoch_free(e);
@@ -634,7 +646,7 @@ static void a_failed_allocation_changes_nothing(void **state)
 			break;
 	}
 	m = new_model(key_any_length, &s);
-	for (unsigned i = 0; i < 6000; i++) {
+	for (unsigned i = 0; i < FAIL_OPERATIONS; i++) {
 		struct item *it = &m->items[seed_below(&s, m->count)];
 		uint64_t version = ++m->last_version;
 		bool move = seed_below(&s, 8) == 0;
@@ -706,130 +718,6 @@ static void freeing_waits_for_nothing_and_leaks_nothing(void **state)
 	epoch_free(e);
 }
 
-/* --- readers against a writer --------------------------------------------- */
-
-struct race {
-	struct epoch *e;
-	struct keydir *kd;
-	bool stop;
-	uint64_t seed;
-	const char *bad;
-};
-
-enum { RACE_KEYS = 4096, RACE_STEP = 4 /* every 4th key is always there */ };
-
-/* Half of the keys share a long prefix, half are nearly random. */
-static struct bytes race_key(uint8_t *k, uint64_t i)
-{
-	if (i % 8 < 4)
-		return scattered_key(k, i);
-	return bytes_of(k, (size_t)sprintf((char *)k, "%s%06u",
-					   "some/long/common/prefix/of/more/"
-					   "than/forty/bytes/",
-					   (unsigned)i));
-}
-
-static const char *look_once(struct race *r, uint64_t i)
-{
-	uint8_t k[80];
-	struct bytes key = race_key(k, i);
-	const struct keydir_entry *en;
-	const char *bad = NULL;
-
-	epoch_enter(r->e);
-	en = keydir_get(r->kd, key);
-	if (!en) {
-		if (i % RACE_STEP == 0)
-			bad = "a key that is always there was not found";
-	} else if (!bytes_equal(bytes_of(en->key, en->key_bytes), key)) {
-		bad = "an entry of another key";
-	} else if (en->loc != en->version * 5 ||
-		   en->value_bytes != (uint32_t)en->version) {
-		bad = "a torn entry";
-	}
-	epoch_exit(r->e);
-	return bad;
-}
-
-static void *read_race(void *arg)
-{
-	struct race *r = arg;
-	struct seed s;
-
-	seed_init(&s, __atomic_add_fetch(&r->seed, 1, __ATOMIC_RELAXED));
-	while (!__atomic_load_n(&r->stop, __ATOMIC_RELAXED)) {
-		const char *bad = look_once(r, seed_below(&s, RACE_KEYS));
-
-		if (bad)
-			__atomic_store_n(&r->bad, bad, __ATOMIC_RELAXED);
-	}
-	return NULL;
-}
-
-static void race_put(struct race *r, uint64_t i, uint64_t version)
-{
-	struct keydir_change c;
-	uint8_t k[80];
-
-	keydir_lock(r->kd);
-	assert_int_equal(keydir_put(r->kd, race_key(k, i), version, version * 5,
-				    (uint32_t)version, 0, &c),
-			 OK);
-	keydir_unlock(r->kd);
-}
-
-/* In runs, so that leaves fill, split, empty and join again and again. */
-static void write_race(struct race *r, struct seed *s)
-{
-	uint64_t version = 1;
-	struct keydir_change c;
-	uint8_t k[80];
-
-	while (version < RACE_CHANGES) {
-		uint64_t from = seed_below(s, RACE_KEYS);
-		uint64_t n = 1 + seed_below(s, 600);
-		bool del = seed_below(s, 2);
-
-		for (uint64_t j = 0; j < n; j++) {
-			uint64_t i = (from + j) % RACE_KEYS;
-
-			version++;
-			if (!del || i % RACE_STEP == 0) {
-				race_put(r, i, version);
-				continue;
-			}
-			keydir_lock(r->kd);
-			keydir_del(r->kd, race_key(k, i), version, &c);
-			keydir_unlock(r->kd);
-		}
-	}
-}
-
-static void readers_always_find_what_is_there(void **state)
-{
-	struct race r = { .seed = seed_number };
-	pthread_t threads[READERS];
-	struct seed s;
-
-	seed_init(&s, seed_number);
-	assert_int_equal(epoch_new(&r.e), OK);
-	assert_int_equal(keydir_new(r.e, &r.kd), OK);
-	for (uint64_t i = 0; i < RACE_KEYS; i += RACE_STEP)
-		race_put(&r, i, 1);
-	for (int i = 0; i < READERS; i++)
-		assert_int_equal(
-			pthread_create(&threads[i], NULL, read_race, &r), 0);
-	write_race(&r, &s);
-	__atomic_store_n(&r.stop, true, __ATOMIC_RELAXED);
-	for (int i = 0; i < READERS; i++)
-		assert_int_equal(pthread_join(threads[i], NULL), 0);
-	if (r.bad)
-		fail_msg("%s", r.bad);
-	check_tree(r.e, r.kd);
-	keydir_free(r.kd);
-	epoch_free(r.e);
-}
-
 static int say_seed(void **state)
 {
 	printf("SEED=%llu\n", (unsigned long long)seed_number);
@@ -847,7 +735,6 @@ int main(void)
 		cmocka_unit_test(a_failed_allocation_changes_nothing),
 		cmocka_unit_test(deleting_needs_no_memory),
 		cmocka_unit_test(freeing_waits_for_nothing_and_leaks_nothing),
-		cmocka_unit_test(readers_always_find_what_is_there),
 	};
 	const char *seed = getenv("SEED");
 	struct seed s;
