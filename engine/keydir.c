@@ -80,6 +80,7 @@ static bool try_get(const struct keydir *kd, struct bytes key,
 			return false;
 		child = node_at(
 			kd, __atomic_load_n(&n->children[i], __ATOMIC_ACQUIRE));
+		node_prefetch(child);
 		child_version = node_version(child);
 		if (child_version & 1 || !node_same(n, version))
 			return false;

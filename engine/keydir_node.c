@@ -105,7 +105,8 @@ static inline unsigned bound_head(const struct node *n, unsigned from,
 	while (len > 1) {
 		unsigned half = len / 2;
 
-		base += LOAD(base[half - 1]) < head ? half : 0;
+		/* Arithmetic: as a jump it would go wrong half of the time. */
+		base += half & -(unsigned)(LOAD(base[half - 1]) < head);
 		len -= half;
 	}
 	return (unsigned)(base - n->heads) + (LOAD(*base) < head);
