@@ -17,7 +17,8 @@
  *   32     8  data_bytes, written bytes of the data file
  *   40     8  last_sequence, of its last frame; 0 for a merged file
  *   48     8  length of this file
- *   56     8  zero
+ *   56     4  crc32c of bytes 4..56 and of the partition table
+ *   60     4  zero
  *   64     -  partition table, then the runs in table order
  *
  *  off  size  entry of the partition table
@@ -38,7 +39,8 @@
  *  least 8, to the next multiple of 8.
  *
  * The checksum stands alone at the beginning so that a writer can stream the
- * file and fill it in last. Every later format keeps bytes 0..12.
+ * file and fill it in last. Header and table have one of their own for who
+ * wants only them. Every later format keeps bytes 0..12.
  */
 #include "engine/hint.h"
 
@@ -90,7 +92,7 @@ static enum err flush(struct writer *w)
 	return OK;
 }
 
-/* Room for n more bytes (at most a key's) and where they go. */
+/* Room for n more bytes (at most a key's and its tail) and where they go. */
 static enum err writer_room(struct writer *w, size_t n, uint8_t **at)
 {
 	enum err err = OK;
@@ -149,21 +151,19 @@ static enum err write_run(struct writer *w, const struct run *run,
 	return err;
 }
 
-static enum err write_table(struct writer *w, const struct hint_file *file,
-			    const struct hint_partition *parts,
-			    uint32_t part_count, const uint64_t *keys_bytes)
+static void write_table(struct writer *w, const struct hint_file *file,
+			const struct hint_partition *parts, uint32_t part_count,
+			const uint64_t *keys_bytes)
 {
-	uint64_t end =
-		HINT_HEADER_BYTES + (uint64_t)part_count * HINT_PARTITION_BYTES;
-	enum err err;
-	uint8_t *at;
+	uint64_t table_bytes = (uint64_t)part_count * HINT_PARTITION_BYTES;
+	uint64_t end = HINT_HEADER_BYTES + table_bytes;
+	uint8_t *header = w->out.p, *at = header;
+	uint32_t crc;
 
 	for (uint32_t i = 0; i < part_count; i++)
 		end += run_disk_bytes(parts[i].run->count, keys_bytes[i]);
-	err = writer_room(w, HINT_HEADER_BYTES, &at);
-	if (err)
-		return err;
-	memset(at, 0, HINT_HEADER_BYTES);
+	w->out.n = HINT_HEADER_BYTES + table_bytes;
+	memset(at, 0, w->out.n);
 	put_u32(at + 4, HINT_MAGIC);
 	put_u32(at + 8, HINT_FORMAT_VERSION);
 	put_u32(at + 12, part_count);
@@ -172,12 +172,10 @@ static enum err write_table(struct writer *w, const struct hint_file *file,
 	put_u64(at + 32, file->data_bytes);
 	put_u64(at + 40, file->last_sequence);
 	put_u64(at + 48, end);
-	for (uint32_t i = 0; i < part_count; i++) {
+	at += HINT_HEADER_BYTES;
+	for (uint32_t i = 0; i < part_count; i++, at += HINT_PARTITION_BYTES) {
 		const struct hint_partition *p = &parts[i];
 
-		err = writer_room(w, HINT_PARTITION_BYTES, &at);
-		if (err)
-			return err;
 		put_u64(at, p->partition);
 		put_u64(at + 8, p->first_index);
 		put_u64(at + 16, p->last_index);
@@ -189,7 +187,9 @@ static enum err write_table(struct writer *w, const struct hint_file *file,
 		put_u64(at + 64, p->run->count);
 		put_u64(at + 72, keys_bytes[i]);
 	}
-	return OK;
+	crc = crc32c(0, header + 4, 52);
+	put_u32(header + 56,
+		crc32c(crc, header + HINT_HEADER_BYTES, table_bytes));
 }
 
 static enum err write_all(struct writer *w, const struct hint_file *file,
@@ -197,7 +197,7 @@ static enum err write_all(struct writer *w, const struct hint_file *file,
 			  uint32_t part_count, uint64_t *keys_bytes)
 {
 	uint8_t crc[4];
-	enum err err;
+	enum err err = OK;
 
 	for (uint32_t i = 0; i < part_count; i++) {
 		CHECK(!i || parts[i].partition > parts[i - 1].partition);
@@ -205,7 +205,7 @@ static enum err write_all(struct writer *w, const struct hint_file *file,
 		if (keys_bytes[i] > RUN_POOL_BYTES_MAX)
 			return ERR_TOO_LARGE;
 	}
-	err = write_table(w, file, parts, part_count, keys_bytes);
+	write_table(w, file, parts, part_count, keys_bytes);
 	for (uint32_t i = 0; !err && i < part_count; i++)
 		err = write_run(w, parts[i].run, keys_bytes[i]);
 	if (!err)
@@ -235,7 +235,9 @@ enum err hint_write(struct vfs *vfs, const char *path,
 	keys_bytes = calloc(part_count ? part_count : 1, sizeof(*keys_bytes));
 	if (!keys_bytes)
 		return ERR_NOMEM;
-	err = buf_reserve(&w.out, HINT_WRITE_BYTES);
+	err = buf_reserve(&w.out,
+			  HINT_WRITE_BYTES + HINT_HEADER_BYTES +
+				  (size_t)part_count * HINT_PARTITION_BYTES);
 	if (err)
 		goto out_keys;
 	err = vfs_open(vfs, tmp, VFS_WRITE | VFS_CREATE | VFS_TRUNC, &w.f);
@@ -257,6 +259,7 @@ out_keys:
 /* --------------------------------------------------------------- load ---- */
 
 struct hint {
+	struct hint_file file;
 	struct buf data;
 	struct hint_partition *parts;
 	uint32_t part_count;
@@ -271,6 +274,11 @@ void hint_free(struct hint *hint)
 	free(hint->parts);
 	buf_done(&hint->data);
 	free(hint);
+}
+
+const struct hint_file *hint_identity(const struct hint *hint)
+{
+	return &hint->file;
 }
 
 uint32_t hint_partition_count(const struct hint *hint)
@@ -353,6 +361,17 @@ static enum err decode_run(struct hint *hint, uint32_t file_id,
 	return OK;
 }
 
+static void decode_entry(const uint8_t *at, struct hint_partition *p)
+{
+	p->partition = get_u16(at);
+	p->first_index = get_u64(at + 8);
+	p->last_index = get_u64(at + 16);
+	p->last_term = get_u64(at + 24);
+	p->last_stamp_ns = get_u64(at + 32);
+	p->config_version = get_u64(at + 40);
+	p->config_loc = get_u64(at + 48);
+}
+
 static enum err decode_parts(struct hint *hint, uint32_t file_id,
 			     uint32_t part_count)
 {
@@ -372,35 +391,43 @@ static enum err decode_parts(struct hint *hint, uint32_t file_id,
 		if (err)
 			return err;
 		hint->part_count = i + 1;
-		p->partition = get_u16(at);
-		p->first_index = get_u64(at + 8);
-		p->last_index = get_u64(at + 16);
-		p->last_term = get_u64(at + 24);
-		p->last_stamp_ns = get_u64(at + 32);
-		p->config_version = get_u64(at + 40);
-		p->config_loc = get_u64(at + 48);
+		decode_entry(at, p);
 		if (i && p->partition <= p[-1].partition)
 			return ERR_CORRUPT;
 	}
 	return off == hint->data.n ? OK : ERR_CORRUPT;
 }
 
-static enum err check_header(struct bytes d, const struct hint_file *file,
-			     uint32_t *part_count)
+/* The header and table d, read alone or with all that follows. */
+static enum err check_table(struct bytes d, const struct hint_file *file,
+			    struct hint_file *found, uint32_t *part_count)
 {
-	if (d.n < HINT_HEADER_BYTES || get_u32(d.p + 4) != HINT_MAGIC ||
-	    get_u32(d.p) != crc32c(0, d.p + 4, d.n - 4))
+	uint64_t table_bytes;
+	uint32_t crc;
+
+	if (d.n < HINT_HEADER_BYTES || get_u32(d.p + 4) != HINT_MAGIC)
 		return ERR_CORRUPT;
 	if (get_u32(d.p + 8) > HINT_FORMAT_VERSION)
 		return ERR_VERSION;
 	*part_count = get_u32(d.p + 12);
-	if (get_u32(d.p + 8) != HINT_FORMAT_VERSION ||
-	    get_u32(d.p + 16) != file->file_id ||
-	    get_u64(d.p + 24) != file->salt ||
-	    get_u64(d.p + 32) != file->data_bytes ||
-	    get_u64(d.p + 40) != file->last_sequence ||
-	    get_u64(d.p + 48) != d.n || *part_count > HINT_PARTITIONS_MAX ||
-	    *part_count > (d.n - HINT_HEADER_BYTES) / HINT_PARTITION_BYTES)
+	table_bytes = (uint64_t)*part_count * HINT_PARTITION_BYTES;
+	if (*part_count > HINT_PARTITIONS_MAX ||
+	    table_bytes > d.n - HINT_HEADER_BYTES)
+		return ERR_CORRUPT;
+	crc = crc32c(0, d.p + 4, 52);
+	crc = crc32c(crc, d.p + HINT_HEADER_BYTES, table_bytes);
+	*found = (struct hint_file){
+		.file_id = get_u32(d.p + 16),
+		.salt = get_u64(d.p + 24),
+		.data_bytes = get_u64(d.p + 32),
+		.last_sequence = get_u64(d.p + 40),
+	};
+	if (crc != get_u32(d.p + 56) ||
+	    get_u32(d.p + 8) != HINT_FORMAT_VERSION ||
+	    found->file_id != file->file_id || found->salt != file->salt ||
+	    (file->data_bytes && found->data_bytes != file->data_bytes) ||
+	    (file->last_sequence &&
+	     found->last_sequence != file->last_sequence))
 		return ERR_CORRUPT;
 	return OK;
 }
@@ -408,16 +435,24 @@ static enum err check_header(struct bytes d, const struct hint_file *file,
 enum err hint_decode(struct buf *data, const struct hint_file *file,
 		     struct hint **hint)
 {
+	struct bytes d = buf_bytes(data);
+	struct hint_file found;
 	uint32_t part_count;
 	struct hint *h;
 	enum err err;
 
-	err = check_header(buf_bytes(data), file, &part_count);
+	if (d.n < HINT_HEADER_BYTES || get_u32(d.p + 4) != HINT_MAGIC ||
+	    get_u32(d.p) != crc32c(0, d.p + 4, d.n - 4))
+		return ERR_CORRUPT;
+	err = check_table(d, file, &found, &part_count);
+	if (!err && get_u64(d.p + 48) != d.n)
+		err = ERR_CORRUPT;
 	if (err)
 		return err;
 	h = calloc(1, sizeof(*h));
 	if (!h)
 		return ERR_NOMEM;
+	h->file = found;
 	h->data = *data;
 	err = decode_parts(h, file->file_id, part_count);
 	if (err) {
@@ -442,5 +477,65 @@ enum err hint_load(struct vfs *vfs, const char *path,
 	if (!err)
 		err = hint_decode(&data, file, hint);
 	buf_done(&data);
+	return err;
+}
+
+/* Header and table, into b. */
+static enum err read_head(struct vfs *vfs, const char *path, struct buf *b)
+{
+	struct vfs_file *f;
+	size_t got = 0;
+	enum err err;
+
+	err = vfs_open(vfs, path, VFS_READ, &f);
+	if (err)
+		return err;
+	err = buf_reserve(b, HINT_HEADER_BYTES);
+	if (!err)
+		err = vfs_pread(f, b->p, HINT_HEADER_BYTES, 0, &got);
+	if (!err) {
+		uint64_t n = get_u32(b->p + 12);
+
+		err = ERR_CORRUPT;
+		if (got == HINT_HEADER_BYTES && n <= HINT_PARTITIONS_MAX) {
+			n = HINT_HEADER_BYTES + n * HINT_PARTITION_BYTES;
+			err = buf_reserve(b, n);
+			if (!err)
+				err = vfs_pread(f, b->p, n, 0, &got);
+		}
+	}
+	b->n = err ? 0 : got;
+	vfs_close(f);
+	return err;
+}
+
+enum err hint_load_table(struct vfs *vfs, const char *path,
+			 const struct hint_file *file, struct hint_file *found,
+			 struct hint_partition **parts, uint32_t *part_count)
+{
+	struct buf b = BUF_INIT;
+	struct hint_file said;
+	struct hint_partition *p;
+	uint32_t count;
+	enum err err;
+
+	err = read_head(vfs, path, &b);
+	if (!err)
+		err = check_table(buf_bytes(&b), file, &said, &count);
+	if (err)
+		goto out;
+	p = calloc(count ? count : 1, sizeof(*p));
+	err = p ? OK : ERR_NOMEM;
+	if (err)
+		goto out;
+	for (uint32_t i = 0; i < count; i++)
+		decode_entry(b.p + HINT_HEADER_BYTES +
+				     (size_t)i * HINT_PARTITION_BYTES,
+			     &p[i]);
+	*found = said;
+	*parts = p;
+	*part_count = count;
+out:
+	buf_done(&b);
 	return err;
 }

@@ -29,8 +29,16 @@ struct hint_partition {
 struct hint_file {
 	uint32_t file_id;
 	uint64_t salt;
-	uint64_t data_bytes; /* written bytes of the data file               */
-	uint64_t last_sequence; /* of its last frame; 0 in merged files      */
+	/*
+	 * Length of the data file: allocated (log) or exact (merged). 0 in a
+	 * question: not known, not compared.
+	 */
+	uint64_t data_bytes;
+	/*
+	 * Of its last frame; 0 in merged files, and in a question: not
+	 * known, not compared.
+	 */
+	uint64_t last_sequence;
 };
 
 /*
@@ -61,6 +69,20 @@ MUST_CHECK enum err hint_decode(struct buf *data, const struct hint_file *file,
  */
 MUST_CHECK enum err hint_load(struct vfs *vfs, const char *path,
 			      const struct hint_file *file, struct hint **hint);
+
+/*
+ * Only the table of a hint: what hint_partition says, with run NULL. Reads
+ * header and table, which have a checksum of their own, so it tells nothing
+ * of the items. *parts is released with free(). Errors as hint_load.
+ */
+MUST_CHECK enum err hint_load_table(struct vfs *vfs, const char *path,
+				    const struct hint_file *file,
+				    struct hint_file *found,
+				    struct hint_partition **parts,
+				    uint32_t *part_count);
+
+/* What the hint says of its data file. Valid as long as hint. */
+const struct hint_file *hint_identity(const struct hint *hint);
 
 uint32_t hint_partition_count(const struct hint *hint);
 const struct hint_partition *hint_partition(const struct hint *hint,
