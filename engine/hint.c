@@ -33,6 +33,7 @@
  *   56     8  base term of the run
  *   64     8  item count
  *   72     8  pool bytes
+ *   80     8  kept_bytes
  *
  *  a run: the packed items, 32 bytes each, ascending by (key, version
  *  descending); the key pool, keys in item order without gaps; zeros, at
@@ -56,7 +57,7 @@
 enum {
 	HINT_MAGIC = 0x54484352, /* "RCHT" */
 	HINT_HEADER_BYTES = 64,
-	HINT_PARTITION_BYTES = 80,
+	HINT_PARTITION_BYTES = 88,
 	HINT_WRITE_BYTES = 1 << 18,
 	HINT_PATH_MAX = 4096,
 };
@@ -186,6 +187,7 @@ static void write_table(struct writer *w, const struct hint_file *file,
 		put_u64(at + 56, p->run->base_term);
 		put_u64(at + 64, p->run->count);
 		put_u64(at + 72, keys_bytes[i]);
+		put_u64(at + 80, p->kept_bytes);
 	}
 	crc = crc32c(0, header + 4, 52);
 	put_u32(header + 56,
@@ -370,6 +372,7 @@ static void decode_entry(const uint8_t *at, struct hint_partition *p)
 	p->last_stamp_ns = get_u64(at + 32);
 	p->config_version = get_u64(at + 40);
 	p->config_loc = get_u64(at + 48);
+	p->kept_bytes = get_u64(at + 80);
 }
 
 static enum err decode_parts(struct hint *hint, uint32_t file_id,

@@ -22,6 +22,7 @@ struct hint_partition {
 	uint64_t last_term;
 	uint64_t last_stamp_ns;
 	uint64_t config_version, config_loc; /* newest CONFIG; 0,0: none     */
+	uint64_t kept_bytes; /* of records that are no PUT: tombstones ...   */
 	struct run *run;
 };
 
