@@ -13,8 +13,8 @@
  * an entry is one store and needs no version.
  *
  * A change first gets all the memory it may need, so running out of it leaves
- * everything as it was. A full leaf splits in the middle; at its end when
- * keys come in ascending order, so that it stays full. A node with fewer than
+ * everything as it was. A full leaf splits in the middle; at its end or start
+ * when keys come in ascending or descending order, so that it stays full. A node with fewer than
  * NODE_MERGE_BELOW slots joins a neighbour under the same parent if both then
  * fit into NODE_JOINED_MAX; an empty one always leaves.
  */
@@ -344,6 +344,8 @@ static enum err insert_split(struct keydir *kd, const struct path *p,
 
 	if (ascending)
 		at = NODE_SLOTS;
+	else if (s->i == 0 && n->last_slot == 0)
+		at = 0; /* descending */
 	left_key = s->i == at && !ascending ? key : node_key(kd, n, at - 1);
 	right_key = ascending ? key : node_key(kd, n, at);
 	err = reserve_split(kd, p, left_key, right_key, &r);

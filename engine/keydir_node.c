@@ -292,7 +292,7 @@ uint32_t node_split(const struct keydir *kd, struct node *n, unsigned i,
 	unsigned count = n->count;
 	uint32_t sep = 0;
 
-	CHECK(i > 0 && i < count);
+	CHECK(i < count && (i > 0 || n->level == 0));
 	CHECK(right->count == 0 && right->level == n->level);
 	for (unsigned j = i; j < count; j++)
 		move_slot(right, j - i, n, j);

@@ -574,6 +574,25 @@ static void a_key_costs_at_most_forty_bytes_beyond_itself(void **state)
 	}
 }
 
+static void descending_keys_fill_leaves_too(void **state)
+{
+	struct keydir_change c;
+	struct epoch *e;
+	struct keydir *kd;
+	uint8_t k[16];
+
+	assert_int_equal(epoch_new(&e), OK);
+	assert_int_equal(keydir_new(e, &kd), OK);
+	for (uint64_t i = MANY_KEYS; i > 0; i--)
+		assert_int_equal(
+			keydir_put(kd, number_key(k, i), 1, 1, 0, 0, &c), OK);
+	assert_true(keydir_memory_bytes(kd) <=
+		    (MANY_KEY_BYTES + 16) * (uint64_t)MANY_KEYS);
+	check_tree(e, kd);
+	keydir_free(kd);
+	epoch_free(e);
+}
+
 static void memory_comes_back_after_deleting(void **state)
 {
 	struct keydir_change c;
@@ -730,6 +749,7 @@ int main(void)
 		cmocka_unit_test(every_operation_does_what_the_model_does),
 		cmocka_unit_test(an_older_or_equal_version_changes_nothing),
 		cmocka_unit_test(a_key_costs_at_most_forty_bytes_beyond_itself),
+		cmocka_unit_test(descending_keys_fill_leaves_too),
 		cmocka_unit_test(memory_comes_back_after_deleting),
 		cmocka_unit_test(replacing_does_not_grow_the_memory),
 		cmocka_unit_test(a_failed_allocation_changes_nothing),
