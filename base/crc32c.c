@@ -145,23 +145,22 @@ HARDWARE INLINE uint32_t sum_hardware(uint32_t crc, uint8_t *d,
 		c = sum_stretches(c, d, s, k, copy);
 		n -= bytes;
 		s += bytes;
-		d = copy ? d + bytes : d;
+		d += bytes;
 	}
-	for (; n >= 8; n -= 8, s += 8) {
+	for (; n >= 8; n -= 8, s += 8, d += 8)
 		c = sum_word(c, d, s, copy);
-		d = copy ? d + 8 : d;
-	}
-	for (; n; n--, s++) {
+	for (; n; n--, s++, d++) {
 		if (copy)
-			*d++ = *s;
+			*d = *s;
 		c = _mm_crc32_u8((uint32_t)c, *s);
 	}
 	return ~(uint32_t)c;
 }
 
+/* The destination only moves along, nothing is written to it. */
 HARDWARE static uint32_t hardware(uint32_t crc, const void *p, size_t n)
 {
-	return sum_hardware(crc, NULL, p, n, false);
+	return sum_hardware(crc, (uint8_t *)(uintptr_t)p, p, n, false);
 }
 
 HARDWARE static uint32_t hardware_copy(uint32_t crc, void *dst, const void *src,

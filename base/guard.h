@@ -13,7 +13,11 @@
 
 #include "base/err.h"
 
-/* Install the process's SIGBUS handler, once; the main thread, at start. */
+/*
+ * Install the process's SIGBUS handler; the main thread, at start. A SIGBUS
+ * outside the reads below still ends the process. Calling it again is harmless:
+ * a cmocka test must, inside the test, for cmocka takes SIGBUS before each.
+ */
 void guard_install(void);
 
 /* memcpy from a mapping. ERR_CORRUPT: a page of src cannot be read. */

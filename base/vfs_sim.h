@@ -5,7 +5,11 @@
  * (create, rename, unlink) are durable only after vfs_sync_dir. A crash keeps
  * everything synced, and of the rest what chance decides: each unsynced write
  * survives whole, in part (torn at 512-byte sectors, the sectors in any
- * order), or not at all; each unsynced name change likewise, in order.
+ * order), as zeros, or not at all. Each unsynced name change survives or not,
+ * each on its own: a journal would keep their order, POSIX does not promise it.
+ * A file's sync says nothing about its name.
+ *
+ * Mappings follow writes and raise SIGBUS past the end and at bad sectors.
  *
  * Threads: one at a time (the simulator's), or any under the caller's lock.
  */
@@ -19,8 +23,8 @@ enum { VFS_SIM_SECTOR_BYTES = 512 };
 
 /* Kinds of calls that can be counted and made to fail. */
 enum vfs_sim_call {
-	VFS_SIM_OPEN = 1,
-	VFS_SIM_READ = 2,
+	VFS_SIM_OPEN = 1, /* and lock */
+	VFS_SIM_READ = 2, /* and size, list, free_bytes */
 	VFS_SIM_WRITE = 4,
 	VFS_SIM_SYNC = 8,
 	VFS_SIM_RENAME = 16,
