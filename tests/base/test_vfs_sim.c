@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "base/guard.h"
+#include "tests/lib/fail_alloc.h"
 
 enum { CAPACITY = 1 << 20, TRIES = 200 };
 
@@ -500,6 +501,86 @@ static void replace_is_atomic_at_every_power_cut(void **state)
 	}
 }
 
+/* Everything a program does with a disk, once. */
+static enum err use_everything(struct vfs *v)
+{
+	const uint8_t *map;
+	struct vfs_file *f;
+	int names = 0;
+	enum err err;
+
+	err = vfs_mkdir(v, "d");
+	if (!err)
+		err = vfs_sync_dir(v, ".");
+	if (!err)
+		err = vfs_replace(v, "d", "d/a", bytes_str("first"));
+	if (!err)
+		err = vfs_replace(v, "d", "d/a", bytes_str("second"));
+	if (!err)
+		err = vfs_list(v, "d", count_name, &names);
+	if (!err)
+		err = vfs_open(v, "d/b", VFS_WRITE | VFS_CREATE, &f);
+	if (err)
+		return err;
+	err = vfs_allocate(f, 5000);
+	if (!err)
+		err = vfs_map(f, 5000, &map);
+	if (!err) {
+		err = vfs_pwrite(f, "third", 5, 100);
+		vfs_unmap(f, map, 5000);
+	}
+	if (!err)
+		err = vfs_sync(f);
+	vfs_close(f);
+	if (!err)
+		err = vfs_unlink(v, "d/b");
+	return err;
+}
+
+static void every_failing_allocation_is_an_error_and_no_damage(void **state)
+{
+	enum err err = ERR_NOMEM;
+
+	for (uint64_t nth = 1; err; nth++) {
+		struct vfs_sim *copy = NULL;
+		const char *text;
+		struct fixture x;
+
+		open_disk(&x, nth);
+		fail_alloc_at(nth, false);
+		err = use_everything(x.v);
+		if (!err)
+			err = vfs_sim_clone(x.sim, 1, &copy);
+		assert_int_equal(err, fail_alloc_off() ? ERR_NOMEM : OK);
+		vfs_sim_crash(x.sim);
+		text = content(x.v, "d/a");
+		assert_true(strcmp(text, "second") == 0 ||
+			    strcmp(text, "first") == 0 || err);
+		vfs_sim_free(copy);
+		vfs_sim_free(x.sim);
+		assert_true(nth < 1000);
+	}
+}
+
+static void every_failing_call_is_an_error_and_no_damage(void **state)
+{
+	enum err err = ERR_IO;
+
+	for (uint64_t nth = 1; err; nth++) {
+		struct fixture x;
+
+		open_disk(&x, nth);
+		vfs_sim_fail(x.sim, VFS_SIM_ALL, nth, ERR_IO, false);
+		err = use_everything(x.v);
+		assert_int_equal(err, nth <= vfs_sim_calls(x.sim, VFS_SIM_ALL)
+					      ? ERR_IO
+					      : OK);
+		vfs_sim_crash(x.sim);
+		vfs_sim_free(x.sim);
+		assert_true(nth < 1000);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -525,6 +606,9 @@ int main(void)
 		cmocka_unit_test(a_clone_is_another_disk_with_the_same_doubts),
 		cmocka_unit_test(directories_list_their_own_names),
 		cmocka_unit_test(replace_is_atomic_at_every_power_cut),
+		cmocka_unit_test(
+			every_failing_allocation_is_an_error_and_no_damage),
+		cmocka_unit_test(every_failing_call_is_an_error_and_no_damage),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
