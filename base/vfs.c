@@ -27,6 +27,9 @@ enum err vfs_read_all(struct vfs *v, const char *path, uint64_t bytes_max,
 	err = ERR_TOO_LARGE;
 	if (bytes > bytes_max)
 		goto out_close;
+	err = OK;
+	if (bytes == 0) /* b may have no memory to point into */
+		goto out_close;
 	err = buf_reserve(b, bytes);
 	if (err)
 		goto out_close;
