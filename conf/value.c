@@ -14,7 +14,6 @@
 
 #include <arpa/inet.h>
 #include <ctype.h>
-#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -219,12 +218,10 @@ static enum err parse_window(const char *text, struct conf_window *w,
 static enum err parse_mode(const struct conf_key *key, const char *text,
 			   uint32_t *mode, struct why why)
 {
-	char *end;
-	unsigned long n;
+	unsigned long n = strtoul(text, NULL, 8);
 
-	errno = 0;
-	n = strtoul(text, &end, 8);
-	if (!isdigit((unsigned char)text[0]) || *end || errno || n > key->max)
+	if (!*text || strlen(text) > 8 ||
+	    strspn(text, "01234567") != strlen(text) || n > key->max)
 		return invalid(why,
 			       "\"%s\" is not a mode: write it octal, \"0644\"",
 			       text);

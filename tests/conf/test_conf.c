@@ -16,6 +16,7 @@
 
 #include "base/seed.h"
 #include "conf/conf.h"
+#include "tests/lib/fail_alloc.h"
 
 static char dir[64];
 
@@ -550,6 +551,37 @@ static void the_shipped_file_explains_every_key_and_its_default(void **state)
 	buf_done(&text);
 }
 
+static void without_memory_nothing_breaks(void **state)
+{
+	struct buf errors = BUF_INIT, warnings = BUF_INIT, out = BUF_INIT;
+	char path[128];
+	enum err err;
+
+	write_file("a.conf", good_file, strlen(good_file));
+	snprintf(path, sizeof(path), "%s/a.conf", dir);
+	for (uint64_t nth = 1;; nth++) {
+		struct conf *c = NULL;
+
+		errors.n = warnings.n = out.n = 0;
+		fail_alloc_at(nth, false);
+		err = conf_new(&c);
+		if (!err)
+			err = conf_load(c, vfs_os(), path, false, &errors);
+		if (!err)
+			err = conf_check(c, &errors, &warnings);
+		if (!err)
+			err = conf_print(c, &out);
+		conf_free(c);
+		buf_done(&errors);
+		buf_done(&warnings);
+		buf_done(&out);
+		if (!fail_alloc_off())
+			break;
+		assert_int_equal(err, ERR_NOMEM);
+	}
+	assert_int_equal(err, OK);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -565,6 +597,7 @@ int main(void)
 		cmocka_unit_test(nothing_is_asked_for_in_vain),
 		cmocka_unit_test(beyond_loopback_needs_a_word),
 		cmocka_unit_test(a_reload_knows_what_changed),
+		cmocka_unit_test(without_memory_nothing_breaks),
 		cmocka_unit_test(
 			the_shipped_file_explains_every_key_and_its_default),
 	};
