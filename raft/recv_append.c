@@ -1,0 +1,123 @@
+/*
+ * raft/recv_append.c - the leader's entries and heartbeats, on a follower.
+ *
+ * Paper, figure 2, "AppendEntries RPC: receiver implementation". The answer
+ * leaves when the entries are durable (thesis 3.8).
+ */
+#include "raft/core.h"
+
+static enum err alarm_about(const struct raft *r, const struct raft_msg *m,
+			    uint64_t index)
+{
+	TRACE(r, .kind = RAFT_EV_ALARM, .peer = m->from, .msg = m->type,
+	      .a = index);
+	return ERR_CORRUPT;
+}
+
+/* Which of the message's entries is the first that is not in the log yet? */
+static uint32_t count_present(const struct raft *r, const struct raft_msg *m)
+{
+	uint32_t i;
+
+	for (i = 0; i < m->entry_count; i++) {
+		uint64_t index = m->index + 1 + i;
+
+		if (log_matches(r, index, m->entry_terms[i]))
+			continue;
+		if (index <= r->log.last)
+			TRACE(r, .kind = RAFT_EV_CONFLICT, .a = index,
+			      .b = log_term_or_0(r, index),
+			      .c = m->entry_terms[i]);
+		break;
+	}
+	return i;
+}
+
+static void acknowledge(struct raft *r, const struct raft_msg *m,
+			uint64_t index)
+{
+	struct raft_msg answer = { .type = RAFT_MSG_APPEND_REPLY,
+				   .to = m->from,
+				   .index = log_durable(r, index) };
+
+	output_send(r, &answer);
+}
+
+/* Step 2: no entry of that term there. Say where the logs may agree. */
+static void refuse(struct raft *r, const struct raft_msg *m)
+{
+	struct raft_msg answer = { .type = RAFT_MSG_APPEND_REPLY,
+				   .to = m->from,
+				   .index = m->index,
+				   .reject = true };
+	uint64_t from = m->index < r->log.last ? m->index : r->log.last;
+
+	TRACE(r, .kind = RAFT_EV_APPEND_REFUSED, .peer = m->from, .a = m->index,
+	      .b = m->log_term, .c = log_term_or_0(r, m->index));
+	log_find_by_term(r, from, m->log_term, &answer.hint, &answer.log_term);
+	output_send(r, &answer);
+}
+
+enum err recv_append(struct raft *r, const struct raft_msg *m,
+		     struct raft_accepted *accepted)
+{
+	uint64_t last_new = m->index + m->entry_count, commit;
+	uint32_t present;
+
+	CHECK(r->role == RAFT_FOLLOWER);
+	if (m->index < r->log.commit) {
+		/* old: what is committed matches any leader's log anyway */
+		acknowledge(r, m, r->log.commit);
+		return OK;
+	}
+	if (!log_matches(r, m->index, m->log_term)) {
+		refuse(r, m);
+		return OK;
+	}
+	present = count_present(r, m);
+	if (present < m->entry_count) {
+		uint64_t from = m->index + 1 + present;
+
+		/* committed entries are in every leader's log: paper 5.4.3 */
+		if (from <= r->log.commit)
+			return alarm_about(r, m, from);
+		accepted->from = from;
+		accepted->count = m->entry_count - present;
+		log_replace(r, from, m->entry_terms + present, accepted->count);
+	}
+	/*
+	 * Step 5. Only as far as this message proves the logs equal: what lies
+	 * behind may be another leader's.
+	 */
+	commit = m->commit < last_new ? m->commit : last_new;
+	log_commit_to(r, commit);
+	acknowledge(r, m, last_new);
+	return OK;
+}
+
+/*
+ * The commit index in a heartbeat is at most what this node acknowledged. If
+ * the log is shorter than that, it has lost what it had promised to keep.
+ */
+enum err recv_heartbeat(struct raft *r, const struct raft_msg *m)
+{
+	struct raft_msg answer = { .type = RAFT_MSG_HEARTBEAT_REPLY,
+				   .to = m->from,
+				   .context = m->context,
+				   .stamp_ns = m->stamp_ns };
+
+	CHECK(r->role == RAFT_FOLLOWER);
+	if (m->commit > r->log.last)
+		return alarm_about(r, m, m->commit);
+	log_commit_to(r, m->commit);
+	output_send(r, &answer);
+	return OK;
+}
+
+void raft_cut(struct raft *r, uint64_t from)
+{
+	CHECK(r->role == RAFT_FOLLOWER);
+	CHECK(from > 0);
+	log_cut(r, from);
+	output_limit_acks(r, from - 1);
+}
