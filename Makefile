@@ -32,6 +32,7 @@ NODE_SRC := $(wildcard node/*.c)
 CTL_SRC := $(wildcard ctl/*.c)
 TEST_SRC := $(wildcard tests/*/test_*.c)
 TEST_LIB_SRC := $(wildcard tests/lib/*.c)
+SCRIPT_SRC := $(wildcard tests/raftscript/*.c)
 TEST_SH := $(wildcard tests/*/test_*.sh)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRC := $(wildcard bench/bench_*.c)
@@ -55,6 +56,9 @@ $(1)/raftcaskd: $$(patsubst %.c,$(1)/o/%.o,$$(NODE_SRC)) $(1)/libraftcask.a
 	$(4) $$(LDFLAGS) $(3) -pthread -o $$@ $$^ $$(LIBS_DAEMON) $$(LIBS_CORE)
 $(1)/raftcask: $$(patsubst %.c,$(1)/o/%.o,$$(CTL_SRC)) $(1)/libraftcask.a
 	$(4) $$(LDFLAGS) $(3) -pthread -o $$@ $$^ $$(LIBS_CTL) $$(LIBS_CORE)
+$(1)/raftscript: $$(patsubst %.c,$(1)/o/%.o,$$(SCRIPT_SRC)) \
+		$(1)/libraftcask.a
+	$(4) $$(LDFLAGS) $(3) -pthread -o $$@ $$^ $$(LIBS_CORE)
 $(1)/libtest.a: $$(patsubst %.c,$(1)/o/%.o,$$(TEST_LIB_SRC))
 	@rm -f $$@
 	ar rcs $$@ $$^
@@ -87,7 +91,7 @@ help: ## show the goals
 		while IFS='|' read -r goal text; do \
 			printf '%-12s %s\n' "$$goal" "$$text"; done
 
-all: $(PROGRAMS) ## build the programs into build/
+all: $(PROGRAMS) $(B)/raftscript ## build the programs into build/
 
 deps: ## install the packages that building and testing need
 	packaging/install-deps
@@ -111,7 +115,7 @@ lint: ## what a machine can see of the style
 
 # One test program by hand: make build/t/base/test_crc32c && build/t/...
 tests: $(PROGRAMS) $(TESTS)
-tests-asan: $(patsubst $(B)/t/%,$(B)/asan/t/%,$(TESTS)) \
+tests-asan: $(patsubst $(B)/t/%,$(B)/asan/t/%,$(TESTS)) $(B)/asan/raftscript \
 	$(patsubst $(B)/%,$(B)/asan/%,$(PROGRAMS))
 tests-tsan: $(patsubst $(B)/t/%,$(B)/tsan/t/%,$(TESTS)) \
 	$(patsubst $(B)/%,$(B)/tsan/%,$(PROGRAMS))
