@@ -171,7 +171,7 @@ fuzz: $(FUZZERS) ## fuzz every decoder for FUZZ_SECONDS each
 			-artifact_prefix=$(B)/fuzz/$$f- $$learnt $$given \
 			>$(B)/fuzz/$$f.log 2>&1 || \
 			{ tail -n 40 $(B)/fuzz/$$f.log; exit 1; }; \
-		tail -n 1 $(B)/fuzz/$$f.log; done
+		grep "^Done" $(B)/fuzz/$$f.log; done
 
 install: all ## install the programs below $(DESTDIR)$(prefix)
 	install -d $(DESTDIR)$(prefix)/bin
