@@ -1,0 +1,20 @@
+/*
+ * base/listen.h - addresses as text, and sockets that listen on them.
+ */
+#ifndef BASE_LISTEN_H
+#define BASE_LISTEN_H
+
+#include <stdint.h>
+
+#include "base/bytes.h"
+
+/*
+ * Listen on "host:port", "[v6]:port" or ":port" (every address). *fd is the
+ * caller's to close; *port is what it is bound to.
+ * ERR_INVALID (not an address), ERR_BUSY (in use), ERR_PERMISSION, ERR_IO:
+ * *why has a sentence appended.
+ */
+MUST_CHECK enum err listen_open(const char *address, int *fd, uint16_t *port,
+				struct buf *why);
+
+#endif

@@ -1,0 +1,80 @@
+/*
+ * httpd/httpd.h - the HTTP front end: store/store.h spoken over sockets.
+ *
+ * Owns the listening sockets, the connections and the requests on them. Knows
+ * nothing of consensus or files: everything it answers comes from the store.
+ * What it answers is described in docs/http.md.
+ *
+ * Threads: httpd_start makes a few (libmicrohttpd's, and one that watches
+ * deadlines); no thread is ever parked for a request: a connection that waits
+ * for the store is suspended and resumed by the store's completion.
+ */
+#ifndef HTTPD_HTTPD_H
+#define HTTPD_HTTPD_H
+
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "store/store.h"
+
+enum {
+	HTTPD_JSON_VALUE_BYTES_MAX = 1 << 20, /* larger ones go raw          */
+	HTTPD_REQUEST_ID_BYTES_MAX = 128,
+	HTTPD_LISTEN_MAX = 16,
+};
+
+struct httpd;
+
+struct httpd_options {
+	const char *const *listen; /* "host:port", "[v6]:port", ":port"; port
+				      0: any free one, see httpd_port        */
+	uint32_t listen_count;	   /* 1..HTTPD_LISTEN_MAX                    */
+	uint64_t max_value_bytes;
+	uint32_t max_connections; /* over it: 503; 0: 4096                  */
+	uint32_t threads;	  /* for each address; 0: by processors      */
+	uint64_t request_timeout_ms; /* to receive or send; 0: 30 s, more for
+					what is large and keeps moving       */
+	uint64_t commit_timeout_ms;  /* a write or read barrier; 0: 10 s     */
+	uint64_t idle_timeout_ms;    /* between requests; 0: 60 s            */
+	uint64_t drain_timeout_ms;   /* of httpd_stop; 0: 5 s                */
+	struct store *store;	     /* outlives the httpd                   */
+	struct clock *clock;	     /* a real one: threads sleep by it      */
+	uint64_t seed;		     /* makes request ids differ by start    */
+	const char *node_name, *cluster_id, *version; /* text, copied        */
+	uint64_t node_id;
+	/*
+	 * Append the JSON array of members, for /_/status. NULL: this node
+	 * alone, a voter. Any thread; errors make the request a 500.
+	 */
+	enum err (*members)(void *ctx, struct buf *out);
+	void *members_ctx;
+};
+
+/*
+ * Listen on every address and serve. why: on error a sentence for the
+ * operator is appended.
+ * ERR_INVALID (an address), ERR_BUSY (in use), ERR_PERMISSION, ERR_IO,
+ * ERR_NOMEM: nothing is left listening.
+ */
+MUST_CHECK enum err httpd_start(const struct httpd_options *o, struct httpd **h,
+				struct buf *why);
+
+/*
+ * Stop accepting, end every watch, let what is under way finish for at most
+ * drain_timeout_ms, answer the rest (503, or 504 where a write's outcome is
+ * open), then stop. The store must go on stepping meanwhile, on another
+ * thread. Afterwards the store may still complete writes that were answered
+ * with 504: their memory is released then, at the latest by store_free.
+ * NULL is accepted.
+ */
+void httpd_stop(struct httpd *h);
+
+/* The port that address i of the options is bound to. */
+uint16_t httpd_port(const struct httpd *h, uint32_t i);
+
+/* New limits from a reloaded configuration; for what comes. Thread: any. */
+void httpd_set_limits(struct httpd *h, uint64_t max_value_bytes,
+		      uint32_t max_connections);
+
+#endif

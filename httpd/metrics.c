@@ -1,0 +1,300 @@
+/*
+ * httpd/metrics.c - /_/metrics in Prometheus' text format.
+ *
+ * Names end in their unit (_bytes, _seconds) and counters in _total; every
+ * family has HELP and TYPE. One table names the plain ones, so that a name
+ * and its help stand side by side.
+ */
+#include <stdlib.h>
+
+#include "httpd/handlers.h"
+#include "httpd/reply.h"
+
+struct metric {
+	const char *name, *type, *help;
+	double value;
+};
+
+static enum err add_metrics(struct buf *b, const struct metric *m, size_t n)
+{
+	enum err err = OK;
+
+	for (size_t i = 0; !err && i < n; i++)
+		err = buf_addf(b, "# HELP %s %s\n# TYPE %s %s\n%s %.17g\n",
+			       m[i].name, m[i].help, m[i].name, m[i].type,
+			       m[i].name, m[i].value);
+	return err;
+}
+
+static enum err add_storage(struct buf *b, const struct store_storage_status *s)
+{
+	const struct metric m[] = {
+		{ "raftcask_keys", "gauge", "Keys held.", s->keys },
+		{ "raftcask_storage_live_bytes", "gauge",
+		  "Bytes of records that count.", s->live_bytes },
+		{ "raftcask_storage_dead_bytes", "gauge",
+		  "Bytes of records that a merge would drop.", s->dead_bytes },
+		{ "raftcask_storage_files", "gauge", "Data files.", s->files },
+		{ "raftcask_storage_log_bytes", "gauge",
+		  "Bytes of log segments.", s->log_bytes },
+		{ "raftcask_storage_merged_bytes", "gauge",
+		  "Bytes of merged files.", s->merged_bytes },
+		{ "raftcask_index_bytes", "gauge",
+		  "Memory of the key directory.", s->keydir_bytes },
+		{ "raftcask_log_frames_total", "counter",
+		  "Batch frames appended.", s->frames },
+		{ "raftcask_log_appended_bytes_total", "counter",
+		  "Bytes appended to the log.", s->bytes_appended },
+		{ "raftcask_log_syncs_total", "counter",
+		  "Times the log was made durable.", s->syncs },
+		{ "raftcask_log_sync_seconds_total", "counter",
+		  "Time spent making the log durable.",
+		  s->sync_ns_total / 1e9 },
+		{ "raftcask_merges_total", "counter", "Merges finished.",
+		  s->merges },
+		{ "raftcask_merge_read_bytes_total", "counter",
+		  "Bytes read by merges.", s->merge_bytes_read },
+		{ "raftcask_merge_written_bytes_total", "counter",
+		  "Bytes written by merges.", s->merge_bytes_written },
+		{ "raftcask_merge_running", "gauge",
+		  "1 while a merge is going on.", s->merge_running },
+		{ "raftcask_out_of_space", "gauge",
+		  "1 while writes are refused for lack of space.",
+		  s->out_of_space },
+		{ "raftcask_corrupt_places", "gauge",
+		  "Damaged places known in data files.", s->corrupt_count },
+		{ "raftcask_torn_tails_total", "counter",
+		  "Torn tails cut at the start.", s->cut_count },
+	};
+
+	return add_metrics(b, m, sizeof(m) / sizeof(m[0]));
+}
+
+/* Commit or sync times: the store counts by log2 of microseconds. */
+static enum err add_log2(struct buf *b, const char *name, const char *help,
+			 const uint64_t *buckets, double sum_s)
+{
+	uint64_t total = 0;
+	enum err err;
+
+	err = buf_addf(b, "# HELP %s %s\n# TYPE %s histogram\n", name, help,
+		       name);
+	for (unsigned i = 0; !err && i < STORE_BUCKETS; i++) {
+		total += buckets[i];
+		if (i < 5 || i > 24)
+			continue; /* under 32 us, over 16 s */
+		err = buf_addf(b, "%s_bucket{le=\"%.9g\"} %lu\n", name,
+			       (double)(1ull << (i + 1)) / 1e6, total);
+	}
+	if (!err)
+		err = buf_addf(b,
+			       "%s_bucket{le=\"+Inf\"} %lu\n%s_sum %.9g\n"
+			       "%s_count %lu\n",
+			       name, total, name, sum_s, name, total);
+	return err;
+}
+
+static enum err add_store(struct buf *b, const struct store_stats *s,
+			  const struct store_storage_status *storage)
+{
+	const struct metric m[] = {
+		{ "raftcask_writes_total", "counter", "Writes committed.",
+		  s->writes },
+		{ "raftcask_write_batches_total", "counter",
+		  "Batches that the writes were committed in.",
+		  s->write_batches },
+		{ "raftcask_write_refusals_total", "counter",
+		  "Writes refused by a condition or a rule of keys.",
+		  s->refusals },
+		{ "raftcask_expired_keys_total", "counter",
+		  "Keys removed because their time was up.", s->expired },
+		{ "raftcask_store_watches", "gauge", "Watches open.",
+		  s->watches },
+		{ "raftcask_uploads", "gauge", "Values being uploaded.",
+		  s->uploads },
+	};
+	enum err err;
+
+	err = add_metrics(b, m, sizeof(m) / sizeof(m[0]));
+	if (!err)
+		err = add_log2(b, "raftcask_commit_duration_seconds",
+			       "From handing a write in to its completion.",
+			       s->commit_buckets, s->commit_ns_total / 1e9);
+	if (!err)
+		err = add_log2(b, "raftcask_sync_duration_seconds",
+			       "Each time the log was made durable.",
+			       s->sync_buckets, storage->sync_ns_total / 1e9);
+	return err;
+}
+
+static enum err add_partitions(struct httpd *h, struct buf *b)
+{
+	static const struct {
+		const char *name, *type, *help;
+	} heads[] = {
+		{ "raftcask_term", "gauge", "Current term." },
+		{ "raftcask_commit_index", "gauge", "Last committed entry." },
+		{ "raftcask_applied_index", "gauge", "Last applied entry." },
+		{ "raftcask_is_leader", "gauge", "1 if this node leads." },
+	};
+	struct store_partition_status s;
+	enum err err = OK;
+
+	for (size_t k = 0; !err && k < 4; k++) {
+		err = buf_addf(b, "# HELP %s %s\n# TYPE %s %s\n", heads[k].name,
+			       heads[k].help, heads[k].name, heads[k].type);
+		for (uint32_t i = 0;
+		     !err && i < store_partition_count(h->o.store); i++) {
+			store_partition_status(h->o.store, i, &s);
+			err = buf_addf(
+				b, "%s{partition=\"%u\"} %lu\n", heads[k].name,
+				i,
+				k == 0	 ? s.term
+				: k == 1 ? s.commit
+				: k == 2 ? s.applied
+					 : (uint64_t)(s.role == STORE_LEADER));
+		}
+	}
+	return err;
+}
+
+static enum err add_requests(struct stats *s, struct buf *b)
+{
+	static const char *const methods[STATS_METHODS] = { "GET",    "HEAD",
+							    "PUT",    "POST",
+							    "DELETE", "other" };
+	enum err err;
+
+	err = buf_addf(b, "# HELP raftcask_http_requests_total Requests "
+			  "answered.\n# TYPE raftcask_http_requests_total "
+			  "counter\n");
+	for (unsigned i = 0; i < STATS_METHODS; i++) {
+		for (unsigned k = 2; !err && k < 6; k++) {
+			uint64_t n = stats_get(&s->requests[i][k]);
+
+			if (n)
+				err = buf_addf(
+					b,
+					"raftcask_http_requests_total{method="
+					"\"%s\",code=\"%uxx\"} %lu\n",
+					methods[i], k, n);
+		}
+	}
+	return err;
+}
+
+static enum err add_durations(struct stats *s, struct buf *b)
+{
+	static const char name[] = "raftcask_http_request_duration_seconds";
+	uint64_t total = 0;
+	enum err err;
+
+	err = buf_addf(b,
+		       "# HELP %s From the request line to the last byte "
+		       "sent.\n# TYPE %s histogram\n",
+		       name, name);
+	for (unsigned i = 0; !err && i < STATS_BUCKETS - 1; i++) {
+		total += stats_get(&s->duration_buckets[i]);
+		err = buf_addf(b, "%s_bucket{le=\"%.9g\"} %lu\n", name,
+			       stats_bucket_seconds(i), total);
+	}
+	total += stats_get(&s->duration_buckets[STATS_BUCKETS - 1]);
+	if (!err)
+		err = buf_addf(b,
+			       "%s_bucket{le=\"+Inf\"} %lu\n%s_sum %.9g\n"
+			       "%s_count %lu\n",
+			       name, total, name,
+			       stats_get(&s->duration_ns_total) / 1e9, name,
+			       total);
+	return err;
+}
+
+static enum err add_http(struct httpd *h, struct buf *b)
+{
+	struct stats *s = &h->stats;
+	const struct metric m[] = {
+		{ "raftcask_http_connections", "gauge", "Connections open.",
+		  stats_get(&s->curr_connections) },
+		{ "raftcask_http_connections_total", "counter",
+		  "Connections accepted.", stats_get(&s->total_connections) },
+		{ "raftcask_http_connections_refused_total", "counter",
+		  "Connections over the limit.",
+		  stats_get(&s->refused_connections) },
+		{ "raftcask_http_body_received_bytes_total", "counter",
+		  "Bytes of request bodies.", stats_get(&s->bytes_read) },
+		{ "raftcask_http_body_sent_bytes_total", "counter",
+		  "Bytes of response bodies.", stats_get(&s->bytes_written) },
+		{ "raftcask_http_responses_cut_total", "counter",
+		  "Responses cut short because of damaged bytes.",
+		  stats_get(&s->responses_cut) },
+		{ "raftcask_http_timeouts_total", "counter",
+		  "Connections given up on.",
+		  stats_get(&s->requests_timed_out) },
+		{ "raftcask_http_watches", "gauge",
+		  "Long polls and event streams open.",
+		  stats_get(&s->watches) },
+		{ "raftcask_get_hits_total", "counter", "Keys read and found.",
+		  stats_get(&s->get_hits) },
+		{ "raftcask_get_misses_total", "counter",
+		  "Keys read and not found.", stats_get(&s->get_misses) },
+		{ "raftcask_memory_max_bytes", "gauge",
+		  "Largest resident size so far.",
+		  stats_maxrss_kib() * 1024.0 },
+		{ "raftcask_uptime_seconds", "gauge", "Since the start.",
+		  (httpd_now(h) - h->start_ns) / 1e9 },
+	};
+	enum err err;
+
+	err = add_metrics(b, m, sizeof(m) / sizeof(m[0]));
+	if (!err)
+		err = add_requests(s, b);
+	if (!err)
+		err = add_durations(s, b);
+	return err;
+}
+
+static enum err write_metrics(struct httpd *h, struct buf *b)
+{
+	struct store_storage_status *storage = malloc(sizeof(*storage));
+	struct store_stats stats;
+	enum err err;
+
+	if (!storage)
+		return ERR_NOMEM;
+	store_storage_status(h->o.store, storage);
+	store_stats(h->o.store, &stats);
+	err = buf_addf(b,
+		       "# HELP raftcask_build_info Constant 1.\n"
+		       "# TYPE raftcask_build_info gauge\n"
+		       "raftcask_build_info{version=\"%s\"} 1\n",
+		       h->o.version);
+	if (!err)
+		err = add_storage(b, storage);
+	if (!err)
+		err = add_store(b, &stats, storage);
+	if (!err)
+		err = add_partitions(h, b);
+	if (!err)
+		err = add_http(h, b);
+	free(storage);
+	return err;
+}
+
+enum MHD_Result metrics_answer(struct request *r)
+{
+	struct MHD_Response *resp;
+	struct buf b = BUF_INIT;
+	enum err err = write_metrics(r->h, &b);
+	size_t n = b.n;
+
+	if (err) {
+		buf_done(&b);
+		return reply_error(r, err);
+	}
+	resp = MHD_create_response_from_buffer(n, b.p, MHD_RESPMEM_MUST_FREE);
+	if (!resp)
+		buf_done(&b);
+	reply_header(&resp, "Content-Type",
+		     "text/plain; version=0.0.4; charset=utf-8");
+	return reply_send(r, 200, resp, n);
+}

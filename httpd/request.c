@@ -1,0 +1,211 @@
+/*
+ * httpd/request.c - waiting without a thread, and letting go.
+ *
+ * server.h draws the handshake. Here it is in code; everything else in httpd/
+ * only arms, parks and is run again.
+ */
+#include "httpd/request.h"
+
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "httpd/txn.h"
+
+static const uint64_t ns_per_ms = 1000000;
+
+struct request *request_new(struct conn *c, const char *target)
+{
+	size_t n = strlen(target);
+	struct request *r = calloc(1, sizeof(*r) + n + 1);
+
+	if (!r)
+		return NULL;
+	r->h = c->h;
+	r->conn = c;
+	r->mhd = c->mhd;
+	r->refs = 1;
+	r->method = METHOD_OTHER;
+	r->start_ns = httpd_now(c->h);
+	r->raw_at = target;
+	r->raw_n = n;
+	memcpy(r->raw, target, n);
+	return r;
+}
+
+static void free_request(struct request *r)
+{
+	CHECK(!r->watch);
+	store_upload_close(r->upload);
+	store_value_done(r->pinned);
+	store_value_done(r->result.value);
+	txn_free(r->txn);
+	buf_done(&r->body);
+	buf_done(&r->decoded);
+	buf_done(&r->stream);
+	free(r);
+}
+
+void request_unref(struct request *r)
+{
+	int old = atomic_fetch_sub(&r->refs, 1);
+
+	CHECK(old >= 1);
+	if (old == 1)
+		free_request(r);
+}
+
+void request_end(struct request *r)
+{
+	struct httpd *h = r->h;
+	struct conn *c = r->conn;
+
+	if (r->watch) {
+		store_watch_close(r->watch);
+		r->watch = NULL;
+		atomic_fetch_sub_explicit(&h->stats.watches, 1,
+					  memory_order_relaxed);
+	}
+	if (r->status)
+		stats_finish(&h->stats, r->method, r->status,
+			     httpd_now(h) - r->start_ns);
+	if (r->memory_bytes)
+		atomic_fetch_sub(&h->memory_bytes, r->memory_bytes);
+	r->memory_bytes = 0;
+	pthread_mutex_lock(&c->lock);
+	c->req = NULL;
+	pthread_mutex_unlock(&c->lock);
+	atomic_store(&c->stage, STAGE_IDLE);
+	atomic_store(&c->deadline_ns,
+		     httpd_now(h) + h->o.idle_timeout_ms * ns_per_ms);
+	request_unref(r);
+}
+
+void request_arm(struct request *r)
+{
+	CHECK(!r->late);
+	atomic_store(&r->wait, WAIT_ARMED);
+	atomic_fetch_add(&r->refs, 1);
+}
+
+void request_disarm(struct request *r)
+{
+	atomic_store(&r->wait, WAIT_NONE);
+	request_unref(r);
+}
+
+void request_arm_watch(struct request *r)
+{
+	atomic_store(&r->wait, WAIT_ARMED);
+}
+
+/* The stopping server waits for parked to be 0: touch it last. */
+static void resume_parked(struct httpd *h, struct MHD_Connection *mhd)
+{
+	MHD_resume_connection(mhd);
+	atomic_fetch_sub(&h->parked, 1);
+}
+
+void request_notify(struct request *r)
+{
+	struct httpd *h = r->h;
+	struct MHD_Connection *mhd = r->mhd;
+
+	if (atomic_exchange(&r->wait, WAIT_DONE) == WAIT_PARKED)
+		resume_parked(h, mhd);
+}
+
+void request_done(struct request *r)
+{
+	request_notify(r);
+	request_unref(r);
+}
+
+void request_stage(struct request *r, enum stage stage, uint64_t timeout_ns)
+{
+	atomic_store_explicit(&r->conn->deadline_ns,
+			      httpd_now(r->h) + timeout_ns,
+			      memory_order_relaxed);
+	atomic_store_explicit(&r->conn->stage, stage, memory_order_relaxed);
+}
+
+/* Suspend unless woken already or the server closes; false: did not. */
+static bool park(struct request *r)
+{
+	struct httpd *h = r->h;
+	int armed = WAIT_ARMED;
+
+	pthread_mutex_lock(&r->conn->lock);
+	if (atomic_load(&h->closing)) {
+		atomic_compare_exchange_strong(&r->wait, &armed, WAIT_LATE);
+		pthread_mutex_unlock(&r->conn->lock);
+		return false;
+	}
+	atomic_fetch_add(&h->parked, 1);
+	MHD_suspend_connection(r->mhd);
+	if (!atomic_compare_exchange_strong(&r->wait, &armed, WAIT_PARKED))
+		resume_parked(h, r->mhd);
+	pthread_mutex_unlock(&r->conn->lock);
+	return true;
+}
+
+enum MHD_Result request_park(struct request *r, enum stage stage,
+			     uint64_t timeout_ns,
+			     enum MHD_Result (*run)(struct request *r))
+{
+	r->run = run;
+	request_stage(r, stage, timeout_ns);
+	if (atomic_load(&r->wait) == WAIT_DONE || !park(r))
+		return run(r);
+	return MHD_YES;
+}
+
+bool request_suspend(struct request *r, enum stage stage, uint64_t timeout_ns)
+{
+	request_stage(r, stage, timeout_ns);
+	if (atomic_load(&r->wait) == WAIT_DONE)
+		return false;
+	return park(r);
+}
+
+bool request_is_waiting(struct request *r)
+{
+	return atomic_load(&r->wait) != WAIT_NONE;
+}
+
+bool request_woken(struct request *r)
+{
+	int was = atomic_exchange(&r->wait, WAIT_NONE);
+
+	CHECK(was == WAIT_DONE || was == WAIT_LATE);
+	if (was == WAIT_LATE)
+		r->late = true;
+	return was == WAIT_DONE;
+}
+
+enum err request_take_memory(struct request *r, uint64_t n)
+{
+	uint64_t held = atomic_fetch_add(&r->h->memory_bytes, n);
+
+	if (held + n > MEMORY_BYTES_MAX) {
+		atomic_fetch_sub(&r->h->memory_bytes, n);
+		return ERR_FULL;
+	}
+	r->memory_bytes += n;
+	return OK;
+}
+
+uint64_t request_timeout_ns(const struct request *r)
+{
+	return r->h->o.request_timeout_ms * ns_per_ms;
+}
+
+uint64_t request_commit_timeout_ns(const struct request *r)
+{
+	return r->h->o.commit_timeout_ms * ns_per_ms;
+}
+
+uint64_t request_transfer_ns(const struct request *r, uint64_t bytes)
+{
+	return request_timeout_ns(r) +
+	       bytes * (1000000000ull / SLOW_BYTES_PER_S);
+}

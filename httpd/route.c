@@ -1,0 +1,295 @@
+/*
+ * httpd/route.c - from a raw request to the handler that answers it.
+ *
+ * libmicrohttpd parses the framing leniently: it takes two Content-Length
+ * fields, Transfer-Encoding beside Content-Length, a space before a colon,
+ * and a NUL inside the request line. Two parsers that disagree on where a
+ * request ends is how requests are smuggled, so each of these is refused
+ * here and the connection closed.
+ */
+#include <stdio.h>
+#include <strings.h>
+
+#include "httpd/handlers.h"
+#include "httpd/reply.h"
+#include "httpd/request.h"
+
+static enum method method_of(const char *text)
+{
+	static const char *const names[] = { "GET", "HEAD", "PUT", "POST",
+					     "DELETE" };
+
+	for (int i = 0; i < METHOD_OTHER; i++)
+		if (strcmp(text, names[i]) == 0)
+			return (enum method)i;
+	return METHOD_OTHER;
+}
+
+struct collected {
+	struct request *r;
+	uint32_t length_count, encoding_count;
+	const char *request_id;
+	const char *why; /* the first thing wrong, or NULL                   */
+	bool framing;	 /* and it puts the framing in doubt                 */
+};
+
+static void object(struct collected *c, const char *why, bool framing)
+{
+	if (!c->why)
+		c->why = why;
+	c->framing = c->framing || framing;
+}
+
+static void take_length(struct collected *c, const char *value)
+{
+	struct fields *f = &c->r->f;
+
+	f->has_length = true;
+	if (c->length_count++)
+		object(c, "two Content-Length fields", true);
+	if (target_parse_u64(bytes_str(value), &f->content_bytes))
+		object(c, "Content-Length is no number", true);
+}
+
+static void take_encoding(struct collected *c, const char *value)
+{
+	c->r->f.is_chunked = true;
+	if (c->encoding_count++ || strcasecmp(value, "chunked") != 0)
+		object(c, "the only Transfer-Encoding is chunked", true);
+}
+
+static void take_tags(struct collected *c, struct field_tags *tags,
+		      const char *value)
+{
+	if (tags->given || field_parse_tags(value, tags))
+		object(c, "a condition field that is no list of tags", false);
+}
+
+static void take_field(struct collected *c, const char *name, const char *value)
+{
+	struct fields *f = &c->r->f;
+
+	if (strcasecmp(name, "Content-Length") == 0)
+		take_length(c, value);
+	else if (strcasecmp(name, "Transfer-Encoding") == 0)
+		take_encoding(c, value);
+	else if (strcasecmp(name, "Content-Type") == 0)
+		f->content_type = value;
+	else if (strcasecmp(name, "Accept") == 0)
+		f->accept = value;
+	else if (strcasecmp(name, "If-Match") == 0)
+		take_tags(c, &f->if_match, value);
+	else if (strcasecmp(name, "If-None-Match") == 0)
+		take_tags(c, &f->if_none_match, value);
+	else if (strcasecmp(name, "If-Range") == 0)
+		f->if_range = value;
+	else if (strcasecmp(name, "Range") == 0)
+		f->range = value;
+	else if (strcasecmp(name, "Expect") == 0)
+		f->expects_continue = strcasecmp(value, "100-continue") == 0;
+	else if (strcasecmp(name, "Last-Event-ID") == 0)
+		f->last_event_id = value;
+	else if (strcasecmp(name, "X-Request-Id") == 0)
+		c->request_id = value;
+}
+
+static enum MHD_Result on_field(void *cls, enum MHD_ValueKind kind,
+				const char *name, const char *value)
+{
+	struct collected *c = cls;
+
+	(void)kind;
+	/* The first letters of the few that matter. */
+	switch (*name | 0x20) {
+	case 'c':
+	case 't':
+	case 'a':
+	case 'i':
+	case 'r':
+	case 'e':
+	case 'l':
+	case 'x':
+		take_field(c, name, value ? value : "");
+		break;
+	default:
+		break;
+	}
+	for (; *name; name++)
+		if ((uint8_t)*name <= ' ' || *name == 0x7f)
+			object(c, "a space in a field name", true);
+	return MHD_YES;
+}
+
+/* Take the client's id if it is printable and short, else make one. */
+static void set_request_id(struct request *r, const char *given)
+{
+	static const char digits[] = "0123456789abcdef";
+	size_t n = given ? strlen(given) : 0;
+	uint64_t v;
+
+	for (size_t i = 0; i < n; i++)
+		if ((uint8_t)given[i] < ' ' || (uint8_t)given[i] > '~')
+			n = 0;
+	if (n && n <= HTTPD_REQUEST_ID_BYTES_MAX) {
+		memcpy(r->id, given, n + 1);
+		return;
+	}
+	v = (uint64_t)r->h->id_salt << 32 |
+	    (uint32_t)atomic_fetch_add_explicit(&r->h->next_id, 1,
+						memory_order_relaxed);
+	for (int i = 15; i >= 0; i--, v >>= 4)
+		r->id[i] = digits[v & 15];
+	r->id[16] = 0;
+}
+
+/*
+ * libmicrohttpd cuts the request line into strings in place: target, NUL,
+ * version. If the target ended before that NUL, it had one of its own.
+ */
+static bool has_inner_nul(const struct request *r, const char *version)
+{
+	return version != r->raw_at + r->raw_n + 1;
+}
+
+static enum MHD_Result bad_request(struct request *r, const char *why)
+{
+	return reply_problem(r, 400, "bad_request", why);
+}
+
+static enum MHD_Result only(struct request *r, bool get, bool post,
+			    enum MHD_Result (*run)(struct request *r))
+{
+	bool is_get = r->method == METHOD_GET || r->method == METHOD_HEAD;
+
+	if (!(get && is_get) && !(post && r->method == METHOD_POST))
+		return reply_not_allowed(r, post ? "POST" : "GET, HEAD");
+	r->run = run;
+	return MHD_YES;
+}
+
+static enum MHD_Result route_list(struct request *r, bool is_root)
+{
+	if (r->method == METHOD_GET || r->method == METHOD_HEAD)
+		return list_begin(r);
+	if (r->method == METHOD_DELETE && !is_root)
+		return list_delete_begin(r);
+	return reply_not_allowed(r,
+				 is_root ? "GET, HEAD" : "GET, HEAD, DELETE");
+}
+
+static enum MHD_Result
+route_begin_of(struct request *r, bool post,
+	       enum MHD_Result (*begin)(struct request *))
+{
+	enum MHD_Result result = only(r, !post, post, NULL);
+
+	if (result != MHD_YES || r->problem.status)
+		return result;
+	return begin(r);
+}
+
+/* path: after "_/". */
+static enum MHD_Result route_system(struct request *r, struct bytes path)
+{
+	static const struct {
+		const char *path;
+		bool post;
+		enum MHD_Result (*run)(struct request *r);
+		enum MHD_Result (*begin)(struct request *r);
+	} routes[] = {
+		{ "txn", true, NULL, txn_begin },
+		{ "watch", false, NULL, events_begin },
+		{ "snapshot", false, NULL, backup_begin },
+		{ "merge", true, system_merge, NULL },
+		{ "status", false, system_status, NULL },
+		{ "health", false, system_health, NULL },
+		{ "ready", false, system_ready, NULL },
+		{ "metrics", false, metrics_answer, NULL },
+	};
+
+	if (bytes_begins(path, bytes_str("kv/"))) {
+		r->key = bytes_of(path.p + 3, path.n - 3);
+		return key_begin(r);
+	}
+	if (bytes_equal(path, bytes_str("kv")))
+		return route_list(r, false);
+	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+		if (!bytes_equal(path, bytes_str(routes[i].path)))
+			continue;
+		if (routes[i].begin)
+			return route_begin_of(r, routes[i].post,
+					      routes[i].begin);
+		return only(r, !routes[i].post, routes[i].post, routes[i].run);
+	}
+	return reply_problem(r, 404, "not_found",
+			     "no such system path; keys that begin with _/ "
+			     "are under /_/kv/");
+}
+
+static enum MHD_Result route_target(struct request *r)
+{
+	struct bytes path, query;
+	const char *why = NULL;
+	uint8_t *p;
+	size_t n;
+
+	if (target_split(bytes_of(r->raw, r->raw_n), &path, &query))
+		return bad_request(r, "the request target is malformed");
+	p = r->raw + (path.p - r->raw);
+	n = path.n;
+	if (target_decode(p, &n, false))
+		return reply_problem(r, 400, "bad_key", "a bad percent escape");
+	r->path = bytes_of(p, n);
+	if (query.n && target_parse_query(r->raw + (query.p - r->raw), query.n,
+					  &r->q, &why))
+		return bad_request(r, "a query parameter cannot be parsed");
+	if (n == 0)
+		return route_list(r, true);
+	if (bytes_begins(r->path, bytes_str("_/")))
+		return route_system(r, bytes_of(p + 2, n - 2));
+	r->key = r->path;
+	return key_begin(r);
+}
+
+static enum MHD_Result begin(struct request *r, const char *version,
+			     const struct collected *c)
+{
+	r->close = c->framing;
+	if (has_inner_nul(r, version)) {
+		r->close = true;
+		return bad_request(r, "a NUL in the request line");
+	}
+	if (r->f.is_chunked && r->f.has_length) {
+		r->close = true;
+		return bad_request(r, "Transfer-Encoding beside "
+				      "Content-Length");
+	}
+	if (c->why)
+		return bad_request(r, c->why);
+	if (atomic_load_explicit(&r->h->stopping, memory_order_relaxed))
+		return reply_error(r, ERR_CLOSED);
+	if (r->conn->over_limit) {
+		r->close = true;
+		return reply_problem(r, 503, "too_many_connections",
+				     "over max_connections");
+	}
+	return route_target(r);
+}
+
+enum MHD_Result route_begin(struct request *r, const char *method,
+			    const char *version)
+{
+	struct collected c = { .r = r };
+	enum MHD_Result result;
+
+	r->method = method_of(method);
+	MHD_get_connection_values(r->mhd, MHD_HEADER_KIND, on_field, &c);
+	set_request_id(r, c.request_id);
+	/* By libmicrohttpd's reading, whatever we think of it. */
+	if (r->f.is_chunked || r->f.content_bytes)
+		request_stage(r, STAGE_RECEIVING, request_transfer_ns(r, 0));
+	result = begin(r, version, &c);
+	if (r->phase == PHASE_NEW)
+		r->phase = PHASE_BODY;
+	return result;
+}

@@ -1,0 +1,556 @@
+/*
+ * httpd/server.c - the server: connections, their deadlines, start and stop.
+ *
+ * libmicrohttpd calls in for everything that happens on a connection:
+ *
+ *	on_connection   accepted, closed
+ *	on_target       a request line has been read: a request is made
+ *	on_request      headers in; each piece of the body; the end of it; and
+ *			again whenever a suspended connection was resumed
+ *	on_completed    the answer is out, or the connection is gone
+ *
+ * One thread of ours walks the connections ten times a second and ends what
+ * is overdue: a wait (the request is run again and finds it is late), a body
+ * that drips, an answer that nobody reads, a header that never ends.
+ */
+#include "httpd/httpd.h"
+
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/listen.h"
+#include "base/log.h"
+#include "httpd/handlers.h"
+#include "httpd/reply.h"
+#include "httpd/request.h"
+
+enum {
+	SWEEP_MS = 100,
+	SPARE_CONNECTIONS = 1024, /* over the limit, but told so             */
+	OVER_LIMIT_MS = 5000,
+	GRACE_MS = 2000, /* between being told and being cut                 */
+	CONNECTION_MEMORY_BYTES = 32 << 10,
+};
+
+static const uint64_t ns_per_ms = 1000000;
+
+/* ----------------------------------------------------- connections ------ */
+
+static void link_conn(struct httpd *h, struct conn *c)
+{
+	pthread_mutex_lock(&h->lock);
+	c->next = h->conns;
+	if (c->next)
+		c->next->prev = c;
+	h->conns = c;
+	h->conn_count++;
+	c->over_limit = h->conn_count > atomic_load(&h->max_connections);
+	if (h->conn_count == 1)
+		pthread_cond_signal(&h->tick);
+	pthread_mutex_unlock(&h->lock);
+}
+
+static void open_conn(struct httpd *h, struct MHD_Connection *mhd,
+		      void **context)
+{
+	const union MHD_ConnectionInfo *info;
+	struct conn *c = calloc(1, sizeof(*c));
+	uint64_t ms = h->o.idle_timeout_ms;
+
+	*context = c;
+	if (!c)
+		return; /* on_target gives up on the connection */
+	c->h = h;
+	c->mhd = mhd;
+	info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+	c->fd = info->connect_fd;
+	pthread_mutex_init(&c->lock, NULL);
+	link_conn(h, c);
+	if (c->over_limit) {
+		stats_add(&h->stats.refused_connections, 1);
+		ms = OVER_LIMIT_MS;
+	}
+	atomic_store(&c->deadline_ns, httpd_now(h) + ms * ns_per_ms);
+	stats_add(&h->stats.total_connections, 1);
+	stats_add(&h->stats.curr_connections, 1);
+}
+
+static void close_conn(struct httpd *h, struct conn *c)
+{
+	if (!c)
+		return;
+	CHECK(!c->req);
+	pthread_mutex_lock(&h->lock);
+	if (c->prev)
+		c->prev->next = c->next;
+	else
+		h->conns = c->next;
+	if (c->next)
+		c->next->prev = c->prev;
+	h->conn_count--;
+	pthread_mutex_unlock(&h->lock);
+	atomic_fetch_sub_explicit(&h->stats.curr_connections, 1,
+				  memory_order_relaxed);
+	pthread_mutex_destroy(&c->lock);
+	free(c);
+}
+
+static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
+			  enum MHD_ConnectionNotificationCode code)
+{
+	if (code == MHD_CONNECTION_NOTIFY_STARTED)
+		open_conn(cls, mhd, context);
+	else
+		close_conn(cls, *context);
+}
+
+static void *on_target(void *cls, const char *target,
+		       struct MHD_Connection *mhd)
+{
+	const union MHD_ConnectionInfo *info;
+	struct request *r;
+	struct conn *c;
+
+	(void)cls;
+	info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	c = info->socket_context;
+	if (!c)
+		return NULL;
+	r = request_new(c, target);
+	if (!r)
+		return NULL;
+	request_stage(r, STAGE_RUNNING, request_timeout_ns(r));
+	pthread_mutex_lock(&c->lock);
+	c->req = r;
+	pthread_mutex_unlock(&c->lock);
+	return r;
+}
+
+static void on_completed(void *cls, struct MHD_Connection *mhd, void **context,
+			 enum MHD_RequestTerminationCode code)
+{
+	struct request *r = *context;
+
+	(void)cls;
+	(void)mhd;
+	(void)code;
+	*context = NULL;
+	if (!r)
+		return;
+	if (r->phase == PHASE_BODY && !r->status &&
+	    atomic_load(&r->conn->timed_out)) {
+		r->problem =
+			(struct problem){ 408, "request_timeout",
+					  "the request took too long", NULL };
+		reply_past_body(r);
+	}
+	request_end(r);
+}
+
+/* -------------------------------------------------------- requests ------ */
+
+static enum MHD_Result take_piece(struct request *r, const char *data,
+				  size_t *n)
+{
+	size_t bytes = *n;
+
+	*n = 0;
+	r->body_bytes += bytes;
+	stats_add(&r->h->stats.bytes_read, bytes);
+	atomic_store(&r->conn->deadline_ns,
+		     r->start_ns + request_transfer_ns(r, r->body_bytes));
+	if (r->take)
+		return r->take(r, data, bytes);
+	return r->body_bytes > JSON_BODY_BYTES_MAX ? MHD_NO : MHD_YES;
+}
+
+static enum MHD_Result go_on(struct request *r, const char *data, size_t *n)
+{
+	enum MHD_Result result;
+	enum err err;
+
+	if (request_is_waiting(r)) {
+		err = body_resumed(r);
+		atomic_store(&r->conn->stage, STAGE_RECEIVING);
+		result = err ? reply_error(r, err) : MHD_YES;
+		if (result != MHD_YES)
+			return result;
+	}
+	if (r->phase == PHASE_LINGER) {
+		/* Said already; this end only hears the rest out. */
+		if (!*n)
+			return MHD_NO;
+		*n = 0;
+		return MHD_YES;
+	}
+	if (*n)
+		return take_piece(r, data, n);
+	r->phase = PHASE_RUN;
+	return r->run(r);
+}
+
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd,
+				  const char *url, const char *method,
+				  const char *version, const char *data,
+				  size_t *n, void **context)
+{
+	struct request *r = *context;
+
+	(void)cls;
+	(void)mhd;
+	(void)url;
+	if (!r)
+		return MHD_NO;
+	switch (r->phase) {
+	case PHASE_NEW:
+		return route_begin(r, method, version);
+	case PHASE_BODY:
+	case PHASE_LINGER:
+		return go_on(r, data, n);
+	case PHASE_RUN:
+		return r->run(r);
+	}
+	return MHD_NO;
+}
+
+/* ------------------------------------------------------- deadlines ------ */
+
+/* Run the parked request of c again, late. c->lock is held. */
+static bool wake_late(struct conn *c)
+{
+	int parked = WAIT_PARKED;
+
+	if (!c->req ||
+	    !atomic_compare_exchange_strong(&c->req->wait, &parked, WAIT_LATE))
+		return false;
+	MHD_resume_connection(c->mhd);
+	atomic_fetch_sub(&c->h->parked, 1);
+	return true;
+}
+
+static void cut(struct conn *c, int how)
+{
+	if (!atomic_exchange(&c->timed_out, true))
+		stats_add(&c->h->stats.requests_timed_out, 1);
+	shutdown(c->fd, how);
+}
+
+/* c->lock is held, its deadline has passed. */
+static void end_overdue(struct conn *c, uint64_t now)
+{
+	atomic_store(&c->deadline_ns, now + GRACE_MS * ns_per_ms);
+	switch (atomic_load(&c->stage)) {
+	case STAGE_IDLE:
+		shutdown(c->fd, SHUT_RDWR);
+		return;
+	case STAGE_RECEIVING:
+		/* libmicrohttpd sees the end; on_completed says 408. */
+		cut(c, c->timed_out ? SHUT_RDWR : SHUT_RD);
+		return;
+	case STAGE_SENDING:
+		cut(c, SHUT_RDWR);
+		return;
+	case STAGE_STREAMING:
+		wake_late(c); /* a heartbeat is due */
+		return;
+	default:
+		if (wake_late(c))
+			c->warned = false;
+		else if (c->warned)
+			cut(c, SHUT_RDWR);
+		else
+			c->warned = true;
+	}
+}
+
+/* While stopping: nothing new, nothing that only waits. c->lock is held. */
+static void end_waiting(struct conn *c)
+{
+	switch (atomic_load(&c->stage)) {
+	case STAGE_IDLE:
+		shutdown(c->fd, SHUT_RDWR);
+		return;
+	case STAGE_STREAMING:
+	case STAGE_WATCHING:
+		wake_late(c);
+		return;
+	default:
+		if (atomic_load(&c->h->closing))
+			wake_late(c);
+	}
+}
+
+static void sweep(struct httpd *h)
+{
+	uint64_t now = httpd_now(h);
+	bool stopping = atomic_load(&h->stopping);
+
+	for (struct conn *c = h->conns; c; c = c->next) {
+		bool overdue =
+			now >= atomic_load_explicit(&c->deadline_ns,
+						    memory_order_relaxed);
+
+		if (!overdue && !stopping)
+			continue;
+		pthread_mutex_lock(&c->lock);
+		if (stopping)
+			end_waiting(c);
+		/* It may have moved on since it was looked at. */
+		if (now >= atomic_load(&c->deadline_ns))
+			end_overdue(c, now);
+		pthread_mutex_unlock(&c->lock);
+	}
+}
+
+/* Wait for a signal or ms. h->lock is held. */
+static void nap(struct httpd *h, uint64_t ms)
+{
+	uint64_t at = httpd_now(h) + ms * ns_per_ms;
+	struct timespec until = { .tv_sec = (time_t)(at / 1000000000),
+				  .tv_nsec = (long)(at % 1000000000) };
+
+	pthread_cond_clockwait(&h->tick, &h->lock, CLOCK_MONOTONIC, &until);
+}
+
+static void *watch_deadlines(void *arg)
+{
+	struct httpd *h = arg;
+
+	pthread_mutex_lock(&h->lock);
+	while (!h->deadline_stop) {
+		if (!h->conns) {
+			pthread_cond_wait(&h->tick, &h->lock);
+			continue;
+		}
+		sweep(h);
+		nap(h, SWEEP_MS);
+	}
+	pthread_mutex_unlock(&h->lock);
+	return NULL;
+}
+
+/* ---------------------------------------------------- start and stop ---- */
+
+/* Keys are decoded in target.c; libmicrohttpd shall leave text alone. */
+static size_t leave_escapes(void *cls, struct MHD_Connection *c, char *text)
+{
+	(void)cls;
+	(void)c;
+	return strlen(text);
+}
+
+static uint32_t thread_count(const struct httpd_options *o)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (o->threads)
+		return o->threads;
+	/* The store's own threads need processors too. */
+	return n >= 16 ? 4 : n >= 4 ? 2 : 1;
+}
+
+static enum err start_daemon(struct httpd *h, uint32_t i)
+{
+	uint32_t limit = h->o.max_connections + SPARE_CONNECTIONS;
+	uint32_t threads = thread_count(&h->o);
+	struct MHD_OptionItem pool[] = {
+		{ MHD_OPTION_THREAD_POOL_SIZE, threads, NULL },
+		{ MHD_OPTION_END, 0, NULL },
+	};
+	struct MHD_OptionItem none[] = { { MHD_OPTION_END, 0, NULL } };
+
+	h->daemons[i] = MHD_start_daemon(
+		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
+			MHD_USE_TURBO,
+		0, NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET,
+		h->listen_fds[i], MHD_OPTION_CONNECTION_LIMIT, limit,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		(size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
+		(unsigned)(h->o.idle_timeout_ms / 1000 + 1),
+		MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK,
+		leave_escapes, NULL, MHD_OPTION_URI_LOG_CALLBACK, on_target, h,
+		MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
+		MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
+		MHD_OPTION_ARRAY, threads > 1 ? pool : none, MHD_OPTION_END);
+	return h->daemons[i] ? OK : ERR_IO;
+}
+
+static enum err copy_text(const char **text)
+{
+	*text = strdup(*text ? *text : "");
+	return *text ? OK : ERR_NOMEM;
+}
+
+static void set_defaults(struct httpd_options *o)
+{
+	if (!o->max_connections)
+		o->max_connections = 4096;
+	if (!o->request_timeout_ms)
+		o->request_timeout_ms = 30000;
+	if (!o->commit_timeout_ms)
+		o->commit_timeout_ms = 10000;
+	if (!o->idle_timeout_ms)
+		o->idle_timeout_ms = 60000;
+	if (!o->drain_timeout_ms)
+		o->drain_timeout_ms = 5000;
+}
+
+static struct httpd *new_httpd(const struct httpd_options *o)
+{
+	struct httpd *h = calloc(1, sizeof(*h));
+	struct seed seed;
+	enum err err;
+
+	if (!h)
+		return NULL;
+	h->o = *o;
+	h->o.listen = NULL;
+	set_defaults(&h->o);
+	for (int i = 0; i < HTTPD_LISTEN_MAX; i++)
+		h->listen_fds[i] = -1;
+	h->max_value_bytes = o->max_value_bytes;
+	h->max_connections = h->o.max_connections;
+	seed_init(&seed, o->seed);
+	h->id_salt = (uint32_t)seed_next(&seed);
+	h->start_ns = httpd_now(h);
+	pthread_mutex_init(&h->lock, NULL);
+	pthread_cond_init(&h->tick, NULL);
+	err = copy_text(&h->o.node_name);
+	if (copy_text(&h->o.cluster_id))
+		err = ERR_NOMEM;
+	if (copy_text(&h->o.version))
+		err = ERR_NOMEM;
+	h->first_address = strdup(o->listen_count ? o->listen[0] : "");
+	if (err || !h->first_address)
+		goto out_free;
+	return h;
+out_free:
+	free((char *)h->o.node_name);
+	free((char *)h->o.cluster_id);
+	free((char *)h->o.version);
+	free(h->first_address);
+	free(h);
+	return NULL;
+}
+
+static void free_httpd(struct httpd *h)
+{
+	for (uint32_t i = 0; i < h->daemon_count; i++)
+		if (h->listen_fds[i] >= 0)
+			close(h->listen_fds[i]);
+	free((char *)h->o.node_name);
+	free((char *)h->o.cluster_id);
+	free((char *)h->o.version);
+	free(h->first_address);
+	pthread_cond_destroy(&h->tick);
+	pthread_mutex_destroy(&h->lock);
+	free(h);
+}
+
+static enum err start_threads(struct httpd *h, struct buf *why)
+{
+	enum err err = OK;
+
+	if (pthread_create(&h->deadline_thread, NULL, watch_deadlines, h))
+		return ERR_NOMEM;
+	h->has_deadline_thread = true;
+	for (uint32_t i = 0; !err && i < h->daemon_count; i++)
+		err = start_daemon(h, i);
+	if (err && buf_addf(why, "http: the server could not be started"))
+		return ERR_NOMEM;
+	return err;
+}
+
+enum err httpd_start(const struct httpd_options *o, struct httpd **out,
+		     struct buf *why)
+{
+	struct httpd *h;
+	enum err err = OK;
+
+	CHECK(o->listen_count >= 1);
+	CHECK(o->listen_count <= HTTPD_LISTEN_MAX);
+	h = new_httpd(o);
+	if (!h)
+		return ERR_NOMEM;
+	for (uint32_t i = 0; !err && i < o->listen_count; i++) {
+		err = listen_open(o->listen[i], &h->listen_fds[i], &h->ports[i],
+				  why);
+		h->daemon_count = i + 1;
+	}
+	if (!err)
+		err = start_threads(h, why);
+	if (err) {
+		httpd_stop(h);
+		return err;
+	}
+	*out = h;
+	return OK;
+}
+
+/* Until no request is under way, or for ms. */
+static void drain(struct httpd *h, uint64_t ms)
+{
+	uint64_t until = httpd_now(h) + ms * ns_per_ms;
+
+	pthread_mutex_lock(&h->lock);
+	while (h->conns && httpd_now(h) < until) {
+		sweep(h);
+		nap(h, 10);
+	}
+	pthread_mutex_unlock(&h->lock);
+}
+
+/* From here on nothing is suspended, and what was is resumed. */
+static void close_parks(struct httpd *h)
+{
+	atomic_store(&h->closing, true);
+	pthread_mutex_lock(&h->lock);
+	/* Whoever did not see it holds the lock; wait until it is parked. */
+	for (struct conn *c = h->conns; c; c = c->next) {
+		pthread_mutex_lock(&c->lock);
+		pthread_mutex_unlock(&c->lock);
+	}
+	while (atomic_load(&h->parked)) {
+		sweep(h);
+		nap(h, 1);
+	}
+	pthread_mutex_unlock(&h->lock);
+}
+
+void httpd_stop(struct httpd *h)
+{
+	if (!h)
+		return;
+	atomic_store(&h->stopping, true);
+	for (uint32_t i = 0; i < h->daemon_count; i++)
+		if (h->daemons[i])
+			MHD_quiesce_daemon(h->daemons[i]);
+	drain(h, h->o.drain_timeout_ms);
+	close_parks(h);
+	drain(h, GRACE_MS);
+	pthread_mutex_lock(&h->lock);
+	h->deadline_stop = true;
+	pthread_cond_broadcast(&h->tick);
+	pthread_mutex_unlock(&h->lock);
+	if (h->has_deadline_thread)
+		pthread_join(h->deadline_thread, NULL);
+	for (uint32_t i = 0; i < h->daemon_count; i++)
+		if (h->daemons[i])
+			MHD_stop_daemon(h->daemons[i]);
+	free_httpd(h);
+}
+
+uint16_t httpd_port(const struct httpd *h, uint32_t i)
+{
+	CHECK(i < h->daemon_count);
+	return h->ports[i];
+}
+
+void httpd_set_limits(struct httpd *h, uint64_t max_value_bytes,
+		      uint32_t max_connections)
+{
+	atomic_store(&h->max_value_bytes, max_value_bytes);
+	atomic_store(&h->max_connections, max_connections);
+}

@@ -1,0 +1,203 @@
+/*
+ * httpd/server.h - inside httpd/: the server, its connections, its requests.
+ *
+ * A request lives from its request line to its last byte. It may outlive its
+ * connection: a write that was answered with 504 is still the store's, so a
+ * request counts its references, and whoever lets go last releases it.
+ *
+ * How a request waits without a thread:
+ *
+ *	MHD thread              store's thread        deadline thread
+ *	wait = ARMED
+ *	ask the store ........> completes
+ *	suspend                 wait := DONE
+ *	ARMED -> PARKED         was PARKED: resume    PARKED -> LATE: resume
+ *	(DONE already: resume)
+ *	... resumed: DONE or LATE decides the answer
+ *
+ * Whichever side comes second resumes the connection, exactly once.
+ *
+ * Lock order: httpd.lock, conn.lock, then libmicrohttpd's own.
+ */
+#ifndef HTTPD_SERVER_H
+#define HTTPD_SERVER_H
+
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/seed.h"
+#include "httpd/field.h"
+#include "httpd/httpd.h"
+#include "httpd/stats.h"
+#include "httpd/target.h"
+#include "store/store.h"
+
+enum {
+	/* JSON may spell a byte as six, base64 needs less. */
+	JSON_BODY_BYTES_MAX = 6 * HTTPD_JSON_VALUE_BYTES_MAX + (64 << 10),
+	LIST_LIMIT_DEFAULT = 1000,
+	LIST_LIMIT_MAX = 10000,
+	LIST_BYTES_MAX = 4 << 20,
+	/* Bodies and answers held in memory, all requests together. */
+	MEMORY_BYTES_MAX = 256 << 20,
+	SLOW_BYTES_PER_S = 16 << 10, /* a body slower than this is cut       */
+	HEARTBEAT_MS = 15000,
+	WATCH_WAIT_DEFAULT_S = 60,
+	WATCH_WAIT_MAX_S = 3600,
+};
+
+enum method {
+	METHOD_GET,
+	METHOD_HEAD,
+	METHOD_PUT,
+	METHOD_POST,
+	METHOD_DELETE,
+	METHOD_OTHER
+};
+
+/* What a connection is doing, for the deadline thread. */
+enum stage {
+	STAGE_IDLE,	 /* between requests                                  */
+	STAGE_RECEIVING, /* a body comes in                                  */
+	STAGE_RUNNING,	 /* headers come in, or it waits for the store       */
+	STAGE_WATCHING,	 /* waits for a change of a key                      */
+	STAGE_SENDING,
+	STAGE_STREAMING, /* server-sent events                               */
+};
+
+struct request;
+
+struct conn {
+	struct httpd *h;
+	struct MHD_Connection *mhd;
+	int fd;
+	bool over_limit;
+	_Atomic uint64_t deadline_ns;
+	_Atomic int stage;	/* enum stage                                */
+	_Atomic bool timed_out; /* the deadline thread gave up on it         */
+	bool warned;		/* private to the deadline thread            */
+	pthread_mutex_t lock;	/* guards req and every park                 */
+	struct request *req;
+	struct conn *prev, *next; /* guarded by httpd.lock                   */
+};
+
+struct httpd {
+	struct httpd_options o; /* strings owned; listen is not kept         */
+	char *first_address;
+	_Atomic uint64_t max_value_bytes;
+	_Atomic uint32_t max_connections;
+	_Atomic bool stopping; /* no new requests                            */
+	_Atomic bool closing;  /* no new parks; for good                      */
+	_Atomic uint64_t memory_bytes;
+	_Atomic uint32_t parked; /* suspended and not yet resumed            */
+	_Atomic uint64_t next_id;
+	uint32_t id_salt;
+	uint64_t start_ns;
+	struct stats stats;
+	struct MHD_Daemon *daemons[HTTPD_LISTEN_MAX];
+	int listen_fds[HTTPD_LISTEN_MAX];
+	uint16_t ports[HTTPD_LISTEN_MAX];
+	uint32_t daemon_count;
+	pthread_mutex_t lock;
+	pthread_cond_t tick;
+	struct conn *conns;
+	uint32_t conn_count;
+	pthread_t deadline_thread;
+	bool has_deadline_thread, deadline_stop;
+};
+
+/* Where a request is with its own text. */
+enum phase {
+	PHASE_NEW,    /* the request line has been seen                      */
+	PHASE_BODY,   /* headers taken, the body comes in                    */
+	PHASE_RUN,    /* all here: being answered                            */
+	PHASE_LINGER, /* answered too early: the rest is thrown away         */
+};
+
+enum wait { WAIT_NONE, WAIT_ARMED, WAIT_PARKED, WAIT_DONE, WAIT_LATE };
+
+/* The header fields that matter, views into the connection's memory. */
+struct fields {
+	const char *content_type, *accept, *range, *if_range;
+	const char *last_event_id;
+	struct field_tags if_match, if_none_match;
+	uint64_t content_bytes;
+	bool has_length, is_chunked, expects_continue;
+};
+
+/* An answer of the error kind. Texts are static. */
+struct problem {
+	unsigned status;
+	const char *code, *message;
+	const char *allow; /* 405 */
+};
+
+struct txn;
+
+struct request {
+	struct httpd *h;
+	struct conn *conn;
+	struct MHD_Connection *mhd;
+	_Atomic int refs;
+	_Atomic int wait; /* enum wait                                       */
+	enum phase phase;
+	enum method method;
+	uint64_t start_ns;
+	uint64_t body_bytes; /* received so far                              */
+	uint64_t memory_bytes; /* taken from httpd.memory_bytes              */
+	unsigned status;
+	bool late;  /* the answer did not wait: what the store owns is lost   */
+	bool close; /* the connection ends with this answer                  */
+	bool unknown; /* the answer says "outcome":"unknown"                 */
+	struct problem problem; /* to be told once the body is in            */
+	/* Shown on the answer. */
+	bool show_etag, show_rev;
+	uint64_t rev, etag_rev;
+	char id[HTTPD_REQUEST_ID_BYTES_MAX + 1];
+	/* The request as parsed. */
+	size_t raw_n;
+	const char *raw_at; /* where libmicrohttpd had it                    */
+	struct bytes path;  /* decoded, after the first slash                */
+	struct bytes key;
+	struct target_query q;
+	struct fields f;
+	/* Take a piece of the body; NULL: it is thrown away. */
+	enum MHD_Result (*take)(struct request *r, const void *p, size_t n);
+	/* Called when the body is complete, then whenever a wait is over. */
+	enum MHD_Result (*run)(struct request *r);
+	struct buf body;
+	struct bytes value; /* to be stored: in body or decoded              */
+	struct buf decoded;
+	size_t fed_bytes;  /* of value, into upload                           */
+	struct buf stream; /* formatted and not yet sent                     */
+	size_t stream_off;
+	uint64_t heartbeat_ns; /* when the next comment line is due          */
+	struct store_upload *upload;
+	enum err upload_err;
+	struct store_barrier barrier;
+	enum err barrier_err;
+	enum MHD_Result (*answer)(struct request *r); /* after the barrier    */
+	struct store_write write;
+	struct store_condition conditions[2];
+	struct store_op op;
+	struct store_result result;
+	struct store_value *pinned;
+	struct store_watch *watch;
+	uint64_t watch_deadline_ns;
+	uint32_t attempts; /* of a write whose If-Match names several tags   */
+	struct txn *txn;
+	uint8_t raw[]; /* the target, decoded in place                       */
+};
+
+/* Now, on the monotonic clock. */
+static inline uint64_t httpd_now(struct httpd *h)
+{
+	return clock_mono_ns(h->o.clock);
+}
+
+#endif

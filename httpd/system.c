@@ -1,0 +1,210 @@
+/*
+ * httpd/system.c - health, readiness, status, merge.
+ */
+#include <stdlib.h>
+
+#include "httpd/handlers.h"
+#include "httpd/json.h"
+#include "httpd/reply.h"
+
+static const char *role_name(enum store_role role)
+{
+	switch (role) {
+	case STORE_FOLLOWER:
+		return "follower";
+	case STORE_CANDIDATE:
+		return "candidate";
+	case STORE_LEADER:
+		return "leader";
+	case STORE_LEARNER:
+		return "learner";
+	}
+	return "unknown";
+}
+
+enum MHD_Result system_health(struct request *r)
+{
+	return reply_text(r, 200, "{\"status\":\"ok\"}");
+}
+
+enum MHD_Result system_ready(struct request *r)
+{
+	if (!store_ready(r->h->o.store))
+		return reply_error(r, ERR_STARTING);
+	return reply_text(r, 200, "{\"status\":\"ready\"}");
+}
+
+enum MHD_Result system_merge(struct request *r)
+{
+	store_merge_request(r->h->o.store);
+	return reply_text(r, 200, "{\"success\":true}");
+}
+
+static enum err add_leader(struct buf *b, const char *leader)
+{
+	return leader[0] ? json_add_string(b, bytes_str(leader))
+			 : buf_addf(b, "null");
+}
+
+/* "role":.."applied":.. of one partition. */
+static enum err add_state(struct buf *b, const struct store_partition_status *s)
+{
+	enum err err;
+
+	err = buf_addf(b, "\"role\":\"%s\",\"term\":%lu,\"leader\":",
+		       role_name(s->role), s->term);
+	if (!err)
+		err = add_leader(b, s->leader);
+	if (!err)
+		err = buf_addf(b, ",\"commit\":%lu,\"applied\":%lu", s->commit,
+			       s->applied);
+	return err;
+}
+
+static enum err add_text(struct buf *b, const char *name, const char *text)
+{
+	enum err err = buf_addf(b, "\"%s\":", name);
+
+	return err ? err : json_add_string(b, bytes_str(text ? text : ""));
+}
+
+/* A node without peers is its own only member. */
+static enum err add_members(struct httpd *h, struct buf *b,
+			    const struct store_partition_status *s)
+{
+	enum err err;
+
+	if (h->o.members)
+		return h->o.members(h->o.members_ctx, b);
+	err = buf_addf(b, "[{");
+	if (!err)
+		err = add_text(b, "name", h->o.node_name);
+	if (!err)
+		err = buf_addf(b, ",\"id\":%lu,\"peer\":\"\",", h->o.node_id);
+	if (!err)
+		err = add_text(b, "http", h->first_address);
+	if (!err)
+		err = buf_addf(b,
+			       ",\"role\":\"voter\",\"up\":true,\"match\":%lu,"
+			       "\"lag\":0,\"last_contact_ms\":0}]",
+			       s->applied);
+	return err;
+}
+
+static enum err add_partitions(struct httpd *h, struct buf *b)
+{
+	uint32_t n = store_partition_count(h->o.store);
+	struct store_partition_status s;
+	enum err err = buf_addf(b, "[");
+
+	for (uint32_t i = 0; !err && i < n; i++) {
+		store_partition_status(h->o.store, i, &s);
+		err = buf_addf(b, "%s{\"id\":%u,", i ? "," : "", i);
+		if (!err)
+			err = add_state(b, &s);
+		if (!err)
+			err = buf_addf(b, ",\"keys\":%lu}", s.keys);
+	}
+	return err ? err : buf_addf(b, "]");
+}
+
+static enum err add_corrupt(struct buf *b, const struct store_corrupt *c)
+{
+	enum err err = buf_addf(b, "{");
+
+	if (!err)
+		err = add_text(b, "file", c->file);
+	if (!err)
+		err = buf_addf(b, ",\"offset\":%lu,\"keys\":%lu}", c->off,
+			       c->keys);
+	return err;
+}
+
+static enum err add_storage(struct buf *b, const struct store_storage_status *s)
+{
+	enum err err;
+
+	err = buf_addf(b,
+		       "{\"keys\":%lu,\"live_bytes\":%lu,\"dead_bytes\":%lu,"
+		       "\"files\":%lu,\"log_bytes\":%lu,\"merged_bytes\":%lu,"
+		       "\"index_bytes\":%lu,\"merge\":\"%s\",\"merges\":%lu,"
+		       "\"out_of_space\":%s,\"cuts\":{\"count\":%lu,",
+		       s->keys, s->live_bytes, s->dead_bytes, s->files,
+		       s->log_bytes, s->merged_bytes, s->keydir_bytes,
+		       s->merge_running ? "running" : "idle", s->merges,
+		       s->out_of_space ? "true" : "false", s->cut_count);
+	if (!err)
+		err = add_text(b, "file", s->cut_file);
+	if (!err)
+		err = buf_addf(b,
+			       ",\"offset\":%lu,\"bytes\":%lu},"
+			       "\"corrupt\":[",
+			       s->cut_off, s->cut_bytes);
+	for (uint32_t i = 0; !err && i < s->corrupt_count; i++) {
+		err = i ? buf_addf(b, ",") : OK;
+		if (!err)
+			err = add_corrupt(b, s->corrupt + i);
+	}
+	return err ? err : buf_addf(b, "]}");
+}
+
+static enum err write_status(struct httpd *h, struct buf *b,
+			     const struct store_storage_status *storage)
+{
+	uint64_t up_s = (httpd_now(h) - h->start_ns) / 1000000000;
+	struct store_partition_status first;
+	enum err err;
+
+	store_partition_status(h->o.store, 0, &first);
+	err = buf_addf(b, "{");
+	if (!err)
+		err = add_text(b, "node", h->o.node_name);
+	if (!err)
+		err = buf_addf(b, ",\"id\":%lu,", h->o.node_id);
+	if (!err)
+		err = add_text(b, "cluster", h->o.cluster_id);
+	if (!err)
+		err = buf_addf(b, ",");
+	if (!err)
+		err = add_text(b, "version", h->o.version);
+	if (!err)
+		err = buf_addf(b, ",\"uptime_s\":%lu,", up_s);
+	if (!err)
+		err = add_state(b, &first);
+	if (!err)
+		err = buf_addf(b, ",\"members\":");
+	if (!err)
+		err = add_members(h, b, &first);
+	if (!err)
+		err = buf_addf(b, ",\"partitions\":");
+	if (!err)
+		err = add_partitions(h, b);
+	if (!err)
+		err = buf_addf(b, ",\"storage\":");
+	if (!err)
+		err = add_storage(b, storage);
+	if (!err)
+		err = buf_addf(b, ",\"stats\":");
+	if (!err)
+		err = stats_add_json(&h->stats, storage->keys,
+				     stats_get(&h->stats.cmd_set), b);
+	return err ? err : buf_addf(b, "}");
+}
+
+enum MHD_Result system_status(struct request *r)
+{
+	struct store_storage_status *storage = malloc(sizeof(*storage));
+	struct buf b = BUF_INIT;
+	enum err err = ERR_NOMEM;
+
+	if (storage) {
+		store_storage_status(r->h->o.store, storage);
+		err = write_status(r->h, &b, storage);
+	}
+	free(storage);
+	if (err) {
+		buf_done(&b);
+		return reply_error(r, err);
+	}
+	return reply_json(r, 200, &b);
+}
