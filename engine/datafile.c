@@ -179,6 +179,7 @@ enum err datafile_create_log(const struct datafile_owner *o, uint32_t id,
 	if (err)
 		goto out_close;
 	atomic_store(&df->written, FILE_HEADER_BYTES);
+	df->zero_off = zero || from ? bytes : FILE_HEADER_BYTES;
 	*out = df;
 	return OK;
 out_close:
@@ -218,6 +219,7 @@ enum err datafile_open(const struct datafile_owner *o, enum datafile_kind kind,
 	df->min_index = m->min_index;
 	df->max_index = m->max_index;
 	atomic_store(&df->written, m->bytes);
+	df->zero_off = FILE_HEADER_BYTES;
 	*out = df;
 	return OK;
 out_close:
@@ -292,8 +294,8 @@ enum { MAKER_BUF_BYTES = 256 << 10 };
 
 struct datafile_maker {
 	struct datafile *df;
-	struct buf buf;	    /* not yet written */
-	uint64_t written;   /* file length so far, without buf */
+	struct buf buf;	  /* not yet written */
+	uint64_t written; /* file length so far, without buf */
 };
 
 enum err datafile_make(const struct datafile_owner *o, uint32_t id,
@@ -312,8 +314,8 @@ enum err datafile_make(const struct datafile_owner *o, uint32_t id,
 	datafile_path(o, DATAFILE_MERGED, id, ".tmp", tmp);
 	err = buf_reserve(&m->buf, MAKER_BUF_BYTES);
 	if (!err)
-		err = vfs_open(o->vfs, tmp,
-			       VFS_WRITE | VFS_CREATE | VFS_TRUNC, &m->df->f);
+		err = vfs_open(o->vfs, tmp, VFS_WRITE | VFS_CREATE | VFS_TRUNC,
+			       &m->df->f);
 	if (err)
 		goto out_free;
 	encode_header(m->buf.p, o, DATAFILE_MERGED, id, partition, salt);

@@ -67,13 +67,14 @@ struct datafile {
 	const struct datafile_owner *owner;
 	enum datafile_kind kind;
 	uint32_t id;
-	uint16_t partition; /* merged */
+	uint16_t partition;  /* merged */
 	bool header_damaged; /* its own header is bad; identity by manifest  */
 	uint64_t salt;
-	uint32_t seed; /* of every checksum in the file                      */
+	uint32_t seed;	/* of every checksum in the file                      */
 	uint64_t bytes; /* length: allocated (log) or exact (merged)         */
 	uint64_t min_index, max_index; /* merged: over all records           */
 	struct vfs_file *f;
+	uint64_t zero_off;  /* log: below it the file holds no hole          */
 	const uint8_t *map; /* NULL in pread mode */
 	uint64_t map_bytes;
 	/*
@@ -83,7 +84,8 @@ struct datafile {
 	 */
 	_Atomic uint64_t written;
 	_Atomic(struct tail_buf *) tail;
-	_Atomic uint64_t live_bytes; /* of records the key directory points at */
+	_Atomic uint64_t
+		live_bytes; /* of records the key directory points at */
 	_Atomic uint64_t last_sequence; /* log: of its last frame          */
 	_Atomic uint32_t pins;
 	_Atomic bool retired; /* out of the table and no reader can find it  */
@@ -113,8 +115,7 @@ uint32_t datafile_seed(const struct datafile_owner *o, enum datafile_kind kind,
 MUST_CHECK enum err datafile_create_log(const struct datafile_owner *o,
 					uint32_t id, uint64_t salt,
 					uint64_t bytes, bool zero,
-					const char *from,
-					struct datafile **df);
+					const char *from, struct datafile **df);
 
 /*
  * Open a listed file. bytes, salt and indices are taken from *m.
@@ -152,8 +153,8 @@ static inline bool datafile_idle(struct datafile *df)
  * Read n written bytes at off to dst. ERR_CORRUPT: the file ends before, or
  * (mapped) the page cannot be read. ERR_IO. Thread: any, with a pin.
  */
-MUST_CHECK enum err datafile_read(struct datafile *df, uint64_t off,
-				  uint64_t n, uint8_t *dst);
+MUST_CHECK enum err datafile_read(struct datafile *df, uint64_t off, uint64_t n,
+				  uint8_t *dst);
 
 /*
  * Read the record at off whole into buf (replaced). size_hint: its bytes if

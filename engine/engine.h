@@ -47,10 +47,10 @@ enum engine_sync_mode {
 struct engine_merge_options {
 	uint32_t window_start_min, window_end_min; /* local minutes of day;
 				     equal: always                           */
-	double dead_ratio;		/* of a file's bytes, 0..1            */
-	uint64_t dead_bytes;		/* of one file                        */
-	uint64_t small_file_bytes;	/* merged files below it are joined   */
-	uint64_t rate_bytes_per_s;	/* 0: unlimited                       */
+	double dead_ratio;	   /* of a file's bytes, 0..1            */
+	uint64_t dead_bytes;	   /* of one file                        */
+	uint64_t small_file_bytes; /* merged files below it are joined   */
+	uint64_t rate_bytes_per_s; /* 0: unlimited                       */
 };
 
 struct engine_options {

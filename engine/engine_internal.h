@@ -5,7 +5,7 @@
  *   write_lock   the writer's role among embedded callers; partitions' fields
  *   keep_lock    manifest, merged lists; held over disk I/O of a switch
  *   keydir_lock  of one partition; never over disk I/O
- *   free_lock, stats_lock   leaves, for a few instructions
+ *   terms_lock, free_lock, stats_lock   leaves, for a few instructions
  * The daemon's one writer needs no write_lock. fdatasync runs under no lock.
  */
 #ifndef ENGINE_ENGINE_INTERNAL_H
@@ -36,8 +36,7 @@ struct partition {
 	uint64_t last_stamp_ns;
 	uint64_t client_entries;
 	bool has_hard_state;
-	struct engine_hard_state hard_state;  /* as appended                 */
-	struct engine_hard_state state_file; /* as in the second place      */
+	struct engine_hard_state hard_state; /* as appended                  */
 };
 
 enum { FILE_TABLE_TOP = 4096, FILE_TABLE_LEAF = 4096 };
@@ -59,11 +58,16 @@ struct engine {
 	struct log log;
 	uint16_t *touched; /* partitions with appends since the last sync    */
 	uint32_t touched_count;
-	uint16_t *state_dirty; /* partitions whose term or vote changed      */
+	bool state_dirty; /* a term or vote is not yet in the state file     */
 	struct vfs_file *state_file;
 	uint64_t state_sequence;
+	struct settled *settled; /* room for the changes of one entry        */
+	uint32_t settled_cap;
+	struct buf removed_keys; /* of a DELETE_PREFIX, for its callbacks    */
+	struct buf settle_buf;	 /* records read back from a file            */
 	uint64_t last_sync_ns; /* interval mode                              */
 
+	pthread_mutex_t terms_lock; /* of every partition's terms, to change */
 	pthread_mutex_t keep_lock;
 	struct manifest manifest;
 
@@ -149,7 +153,7 @@ uint32_t engine_active_id(struct engine *e);
 /*
  * True: a record (index, term) of the log in partition is settled or will
  * be; false: it was overwritten by another leader's entry. Holds for records
- * up to applied_index. Thread: takes write_lock.
+ * up to applied_index. Thread: any, takes terms_lock.
  */
 bool engine_record_live(struct engine *e, uint16_t partition, uint64_t index,
 			uint64_t term);

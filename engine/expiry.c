@@ -62,8 +62,8 @@ void expiry_pop(struct expiry *x)
 	free(x->heap[0]);
 	last = x->heap[--x->count];
 	while ((child = 2 * i + 1) < x->count) {
-		if (child + 1 < x->count && x->heap[child + 1]->expiry_ns <
-						    x->heap[child]->expiry_ns)
+		if (child + 1 < x->count &&
+		    x->heap[child + 1]->expiry_ns < x->heap[child]->expiry_ns)
 			child++;
 		if (last->expiry_ns <= x->heap[child]->expiry_ns)
 			break;

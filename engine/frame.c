@@ -31,8 +31,7 @@ bool frame_decode(const uint8_t *src, uint32_t file_seed, uint64_t file_off,
 
 	if (get_u32(src + 4) != FRAME_MAGIC)
 		return false;
-	if (get_u32(src) !=
-	    crc32c(file_seed, src + 4, FRAME_HEADER_BYTES - 4))
+	if (get_u32(src) != crc32c(file_seed, src + 4, FRAME_HEADER_BYTES - 4))
 		return false;
 	got.sequence = get_u64(src + 8);
 	got.synced_sequence = get_u64(src + 16);

@@ -32,12 +32,15 @@ struct log {
 	_Atomic(struct datafile *) ready; /* listed behind active, empty    */
 	uint64_t off;	       /* of the open frame in active               */
 	struct tail_buf *open; /* its memory; NULL: no frame is open        */
+	struct tail_buf *last; /* the frame written last, still in memory   */
 	uint64_t fill;	       /* bytes in it, frame header included        */
 	uint32_t records, flags;
 	uint64_t sequence; /* of the open or next frame                     */
 	uint64_t synced_sequence, claimed_sequence;
 	uint64_t zero_off; /* below it the segment holds no hole            */
 	uint64_t allocated_off;
+	uint8_t *zeros; /* LOG_ZERO_BYTES of them */
+	_Atomic uint32_t active_id;
 	_Atomic bool poisoned;
 	pthread_mutex_t free_lock; /* of the list below                     */
 	struct tail_buf *free_bufs;
@@ -59,8 +62,8 @@ void log_done(struct log *l);
  * the segment as needed. use_reserve: the last part of the disk may be used.
  * ERR_NOSPC, ERR_NOMEM: nothing was changed that matters. ERR_IO: poisoned.
  */
-MUST_CHECK enum err log_reserve(struct log *l, uint64_t bytes,
-				bool use_reserve, uint8_t **p, uint64_t *off,
+MUST_CHECK enum err log_reserve(struct log *l, uint64_t bytes, bool use_reserve,
+				uint8_t **p, uint64_t *off,
 				struct datafile **df);
 
 /* What was reserved last is filled: bytes of records. flags are added. */
@@ -72,6 +75,13 @@ MUST_CHECK enum err log_write(struct log *l);
 
 /* Append an empty frame that says what is durable, and write it. */
 MUST_CHECK enum err log_mark(struct log *l);
+
+/*
+ * The records at off of df, when they are still in memory: up to *bytes of
+ * them are readable. NULL: they are only in the file. Thread: writer.
+ */
+const uint8_t *log_memory(const struct log *l, const struct datafile *df,
+			  uint64_t off, uint64_t *bytes);
 
 /*
  * Make what was written durable. begin tells what to sync and up to where;

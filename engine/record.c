@@ -11,8 +11,7 @@
 #include "base/check.h"
 #include "base/crc32c.h"
 
-uint64_t record_encode(uint8_t *dst, uint32_t file_seed,
-		       const struct record *r)
+uint64_t record_encode(uint8_t *dst, uint32_t file_seed, const struct record *r)
 {
 	uint64_t bytes = record_bytes(r->key.n, r->attrs.n, r->value.n);
 	uint8_t *p = dst + RECORD_HEADER_BYTES;

@@ -83,7 +83,7 @@ struct record {
 /* What decoding found. Each keeps the fields of the better ones out. */
 enum record_state {
 	RECORD_OK,
-	RECORD_BAD_VALUE, /* header, key, attributes proved; value is not    */
+	RECORD_BAD_VALUE,  /* header, key, attributes proved; value is not    */
 	RECORD_BAD_HEADER, /* nothing can be trusted, the length neither     */
 };
 
@@ -92,7 +92,8 @@ static inline uint64_t record_bytes(uint64_t key_bytes, uint64_t attr_bytes,
 				    uint64_t value_bytes)
 {
 	return (RECORD_HEADER_BYTES + key_bytes + attr_bytes + value_bytes +
-		7) & ~7ull;
+		7) &
+	       ~7ull;
 }
 
 /*

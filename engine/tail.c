@@ -94,8 +94,7 @@ enum err terms_add(struct terms *t, uint64_t first, uint64_t last,
 	if (skip_standing(t, &first, last, term)) {
 		*cut = first;
 		t->last_index = first - 1;
-		while (t->count &&
-		       t->steps[t->count - 1].first_index >= first)
+		while (t->count && t->steps[t->count - 1].first_index >= first)
 			t->count--;
 	}
 	if (first > last)

@@ -51,9 +51,9 @@ bool terms_live(const struct terms *t, uint64_t index, uint64_t term);
 
 struct tail_entry {
 	uint64_t term;
-	uint64_t loc;	    /* of its first record, flags 0              */
+	uint64_t loc; /* of its first record, flags 0              */
 	uint64_t stamp_ns;
-	uint32_t bytes;	    /* of all its records                        */
+	uint32_t bytes; /* of all its records                        */
 	uint32_t records;
 };
 

@@ -1,0 +1,483 @@
+/*
+ * engine/load_state.c - the second look: from a judged stream to a state.
+ *
+ * Terms say which records of the log are alive; hard state says how far they
+ * are committed. What is committed becomes runs and is merged, with the hints
+ * and the merged files, into the key directories; what is not lies in the
+ * tails until consensus decides.
+ */
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "engine/frame.h"
+#include "engine/load.h"
+#include "engine/state.h"
+#include "engine/walk.h"
+
+/* -------------------------------------------------------------- terms ---- */
+
+static uint64_t max_u64(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static enum err add_span(struct load *l, const struct scan_span *s)
+{
+	struct engine *e = l->e;
+	const struct manifest_partition *mp =
+		&e->manifest.partitions[s->partition];
+	struct partition *p = &e->partitions[s->partition];
+	uint64_t first = max_u64(s->first, mp->base_index + 1), cut;
+
+	if (s->sequence < mp->reset_sequence || first > s->last)
+		return OK;
+	if (s->settled)
+		l->commit[s->partition] =
+			max_u64(l->commit[s->partition], s->last);
+	return terms_add(&p->terms, first, s->last, s->term, &cut);
+}
+
+enum err load_terms(struct load *l)
+{
+	struct engine *e = l->e;
+	enum err err = OK;
+
+	for (uint32_t i = 0; i < e->o.partitions; i++) {
+		const struct manifest_partition *mp =
+			&e->manifest.partitions[i];
+		struct partition *p = &e->partitions[i];
+
+		p->base_index = mp->base_index;
+		p->base_term = mp->base_term;
+		p->last_stamp_ns = mp->last_stamp_ns;
+		terms_reset(&p->terms, mp->base_index);
+		l->commit[i] = mp->base_index;
+	}
+	for (uint32_t i = 0; i < l->log_count; i++) {
+		const struct load_segment *s = &l->log[i];
+
+		for (uint32_t k = 0; !err && k < s->scan.span_count; k++)
+			err = add_span(l, &s->scan.spans[k]);
+		for (uint32_t k = 0;
+		     s->hint && k < hint_partition_count(s->hint); k++) {
+			const struct hint_partition *h =
+				hint_partition(s->hint, k);
+			struct partition *p;
+
+			if (h->partition >= e->o.partitions)
+				return ERR_CORRUPT;
+			p = &e->partitions[h->partition];
+			if (h->last_index <= p->terms.floor)
+				continue;
+			terms_reset(&p->terms, h->last_index);
+			p->base_term = h->last_term;
+			l->commit[h->partition] = h->last_index;
+		}
+	}
+	return err;
+}
+
+/* --------------------------------------------------------- hard state ---- */
+
+/* The newest record of the log, or what the second place says instead. */
+static enum err choose_state(struct load *l, uint32_t i,
+			     const struct scan_state *log,
+			     const struct state_place *place)
+{
+	struct partition *p = &l->e->partitions[i];
+	const struct engine_hard_state *second =
+		place->slots ? &place->states[i] : NULL;
+	bool second_sure = place->slots == 2 ||
+			   (place->slots == 1 && place->sequence == 1);
+
+	if (log && log->damaged && !second_sure) {
+		load_say(l,
+			 "%s: term and vote of partition %u are damaged in "
+			 "both places; `raftcask repair --data-dir %s` says "
+			 "what would be lost",
+			 l->e->dir, i, l->e->dir);
+		return ERR_CORRUPT;
+	}
+	p->has_hard_state = log || (second && second->term);
+	p->hard_state = (struct engine_hard_state){ 0 };
+	if (log && !log->damaged)
+		p->hard_state = log->hs;
+	if (second &&
+	    (second->term > p->hard_state.term ||
+	     (second->term == p->hard_state.term && !p->hard_state.vote))) {
+		p->hard_state.term = second->term;
+		p->hard_state.vote = second->vote;
+	}
+	return OK;
+}
+
+enum err load_hard_state(struct load *l)
+{
+	struct engine *e = l->e;
+	struct state_place place;
+	enum err err = state_read(e, &place);
+
+	if (err) {
+		load_say(l, "%s/state: %s", e->dir, err_text(err));
+		return err;
+	}
+	for (uint32_t p = 0; !err && p < e->o.partitions; p++) {
+		const struct scan_state *newest = NULL;
+
+		for (uint32_t i = 0; i < l->log_count; i++)
+			if (!l->log[i].hint && l->log[i].scan.states[p].found)
+				newest = &l->log[i].scan.states[p];
+		err = choose_state(l, p, newest, &place);
+	}
+	if (!err) {
+		e->state_sequence = place.sequence;
+		e->state_dirty = place.slots == 0 ||
+				 (place.slots == 1 && place.sequence > 1);
+		if (e->state_dirty && place.present)
+			log_warn("engine", "state_file_rewritten slots=%u",
+				 place.slots);
+	}
+	free(place.states);
+	return err;
+}
+
+/* --------------------------------------------------------- second look --- */
+
+static struct part_run *part_of(struct load_segment *s, uint16_t partition)
+{
+	return &s->parts[partition];
+}
+
+static bool is_tombstone(uint8_t type)
+{
+	return type == RECORD_DELETE || type == RECORD_EXPIRE ||
+	       type == RECORD_DELETE_PREFIX;
+}
+
+static enum err add_item(struct run **run, const struct datafile *df,
+			 const struct walk_item *it)
+{
+	const struct record *r = &it->record;
+	unsigned flags = record_loc_flags(r);
+	struct run_item item = { .key = r->key,
+				 .version = version_pack(r->index, r->position),
+				 .term = r->term,
+				 .expiry_ns = r->expiry_ns,
+				 .value_bytes = record_logical_bytes(r),
+				 .disk_bytes = (uint32_t)it->bytes,
+				 .attr_bytes = (uint16_t)r->attrs.n,
+				 .type = r->type };
+	enum err err;
+
+	if (it->state == RECORD_BAD_VALUE)
+		flags |= LOC_DAMAGED;
+	item.loc = loc_pack(df->id, it->off, flags);
+	if (!*run) {
+		err = run_new(run);
+		if (err)
+			return err;
+	}
+	return run_add(*run, &item);
+}
+
+/* A record above the commit: the first of its entry, or one more of it. */
+static enum err add_tail(struct load_segment *s, const struct walk_item *it)
+{
+	const struct record *r = &it->record;
+	struct tail_found *t;
+
+	if (r->position > 0) {
+		t = s->tail_count ? &s->tail[s->tail_count - 1] : NULL;
+		if (!t || t->partition != r->partition || t->index != r->index)
+			return ERR_CORRUPT;
+		t->entry.bytes += (uint32_t)it->bytes;
+		t->entry.records++;
+		return OK;
+	}
+	if (s->tail_count == s->tail_cap) {
+		uint32_t cap = s->tail_cap ? s->tail_cap * 2 : 64;
+		void *tail = realloc(s->tail, cap * sizeof(*s->tail));
+
+		if (!tail)
+			return ERR_NOMEM;
+		s->tail = tail;
+		s->tail_cap = cap;
+	}
+	s->tail[s->tail_count++] = (struct tail_found){
+		.partition = r->partition,
+		.index = r->index,
+		.entry = { .term = r->term,
+			   .loc = loc_pack(s->df->id, it->off, 0),
+			   .stamp_ns = r->stamp_ns,
+			   .bytes = (uint32_t)it->bytes,
+			   .records = 1 }
+	};
+	return OK;
+}
+
+static enum err take_record(struct load *l, struct load_segment *s,
+			    const struct walk_item *it)
+{
+	struct engine *e = l->e;
+	const struct record *r = &it->record;
+	const struct manifest_partition *mp;
+	struct part_run *part;
+
+	if (r->type == RECORD_HARD_STATE || r->partition >= e->o.partitions)
+		return OK;
+	mp = &e->manifest.partitions[r->partition];
+	if (r->index <= mp->base_index ||
+	    it->frame.sequence < mp->reset_sequence ||
+	    !terms_live(&e->partitions[r->partition].terms, r->index, r->term))
+		return OK;
+	if (r->index > l->commit[r->partition])
+		return add_tail(s, it);
+	part = part_of(s, r->partition);
+	if (r->index >= part->last_index) {
+		part->last_index = r->index;
+		part->last_stamp_ns = r->stamp_ns;
+	}
+	if (r->type != RECORD_PUT && !is_tombstone(r->type))
+		return OK;
+	part->client_entries++;
+	return add_item(&part->run, s->df, it);
+}
+
+static enum err look_scanned(struct load *l, struct load_segment *s)
+{
+	struct walk_item it;
+	struct walk *w;
+	enum err err = walk_new(s->df, s->scan.last_sequence, &w);
+
+	if (err)
+		return err;
+	do {
+		err = walk_next(w, &it);
+		if (!err && it.kind == WALK_RECORD)
+			err = take_record(l, s, &it);
+	} while (!err && it.kind != WALK_END);
+	walk_free(w);
+	for (uint32_t p = 0; !err && p < l->e->o.partitions; p++)
+		if (s->parts[p].run)
+			run_sort(s->parts[p].run);
+	return err;
+}
+
+static void look_hinted(struct load_segment *s)
+{
+	for (uint32_t i = 0; i < hint_partition_count(s->hint); i++) {
+		const struct hint_partition *h = hint_partition(s->hint, i);
+
+		*part_of(s, h->partition) =
+			(struct part_run){ h->run, h->last_index,
+					   h->last_stamp_ns,
+					   run_count(h->run) };
+	}
+}
+
+static void look_segment(void *arg, uint32_t i)
+{
+	struct load *l = arg;
+	struct load_segment *s = &l->log[i];
+
+	s->parts = calloc(l->e->o.partitions, sizeof(*s->parts));
+	if (!s->parts)
+		s->err = ERR_NOMEM;
+	else if (s->hint)
+		look_hinted(s);
+	else if (s->scan.last_sequence)
+		s->err = look_scanned(l, s);
+}
+
+static enum err scan_merged(struct load *l, struct load_merged *m)
+{
+	struct walk_item it;
+	struct walk *w;
+	enum err err = walk_new(m->df, 0, &w);
+
+	if (err)
+		return err;
+	for (;;) {
+		err = walk_next(w, &it);
+		if (err || it.kind == WALK_END)
+			break;
+		if (it.kind == WALK_DAMAGE)
+			err = load_say_damage(l, m->df, it.off, it.bytes);
+		else if (it.kind == WALK_RECORD && it.state == RECORD_BAD_VALUE)
+			engine_note_corrupt(l->e, m->df, it.off, 1);
+		if (!err && it.kind == WALK_RECORD)
+			err = add_item(&m->run, m->df, &it);
+		if (err)
+			break;
+	}
+	walk_free(w);
+	if (!err && m->run)
+		run_sort(m->run);
+	return err;
+}
+
+static void look_merged(void *arg, uint32_t i)
+{
+	struct load *l = arg;
+	struct load_merged *m = &l->merged[i];
+
+	m->err = load_try_hint(l->e, m->df, m->df->bytes, &m->hint);
+	if (!m->err && !m->hint)
+		m->err = scan_merged(l, m);
+}
+
+/* ---------------------------------------------------- key directories ---- */
+
+struct filling {
+	struct engine *e;
+	struct partition *p;
+};
+
+static enum err fill_live(void *ctx, const struct run_item *item)
+{
+	struct filling *f = ctx;
+	struct datafile *df;
+	enum err err;
+
+	if (item->type != RECORD_PUT)
+		return OK;
+	df = engine_file(f->e, loc_file_id(item->loc));
+	if (!df)
+		return ERR_CORRUPT;
+	err = keydir_append(f->p->kd, item->key, item->version, item->loc,
+			    item->value_bytes, item->attr_bytes);
+	if (!err && item->expiry_ns)
+		err = expiry_add(&f->p->expiry, item->key, item->version,
+				 item->expiry_ns);
+	if (!err)
+		atomic_fetch_add_explicit(&df->live_bytes, item->disk_bytes,
+					  memory_order_relaxed);
+	return err;
+}
+
+static void fill_dead(void *ctx, const struct run_item *item)
+{
+	(void)ctx; /* what is not counted alive is dead */
+	(void)item;
+}
+
+/* Collect the runs of one partition: merged files first, then the log. */
+static uint32_t collect_runs(struct load *l, uint32_t partition,
+			     struct run **runs)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < l->merged_count; i++) {
+		struct load_merged *m = &l->merged[i];
+
+		if (m->df->partition != partition)
+			continue;
+		if (m->hint && hint_partition_count(m->hint))
+			runs[n++] = hint_partition(m->hint, 0)->run;
+		else if (m->run)
+			runs[n++] = m->run;
+	}
+	for (uint32_t i = 0; i < l->log_count; i++)
+		if (l->log[i].parts[partition].run)
+			runs[n++] = l->log[i].parts[partition].run;
+	return n;
+}
+
+static enum err fill_partition(struct load *l, uint32_t i)
+{
+	struct partition *p = &l->e->partitions[i];
+	struct filling f = { l->e, p };
+	struct run **runs =
+		calloc(l->merged_count + l->log_count + 1, sizeof(*runs));
+	uint64_t stamp_index = 0;
+	uint32_t n;
+	enum err err;
+
+	if (!runs)
+		return ERR_NOMEM;
+	n = collect_runs(l, i, runs);
+	for (uint32_t k = 0; k < n; k++)
+		p->client_entries += run_count(runs[k]);
+	keydir_lock(p->kd);
+	err = run_merge(runs, n, fill_live, fill_dead, &f);
+	keydir_unlock(p->kd);
+	free(runs);
+	for (uint32_t k = 0; k < l->log_count; k++) {
+		const struct part_run *part = &l->log[k].parts[i];
+
+		if (part->last_index && part->last_index >= stamp_index) {
+			stamp_index = part->last_index;
+			p->last_stamp_ns = part->last_stamp_ns;
+		}
+	}
+	atomic_store(&p->applied_index, l->commit[i]);
+	return err;
+}
+
+static enum err fill_tails(struct load *l)
+{
+	struct engine *e = l->e;
+
+	for (uint32_t i = 0; i < l->log_count; i++) {
+		struct load_segment *s = &l->log[i];
+
+		for (uint32_t k = 0; k < s->tail_count; k++) {
+			const struct tail_found *t = &s->tail[k];
+			struct partition *p = &e->partitions[t->partition];
+			uint64_t next =
+				l->commit[t->partition] + 1 + p->tail.count;
+			enum err err = tail_reserve(&p->tail);
+
+			if (err)
+				return err;
+			if (t->index > next) {
+				load_say(l,
+					 "%s: entries %llu to %llu of "
+					 "partition %u are missing",
+					 e->dir, (unsigned long long)next,
+					 (unsigned long long)t->index - 1,
+					 t->partition);
+				return ERR_CORRUPT;
+			}
+			tail_set(&p->tail, t->index, &t->entry);
+			p->client_entries++;
+		}
+	}
+	return OK;
+}
+
+static void cap_commits(struct load *l)
+{
+	for (uint32_t i = 0; i < l->e->o.partitions; i++) {
+		struct partition *p = &l->e->partitions[i];
+
+		l->commit[i] = max_u64(l->commit[i], p->hard_state.commit);
+		if (l->commit[i] > p->terms.last_index)
+			l->commit[i] = p->terms.last_index;
+	}
+}
+
+enum err load_state(struct load *l)
+{
+	struct engine *e = l->e;
+	enum err err = OK;
+
+	cap_commits(l);
+	load_parallel(l, look_segment, l->log_count);
+	load_parallel(l, look_merged, l->merged_count);
+	for (uint32_t i = 0; !err && i < l->log_count; i++)
+		err = l->log[i].err;
+	for (uint32_t i = 0; !err && i < l->merged_count; i++)
+		err = l->merged[i].err;
+	for (uint32_t i = 0; !err && i < e->o.partitions; i++)
+		err = fill_partition(l, i);
+	if (!err)
+		err = fill_tails(l);
+	for (uint32_t i = 0; i < e->o.partitions; i++) {
+		struct partition *p = &e->partitions[i];
+
+		p->synced_index = p->written_index = p->terms.last_index;
+	}
+	return err;
+}

@@ -1,0 +1,431 @@
+/*
+ * engine/open.c - from a directory to an engine, and back.
+ *
+ * The ladder of engine_open: lock, manifest (or a new directory), leftovers
+ * removed, files opened, stream judged, the unproven copied to safety, state
+ * built, writer started. Each rung is undone by close_engine.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "engine/load.h"
+#include "engine/segment.h"
+#include "engine/settle.h"
+#include "engine/state.h"
+
+enum { RECOVER_ROUNDS_MAX = 3 };
+
+/* -------------------------------------------------------- the directory -- */
+
+/* "0123abcd.log", also with .hint, .tmp behind: its id and kind. */
+static bool parse_name(const char *name, uint32_t *id, enum datafile_kind *kind,
+		       const char **rest)
+{
+	*id = 0;
+	for (int i = 0; i < 8; i++) {
+		char c = name[i];
+		int digit = c >= '0' && c <= '9'   ? c - '0'
+			    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+						   : -1;
+
+		if (digit < 0)
+			return false;
+		*id = *id << 4 | (uint32_t)digit;
+	}
+	if (strncmp(name + 8, ".log", 4) == 0)
+		*kind = DATAFILE_LOG;
+	else if (strncmp(name + 8, ".dat", 4) == 0)
+		*kind = DATAFILE_MERGED;
+	else
+		return false;
+	*rest = name + 12;
+	return **rest == 0 || strcmp(*rest, ".hint") == 0 ||
+	       strcmp(*rest, ".tmp") == 0 || strcmp(*rest, ".hint.tmp") == 0;
+}
+
+static bool is_listed(const struct manifest *m, enum datafile_kind kind,
+		      uint32_t id)
+{
+	if (kind == DATAFILE_LOG) {
+		for (uint32_t i = 0; i < m->log_count; i++)
+			if (m->log[i].id == id)
+				return true;
+		return false;
+	}
+	for (uint32_t p = 0; p < m->partition_count; p++)
+		for (uint32_t i = 0; i < m->partitions[p].merged_count; i++)
+			if (m->partitions[p].merged[i].id == id)
+				return true;
+	return false;
+}
+
+/* Names found in the directory, one behind the other with their NULs. */
+struct listing {
+	const struct manifest *m; /* NULL: only look for data files */
+	struct buf leftovers;
+	bool data_files;
+};
+
+static enum err see_name(void *ctx, const char *name)
+{
+	struct listing *s = ctx;
+	enum datafile_kind kind;
+	const char *rest;
+	size_t n = strlen(name);
+	uint32_t id;
+	bool leftover;
+
+	if (parse_name(name, &id, &kind, &rest)) {
+		s->data_files |= *rest == 0;
+		leftover = s->m &&
+			   (!is_listed(s->m, kind, id) || strstr(rest, ".tmp"));
+	} else {
+		leftover = strcmp(name, "MANIFEST.tmp") == 0 ||
+			   (strncmp(name, "spare-", 6) == 0 && n > 4 &&
+			    strcmp(name + n - 4, ".tmp") == 0);
+	}
+	return leftover ? buf_add(&s->leftovers, name, n + 1) : OK;
+}
+
+static enum err remove_leftovers(struct engine *e)
+{
+	struct listing s = { .m = &e->manifest, .leftovers = BUF_INIT };
+	enum err err = vfs_list(e->o.vfs, e->dir, see_name, &s);
+
+	for (size_t at = 0; !err && at < s.leftovers.n;) {
+		const char *name = (const char *)s.leftovers.p + at;
+		char path[DATAFILE_PATH_BYTES];
+
+		snprintf(path, sizeof(path), "%s/%s", e->dir, name);
+		err = vfs_unlink(e->o.vfs, path);
+		if (err == ERR_NOT_FOUND)
+			err = OK;
+		log_info("engine", "leftover_removed file=%s", name);
+		at += strlen(name) + 1;
+	}
+	buf_done(&s.leftovers);
+	return err;
+}
+
+/* A directory without a manifest: new, unless data lies in it. */
+static enum err make_directory(struct engine *e, struct load *l)
+{
+	struct listing s = { .leftovers = BUF_INIT };
+	struct manifest m;
+	enum err err = vfs_list(e->o.vfs, e->dir, see_name, &s);
+
+	buf_done(&s.leftovers);
+	if (err)
+		return err;
+	if (s.data_files) {
+		load_say(l,
+			 "%s holds data files but no MANIFEST; `raftcask "
+			 "repair --data-dir %s` can rebuild it from them",
+			 e->dir, e->dir);
+		return ERR_CORRUPT;
+	}
+	err = manifest_init(&m, e->o.partitions);
+	if (err)
+		return err;
+	put_u64(m.cluster_id, seed_next(e->o.seed));
+	put_u64(m.cluster_id + 8, seed_next(e->o.seed));
+	do
+		m.node_id = seed_next(e->o.seed);
+	while (m.node_id == 0);
+	m.next_file_id = 1;
+	m.log_floor_sequence = 1;
+	e->manifest = m;
+	err = state_open(e, 0);
+	if (!err)
+		err = state_write(e);
+	if (!err)
+		err = manifest_store(e->o.vfs, e->dir, &m);
+	return err;
+}
+
+static enum err load_directory(struct engine *e, struct load *l)
+{
+	enum err err = manifest_load(e->o.vfs, e->dir, &e->manifest);
+
+	if (err == ERR_NOT_FOUND) {
+		err = make_directory(e, l);
+	} else if (err == ERR_CORRUPT) {
+		load_say(l,
+			 "%s/MANIFEST is damaged; `raftcask repair "
+			 "--data-dir %s` can rebuild it from the files",
+			 e->dir, e->dir);
+	} else if (!err && e->manifest.partition_count != e->o.partitions) {
+		load_say(l,
+			 "%s was made with %u partitions, not %u; the number "
+			 "cannot be changed",
+			 e->dir, e->manifest.partition_count, e->o.partitions);
+		err = ERR_INVALID;
+	}
+	if (err)
+		return err;
+	if (e->manifest.log_floor_sequence == 0)
+		e->manifest.log_floor_sequence = 1;
+	memcpy(e->owner.cluster_id, e->manifest.cluster_id, 16);
+	e->owner.node_id = e->manifest.node_id;
+	return remove_leftovers(e);
+}
+
+/* ---------------------------------------------------------- the ladder --- */
+
+/* Look at the files until nothing needs to be recovered. */
+static enum err load_clean(struct engine *e, struct load *l)
+{
+	for (int round = 0; round < RECOVER_ROUNDS_MAX; round++) {
+		enum err err = load_files(l);
+
+		if (!err)
+			err = load_scan(l);
+		if (!err)
+			err = load_judge(l);
+		if (err)
+			return err;
+		if (l->cut) {
+			struct datafile *df = l->log[l->cut_segment].df;
+
+			e->cut_count++;
+			e->cut_off = l->cut_off;
+			e->cut_bytes = l->cut_bytes;
+			datafile_name(df->kind, df->id, e->cut_file);
+			log_warn("engine", "torn_tail_cut file=%s off=%llu",
+				 e->cut_file, (unsigned long long)e->cut_off);
+		}
+		if (l->clean || l->log_count == 0)
+			return OK;
+		err = load_rescan(l, l->kept);
+		if (!err)
+			err = load_terms(l);
+		if (!err)
+			err = load_hard_state(l);
+		if (!err)
+			err = load_recover(l);
+		if (err)
+			return err;
+		load_done(l);
+	}
+	load_say(l, "%s: recovery found no end", e->dir);
+	return ERR_CORRUPT;
+}
+
+static enum err start_writer(struct engine *e, struct load *l)
+{
+	struct datafile *df;
+	uint64_t off = FILE_HEADER_BYTES;
+	uint32_t i = l->active;
+	enum err err;
+
+	if (l->log_count == 0) {
+		err = engine_add_segment(e, e->o.segment_bytes, false, NULL, 0,
+					 &df);
+		if (err)
+			return err;
+	} else {
+		df = l->log[i].df;
+		off = l->active_off;
+	}
+	err = log_init(&e->log, e, df, off, l->proven + 1);
+	if (err)
+		return err;
+	for (uint32_t k = i + 1; k < l->log_count; k++) {
+		atomic_store(&l->log[k].df->written, FILE_HEADER_BYTES);
+		if (k == i + 1)
+			atomic_store(&e->log.ready, l->log[k].df);
+	}
+	return OK;
+}
+
+static enum err build_state(struct engine *e, struct load *l)
+{
+	enum err err = load_clean(e, l);
+
+	if (!err)
+		err = load_terms(l);
+	if (!err)
+		err = load_hard_state(l);
+	if (!err)
+		err = load_state(l);
+	if (!err)
+		err = start_writer(e, l);
+	if (!err && !e->state_file)
+		err = state_open(e, e->state_sequence);
+	if (!err && e->state_dirty) {
+		err = state_write(e);
+		if (!err)
+			err = state_write(e);
+		e->state_dirty = err != OK;
+	}
+	return err;
+}
+
+static enum err init_partitions(struct engine *e)
+{
+	uint32_t n = e->o.partitions;
+
+	e->partitions = calloc(n, sizeof(*e->partitions));
+	e->touched = calloc(n, sizeof(*e->touched));
+	if (!e->partitions || !e->touched)
+		return ERR_NOMEM;
+	for (uint32_t i = 0; i < n; i++) {
+		enum err err = keydir_new(e->readers, &e->partitions[i].kd);
+
+		if (err)
+			return err;
+	}
+	return OK;
+}
+
+static enum err lock_directory(struct engine *e, struct load *l)
+{
+	char path[DATAFILE_PATH_BYTES];
+	enum err err = vfs_mkdir(e->o.vfs, e->dir);
+
+	if (err && err != ERR_EXISTS) {
+		load_say(l, "%s: %s", e->dir, err_text(err));
+		return err;
+	}
+	snprintf(path, sizeof(path), "%s/LOCK", e->dir);
+	err = vfs_lock(e->o.vfs, path, &e->lock_file);
+	if (err == ERR_BUSY)
+		load_say(l, "%s is in use by another process", e->dir);
+	else if (err)
+		load_say(l, "%s: %s", path, err_text(err));
+	return err;
+}
+
+static void close_files(struct engine *e)
+{
+	for (uint32_t t = 0; t < FILE_TABLE_TOP; t++) {
+		struct file_leaf *leaf = atomic_load(&e->files[t]);
+
+		for (uint32_t i = 0; leaf && i < FILE_TABLE_LEAF; i++)
+			datafile_close(atomic_load(&leaf->files[i]));
+		free(leaf);
+	}
+}
+
+static void free_engine(struct engine *e)
+{
+	epoch_free(e->readers); /* runs what is pending: before all it names */
+	for (uint32_t i = 0; e->partitions && i < e->o.partitions; i++) {
+		struct partition *p = &e->partitions[i];
+
+		keydir_free(p->kd);
+		expiry_done(&p->expiry);
+		terms_done(&p->terms);
+		tail_done(&p->tail);
+	}
+	log_done(&e->log);
+	settle_done(e);
+	close_files(e);
+	manifest_done(&e->manifest);
+	vfs_close(e->state_file);
+	vfs_close(e->lock_file);
+	pthread_mutex_destroy(&e->write_lock);
+	pthread_mutex_destroy(&e->terms_lock);
+	pthread_mutex_destroy(&e->keep_lock);
+	pthread_mutex_destroy(&e->stats_lock);
+	free(e->partitions);
+	free(e->touched);
+	free(e->dir);
+	free(e);
+}
+
+static enum err check_options(const struct engine_options *o, struct load *l)
+{
+	if (o->partitions == 0 || o->partitions > ENGINE_PARTITIONS_MAX) {
+		load_say(l, "partitions: 1 to %d", ENGINE_PARTITIONS_MAX);
+		return ERR_INVALID;
+	}
+	if (o->segment_bytes < ENGINE_SEGMENT_BYTES_MIN ||
+	    o->segment_bytes > LOC_OFFSET_MAX || o->segment_bytes % 4096 != 0) {
+		load_say(l, "segment size: 1M to 4G, a multiple of 4096");
+		return ERR_INVALID;
+	}
+	return OK;
+}
+
+enum err engine_open(const struct engine_options *o, struct engine **out,
+		     struct buf *why)
+{
+	struct engine *e = calloc(1, sizeof(*e));
+	struct load l = { .e = e, .why = why };
+	enum err err;
+
+	if (!e)
+		return ERR_NOMEM;
+	e->o = *o;
+	e->owner.vfs = o->vfs;
+	e->owner.map = o->read_mode == ENGINE_READ_MMAP;
+	pthread_mutex_init(&e->write_lock, NULL);
+	pthread_mutex_init(&e->terms_lock, NULL);
+	pthread_mutex_init(&e->keep_lock, NULL);
+	pthread_mutex_init(&e->stats_lock, NULL);
+	e->dir = strdup(o->dir);
+	e->owner.dir = e->dir;
+	err = e->dir ? check_options(o, &l) : ERR_NOMEM;
+	if (!err)
+		err = epoch_new(&e->readers);
+	if (!err)
+		err = init_partitions(e);
+	if (!err)
+		err = lock_directory(e, &l);
+	if (!err)
+		err = load_directory(e, &l);
+	if (!err)
+		err = build_state(e, &l);
+	load_done(&l);
+	if (err) {
+		if (why && why->n == 0)
+			load_say(&l, "%s: %s", o->dir, err_text(err));
+		free_engine(e);
+		return err;
+	}
+	*out = e;
+	return OK;
+}
+
+/* Sync what is open, with commit as far as applied, and prove it. */
+static enum err stop_log(struct engine *e)
+{
+	enum err err = OK;
+	bool behind = false;
+
+	if (atomic_load(&e->log.poisoned))
+		return ERR_IO;
+	for (uint32_t i = 0; i < e->o.partitions; i++)
+		behind |= atomic_load(&e->partitions[i].applied_index) >
+			  e->partitions[i].hard_state.commit;
+	if (behind)
+		err = engine_emit_hard_states(e);
+	if (!err)
+		err = log_write(&e->log);
+	if (!err)
+		err = log_sync(&e->log);
+	if (!err && e->state_dirty)
+		err = state_write(e);
+	if (err || e->log.synced_sequence == e->log.claimed_sequence)
+		return err;
+	err = log_mark(&e->log);
+	if (!err)
+		err = log_sync(&e->log);
+	return err;
+}
+
+void engine_close(struct engine *e)
+{
+	enum err err;
+
+	if (!e)
+		return;
+	CHECK(!e->sync_running);
+	err = stop_log(e);
+	if (err)
+		log_error("engine", "close_unclean reason=%s", err_text(err));
+	free_engine(e);
+}

@@ -1,0 +1,437 @@
+/*
+ * engine/read.c - the path of a get: directory, file table, bytes.
+ *
+ * A reader takes no lock and waits for nobody. Inside an epoch section it
+ * looks the key up, finds the file by number and pins it; what it found
+ * can't be freed before it leaves, and a pinned file is not removed. The
+ * bytes are touched after that: in the mapping, by one pread, or, when the
+ * record is not yet written, in the writer's frame in memory.
+ */
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/crc32c.h"
+#include "base/guard.h"
+#include "engine/engine_internal.h"
+
+/* What a lookup found, copied out of the epoch section. */
+struct found {
+	uint64_t version, loc, off, bytes; /* of the whole record on disk */
+	uint32_t key_bytes, attr_bytes, value_bytes;
+	struct datafile *df; /* pinned                               */
+	uint8_t *fresh;	     /* malloc'ed copy of a record not written */
+};
+
+static struct partition *get_partition(struct engine *e, uint16_t partition)
+{
+	CHECK(partition < e->o.partitions);
+	return &e->partitions[partition];
+}
+
+enum err engine_peek(struct engine *e, uint16_t partition, struct bytes key,
+		     struct engine_info *info)
+{
+	struct partition *p = get_partition(e, partition);
+	const struct keydir_entry *k;
+	enum err err = ERR_NOT_FOUND;
+
+	epoch_enter(e->readers);
+	k = keydir_get(p->kd, key);
+	if (k) {
+		info->version = k->version;
+		info->loc = k->loc;
+		info->value_bytes = k->value_bytes;
+		err = OK;
+	}
+	epoch_exit(e->readers);
+	return err;
+}
+
+/*
+ * The record's bytes when they are not yet in the file: in the epoch section,
+ * so that the frame's memory stays. NULL: they are in the file.
+ */
+static const uint8_t *unwritten(struct datafile *df, uint64_t off, uint64_t n)
+{
+	for (;;) {
+		const struct tail_buf *b;
+
+		if (off + n <=
+		    atomic_load_explicit(&df->written, memory_order_acquire))
+			return NULL;
+		b = atomic_load_explicit(&df->tail, memory_order_acquire);
+		if (b && off >= b->file_off && off + n <= b->file_off + b->cap)
+			return b->p + (off - b->file_off);
+	}
+}
+
+static void fill_found(struct found *f, const struct keydir_entry *k)
+{
+	f->version = k->version;
+	f->loc = k->loc;
+	f->off = loc_off(k->loc);
+	f->key_bytes = k->key_bytes;
+	f->attr_bytes = k->attr_bytes;
+	f->value_bytes = loc_flags(k->loc) & LOC_CONTENT ? RECORD_CONTENT_BYTES
+							 : k->value_bytes;
+	f->bytes = record_bytes(f->key_bytes, f->attr_bytes, f->value_bytes);
+}
+
+/* Look key up, pin its file; a record not yet written is copied. */
+static enum err find(struct engine *e, struct partition *p, struct bytes key,
+		     struct found *f)
+{
+	const struct keydir_entry *k;
+	const uint8_t *fresh;
+	enum err err = OK;
+
+	f->fresh = NULL;
+	epoch_enter(e->readers);
+	do {
+		k = keydir_get(p->kd, key);
+		if (!k) {
+			epoch_exit(e->readers);
+			return ERR_NOT_FOUND;
+		}
+		fill_found(f, k);
+		f->df = engine_file(e, loc_file_id(f->loc));
+	} while (!f->df); /* merge moved the record: it has a new place */
+	if (f->loc & LOC_DAMAGED) {
+		err = ERR_CORRUPT;
+		goto out;
+	}
+	fresh = unwritten(f->df, f->off, f->bytes);
+	if (fresh) {
+		f->fresh = malloc(f->bytes);
+		if (!f->fresh) {
+			err = ERR_NOMEM;
+			goto out;
+		}
+		memcpy(f->fresh, fresh, f->bytes);
+	}
+	datafile_pin(f->df);
+out:
+	epoch_exit(e->readers);
+	return err;
+}
+
+/* Is the header at h the one of the record that was looked up? */
+static bool header_fits(const uint8_t *h, const struct found *f,
+			uint16_t partition, struct bytes key)
+{
+	if (get_u16(h + 8) != RECORD_MAGIC || h[10] != RECORD_PUT ||
+	    get_u16(h + 12) != partition)
+		return false;
+	if (version_pack(get_u64(h + 16), get_u16(h + 14)) != f->version)
+		return false;
+	if (get_u16(h + 56) != f->key_bytes ||
+	    get_u16(h + 58) != f->attr_bytes ||
+	    get_u32(h + 60) != f->value_bytes)
+		return false;
+	return key.n == f->key_bytes &&
+	       memcmp(h + RECORD_HEADER_BYTES, key.p, key.n) == 0;
+}
+
+/* Bytes of the record before its value. */
+static uint32_t prefix_bytes(const struct found *f)
+{
+	return RECORD_HEADER_BYTES + f->key_bytes + f->attr_bytes;
+}
+
+/* Verify a record in plain memory. */
+static bool verify_plain(const uint8_t *rec, const struct found *f,
+			 uint16_t partition, struct bytes key)
+{
+	uint32_t n = prefix_bytes(f), crc;
+
+	if (!header_fits(rec, f, partition, key))
+		return false;
+	crc = crc32c(f->df->seed, rec + 8, n - 8);
+	if (crc != get_u32(rec))
+		return false;
+	return crc32c(crc, rec + n, f->value_bytes) == get_u32(rec + 4);
+}
+
+enum { PREFIX_STACK_BYTES = RECORD_HEADER_BYTES + RECORD_KEY_BYTES_MAX };
+
+/*
+ * Verify a mapped record: everything before the value through a copy (a page
+ * may be unreadable), the value where it lies.
+ */
+static enum err verify_mapped(const uint8_t *rec, const struct found *f,
+			      uint16_t partition, struct bytes key,
+			      uint8_t h[RECORD_HEADER_BYTES], void *dst)
+{
+	uint8_t head[PREFIX_STACK_BYTES];
+	uint32_t n = RECORD_HEADER_BYTES + f->key_bytes, crc;
+	const uint8_t *value = rec + prefix_bytes(f);
+	enum err err = guard_copy(head, rec, n);
+
+	if (err)
+		return err;
+	if (!header_fits(head, f, partition, key))
+		return ERR_CORRUPT;
+	crc = crc32c(f->df->seed, head + 8, n - 8);
+	if (f->attr_bytes)
+		err = guard_crc32c(crc, rec + n, f->attr_bytes, &crc);
+	if (err)
+		return err;
+	if (crc != get_u32(head))
+		return ERR_CORRUPT;
+	if (dst)
+		err = guard_crc32c_copy(crc, dst, value, f->value_bytes, &crc);
+	else
+		err = guard_crc32c(crc, value, f->value_bytes, &crc);
+	if (!err && crc != get_u32(head + 4))
+		err = ERR_CORRUPT;
+	memcpy(h, head, RECORD_HEADER_BYTES);
+	return err;
+}
+
+static void note_damage(struct engine *e, const struct found *f)
+{
+	engine_note_corrupt(e, f->df, f->off, 1);
+}
+
+/* Point v into a whole record at rec. */
+static void fill_value(struct engine_value *v, const struct found *f,
+		       const uint8_t *rec)
+{
+	const uint8_t *attrs = rec + RECORD_HEADER_BYTES + f->key_bytes;
+
+	v->attrs = bytes_of(attrs, f->attr_bytes);
+	v->value = bytes_of(attrs + f->attr_bytes, f->value_bytes);
+	v->version = f->version;
+	v->loc = f->loc;
+}
+
+static void fill_times(struct engine_value *v, const uint8_t *h)
+{
+	v->stamp_ns = get_u64(h + 32);
+	v->mtime_ns = get_u64(h + 40);
+	v->expiry_ns = get_u64(h + 48);
+}
+
+/* The whole record in memory of our own: fresh, or read with one pread. */
+static enum err own_record(struct found *f, uint8_t **rec)
+{
+	enum err err;
+
+	if (f->fresh) {
+		*rec = f->fresh;
+		return OK;
+	}
+	*rec = malloc(f->bytes);
+	if (!*rec)
+		return ERR_NOMEM;
+	err = datafile_read(f->df, f->off, f->bytes, *rec);
+	if (err)
+		free(*rec);
+	return err;
+}
+
+static enum err get_mapped(struct engine *e, struct found *f,
+			   uint16_t partition, struct bytes key, unsigned flags,
+			   struct engine_value *v)
+{
+	const uint8_t *rec = f->df->map + f->off;
+	uint8_t h[RECORD_HEADER_BYTES];
+	enum err err;
+
+	if (f->off + f->bytes > f->df->map_bytes)
+		return ERR_CORRUPT;
+	fill_value(v, f, rec);
+	if (!(flags & ENGINE_VERIFY))
+		return OK;
+	err = verify_mapped(rec, f, partition, key, h, NULL);
+	if (!err)
+		fill_times(v, h);
+	return err;
+}
+
+static enum err get_owned(struct found *f, uint16_t partition, struct bytes key,
+			  unsigned flags, struct engine_value *v)
+{
+	uint8_t *rec;
+	enum err err = own_record(f, &rec);
+
+	if (err)
+		return err;
+	v->owned = rec;
+	fill_value(v, f, rec);
+	if (!(flags & ENGINE_VERIFY))
+		return OK;
+	fill_times(v, rec);
+	if (verify_plain(rec, f, partition, key))
+		return OK;
+	free(rec);
+	v->owned = NULL;
+	return ERR_CORRUPT;
+}
+
+enum err engine_get(struct engine *e, uint16_t partition, struct bytes key,
+		    unsigned flags, struct engine_value *v)
+{
+	struct found f;
+	enum err err = find(e, get_partition(e, partition), key, &f);
+
+	if (err)
+		return err;
+	*v = (struct engine_value){ 0 };
+	if (f.df->map && !f.fresh)
+		err = get_mapped(e, &f, partition, key, flags, v);
+	else
+		err = get_owned(&f, partition, key, flags, v);
+	if (!err) {
+		v->pin = f.df;
+		return OK;
+	}
+	if (err == ERR_CORRUPT)
+		note_damage(e, &f);
+	datafile_unpin(f.df);
+	*v = (struct engine_value){ 0 };
+	return err;
+}
+
+void engine_value_done(struct engine_value *v)
+{
+	if (v->pin)
+		datafile_unpin(v->pin);
+	free(v->owned);
+	*v = (struct engine_value){ 0 };
+}
+
+enum { COPY_STACK_BYTES = 8 << 10 };
+
+/* Copy by pread or from a fresh record: whole record, check, copy out. */
+static enum err copy_owned(struct found *f, uint16_t partition,
+			   struct bytes key, unsigned flags, void *dst)
+{
+	uint8_t small[COPY_STACK_BYTES], *rec = small;
+	uint8_t *heap = NULL;
+	enum err err;
+
+	if (f->fresh || f->bytes > sizeof(small)) {
+		err = own_record(f, &heap);
+		rec = heap;
+	} else {
+		err = datafile_read(f->df, f->off, f->bytes, small);
+	}
+	if (err)
+		return err;
+	if (flags & ENGINE_VERIFY && !verify_plain(rec, f, partition, key))
+		err = ERR_CORRUPT;
+	else if (f->value_bytes)
+		memcpy(dst, rec + prefix_bytes(f), f->value_bytes);
+	free(heap);
+	return err;
+}
+
+enum err engine_copy(struct engine *e, uint16_t partition, struct bytes key,
+		     unsigned flags, void *dst, size_t cap, size_t *n)
+{
+	struct found f;
+	uint8_t h[RECORD_HEADER_BYTES];
+	enum err err = find(e, get_partition(e, partition), key, &f);
+
+	if (err)
+		return err;
+	*n = f.value_bytes;
+	if (f.value_bytes > cap) {
+		free(f.fresh);
+		err = ERR_TOO_LARGE;
+	} else if (!f.df->map || f.fresh) {
+		err = copy_owned(&f, partition, key, flags, dst);
+	} else if (f.off + f.bytes > f.df->map_bytes) {
+		err = ERR_CORRUPT;
+	} else if (flags & ENGINE_VERIFY) {
+		err = verify_mapped(f.df->map + f.off, &f, partition, key, h,
+				    dst);
+	} else {
+		err = guard_copy(dst, f.df->map + f.off + prefix_bytes(&f),
+				 f.value_bytes);
+	}
+	if (err == ERR_CORRUPT)
+		note_damage(e, &f);
+	datafile_unpin(f.df);
+	return err;
+}
+
+/* --------------------------------------------------------------- walks --- */
+
+static bool tell(const struct keydir_entry *k, struct bytes *found,
+		 struct engine_info *info)
+{
+	if (!k)
+		return false;
+	*found = bytes_of(k->key, k->key_bytes);
+	if (info) {
+		info->version = k->version;
+		info->loc = k->loc;
+		info->value_bytes = k->value_bytes;
+	}
+	return true;
+}
+
+static struct keydir_iter inner_iter(const struct engine_iter *it)
+{
+	return (struct keydir_iter){ it->kd, it->leaf, it->slot };
+}
+
+static bool keep_iter(struct engine_iter *it, const struct keydir_iter *k,
+		      const struct keydir_entry *entry, struct bytes *found,
+		      struct engine_info *info)
+{
+	it->leaf = k->leaf;
+	it->slot = k->slot;
+	return tell(entry, found, info);
+}
+
+void engine_iter_begin(struct engine *e, uint16_t partition,
+		       struct engine_iter *it)
+{
+	*it = (struct engine_iter){ .kd = get_partition(e, partition)->kd };
+	keydir_lock(it->kd);
+}
+
+bool engine_iter_seek(struct engine_iter *it, struct bytes key,
+		      struct bytes *found, struct engine_info *info)
+{
+	struct keydir_iter k = inner_iter(it);
+	const struct keydir_entry *entry = keydir_seek(it->kd, key, &k);
+
+	return keep_iter(it, &k, entry, found, info);
+}
+
+bool engine_iter_seek_before(struct engine_iter *it, struct bytes key,
+			     struct bytes *found, struct engine_info *info)
+{
+	struct keydir_iter k = inner_iter(it);
+	const struct keydir_entry *entry = keydir_seek_before(it->kd, key, &k);
+
+	return keep_iter(it, &k, entry, found, info);
+}
+
+bool engine_iter_next(struct engine_iter *it, struct bytes *found,
+		      struct engine_info *info)
+{
+	struct keydir_iter k = inner_iter(it);
+	const struct keydir_entry *entry = keydir_next(&k);
+
+	return keep_iter(it, &k, entry, found, info);
+}
+
+bool engine_iter_prev(struct engine_iter *it, struct bytes *found,
+		      struct engine_info *info)
+{
+	struct keydir_iter k = inner_iter(it);
+	const struct keydir_entry *entry = keydir_prev(&k);
+
+	return keep_iter(it, &k, entry, found, info);
+}
+
+void engine_iter_end(struct engine_iter *it)
+{
+	keydir_unlock(it->kd);
+	*it = (struct engine_iter){ 0 };
+}

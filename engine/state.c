@@ -1,0 +1,134 @@
+/*
+ * engine/state.c - the file "state": term and vote in their second place.
+ */
+#include "engine/state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/crc32c.h"
+
+enum { SLOT_HEADER_BYTES = 64, SLOT_STATE_BYTES = 16, SLOT_ALIGN = 512 };
+
+static uint64_t slot_bytes(const struct engine *e)
+{
+	uint64_t n = SLOT_HEADER_BYTES +
+		     (uint64_t)e->manifest.partition_count * SLOT_STATE_BYTES;
+
+	return (n + SLOT_ALIGN - 1) / SLOT_ALIGN * SLOT_ALIGN;
+}
+
+static void state_path(const struct engine *e, char path[DATAFILE_PATH_BYTES])
+{
+	snprintf(path, DATAFILE_PATH_BYTES, "%s/state", e->dir);
+}
+
+/* One slot; one that is damaged or torn is skipped. */
+static enum err read_slot(struct engine *e, const uint8_t *slot,
+			  struct state_place *s)
+{
+	uint32_t n = e->manifest.partition_count;
+
+	if (get_u32(slot + 4) != STATE_MAGIC ||
+	    get_u32(slot) != crc32c(0, slot + 4, slot_bytes(e) - 4))
+		return OK;
+	if (get_u32(slot + 8) > STATE_FORMAT_VERSION)
+		return ERR_VERSION;
+	if (get_u64(slot + 24) != e->manifest.node_id ||
+	    memcmp(slot + 32, e->manifest.cluster_id, 16) != 0 ||
+	    get_u32(slot + 12) != n)
+		return ERR_FOREIGN;
+	s->slots++;
+	if (get_u64(slot + 16) <= s->sequence)
+		return OK;
+	s->sequence = get_u64(slot + 16);
+	for (uint32_t i = 0; i < n; i++) {
+		const uint8_t *p = slot + SLOT_HEADER_BYTES +
+				   (uint64_t)i * SLOT_STATE_BYTES;
+
+		s->states[i].term = get_u64(p);
+		s->states[i].vote = get_u64(p + 8);
+	}
+	return OK;
+}
+
+enum err state_read(struct engine *e, struct state_place *s)
+{
+	char path[DATAFILE_PATH_BYTES];
+	uint64_t n = slot_bytes(e);
+	struct vfs_file *f;
+	uint8_t *slots;
+	size_t got = 0;
+	enum err err;
+
+	*s = (struct state_place){ 0 };
+	state_path(e, path);
+	err = vfs_open(e->o.vfs, path, VFS_READ, &f);
+	if (err)
+		return err == ERR_NOT_FOUND ? OK : err;
+	s->present = true;
+	slots = calloc(2, n);
+	s->states = calloc(e->manifest.partition_count, sizeof(*s->states));
+	err = slots && s->states ? OK : ERR_NOMEM;
+	if (!err)
+		err = vfs_pread(f, slots, 2 * n, 0, &got);
+	if (err == ERR_IO)
+		err = OK; /* an unreadable place is a damaged one */
+	if (!err)
+		err = read_slot(e, slots, s);
+	if (!err)
+		err = read_slot(e, slots + n, s);
+	free(slots);
+	vfs_close(f);
+	if (err) {
+		free(s->states);
+		s->states = NULL;
+	}
+	return err;
+}
+
+enum err state_open(struct engine *e, uint64_t sequence)
+{
+	char path[DATAFILE_PATH_BYTES];
+	enum err err;
+
+	state_path(e, path);
+	err = vfs_open(e->o.vfs, path, VFS_WRITE | VFS_CREATE, &e->state_file);
+	if (!err)
+		e->state_sequence = sequence;
+	return err;
+}
+
+enum err state_write(struct engine *e)
+{
+	uint64_t n = slot_bytes(e);
+	uint64_t sequence = e->state_sequence + 1;
+	uint8_t *slot = calloc(1, n);
+	enum err err;
+
+	if (!slot)
+		return ERR_NOMEM;
+	CHECK(e->state_file);
+	put_u32(slot + 4, STATE_MAGIC);
+	put_u32(slot + 8, STATE_FORMAT_VERSION);
+	put_u32(slot + 12, e->manifest.partition_count);
+	put_u64(slot + 16, sequence);
+	put_u64(slot + 24, e->manifest.node_id);
+	memcpy(slot + 32, e->manifest.cluster_id, 16);
+	for (uint32_t i = 0; i < e->manifest.partition_count; i++) {
+		uint8_t *p = slot + SLOT_HEADER_BYTES +
+			     (uint64_t)i * SLOT_STATE_BYTES;
+
+		put_u64(p, e->partitions[i].hard_state.term);
+		put_u64(p + 8, e->partitions[i].hard_state.vote);
+	}
+	put_u32(slot, crc32c(0, slot + 4, n - 4));
+	err = vfs_pwrite(e->state_file, slot, n, (sequence & 1) * n);
+	if (!err)
+		err = vfs_sync(e->state_file);
+	if (!err)
+		e->state_sequence = sequence;
+	free(slot);
+	return err;
+}
