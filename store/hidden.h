@@ -1,0 +1,70 @@
+/*
+ * store/hidden.h - the store's own keys, which begin with a NUL byte.
+ *
+ *   "\0c" content id be64  chunk number be32   STORE_CHUNK_BYTES of a content
+ *   "\0c" content id be64                      prefix of all its chunks
+ *   "\0s" content id be64                      staging marker: not committed
+ *   "\0r"                                      slot table, partition 0 only
+ *
+ * A content id is the index of the entry that opened the content, shifted by
+ * 16 bits, plus its number among the contents of that entry: unique in its
+ * partition and never used again. Listings, watches, counts and prefix
+ * deletions never see these keys.
+ */
+#ifndef STORE_HIDDEN_H
+#define STORE_HIDDEN_H
+
+#include "base/bytes.h"
+
+enum {
+	CHUNK_PREFIX_BYTES = 10,
+	CHUNK_KEY_BYTES = 14,
+	MARKER_KEY_BYTES = 10,
+};
+
+static inline struct bytes chunk_prefix(uint8_t dst[CHUNK_KEY_BYTES],
+					uint64_t content_id)
+{
+	dst[0] = 0;
+	dst[1] = 'c';
+	put_be64(dst + 2, content_id);
+	return bytes_of(dst, CHUNK_PREFIX_BYTES);
+}
+
+static inline struct bytes chunk_key(uint8_t dst[CHUNK_KEY_BYTES],
+				     uint64_t content_id, uint32_t number)
+{
+	chunk_prefix(dst, content_id);
+	put_be32(dst + CHUNK_PREFIX_BYTES, number);
+	return bytes_of(dst, CHUNK_KEY_BYTES);
+}
+
+static inline struct bytes marker_key(uint8_t dst[MARKER_KEY_BYTES],
+				      uint64_t content_id)
+{
+	dst[0] = 0;
+	dst[1] = 's';
+	put_be64(dst + 2, content_id);
+	return bytes_of(dst, MARKER_KEY_BYTES);
+}
+
+static inline struct bytes marker_prefix(void)
+{
+	return bytes_of("\0s", 2);
+}
+
+static inline struct bytes ring_key(void)
+{
+	return bytes_of("\0r", 2);
+}
+
+/* The value of a record that names a content (engine/record.h). */
+static inline void content_encode(uint8_t dst[24], uint64_t content_id,
+				  uint64_t bytes, uint64_t chunk_bytes)
+{
+	put_u64(dst, content_id);
+	put_u64(dst + 8, bytes);
+	put_u64(dst + 16, chunk_bytes);
+}
+
+#endif

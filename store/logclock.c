@@ -1,0 +1,143 @@
+/*
+ * store/logclock.c - the log clock, and what expires by it.
+ *
+ * Expiry never looks at a wall clock: the log clock of a partition is the
+ * stamp of its last entry plus the CLOCK_BOOTTIME that passed since that entry
+ * was applied here. As both run at the same pace, it is kept as one number,
+ * the offset from the boot clock. Stamps rise strictly.
+ *
+ * A key expires by an entry that the core appends when it is due, at most
+ * 100 ms late; until then it is there for everyone.
+ */
+#include "base/check.h"
+#include "store/store_internal.h"
+
+enum {
+	EXPIRY_LOOK_NS = 5 * 1000 * 1000,
+	EXPIRY_BATCH_MAX = 4096,
+};
+
+uint64_t log_clock_ns(struct store *s, const struct partition *p)
+{
+	return clock_boot_ns(s->o.clock) + count_of(&p->clock_offset_ns);
+}
+
+uint64_t log_clock_stamp(struct store *s, struct partition *p)
+{
+	uint64_t boot_ns = clock_boot_ns(s->o.clock);
+	uint64_t now_ns = boot_ns + count_of(&p->clock_offset_ns);
+
+	if (now_ns <= p->last_stamp_ns) {
+		now_ns = p->last_stamp_ns + 1;
+		atomic_store_explicit(&p->clock_offset_ns, now_ns - boot_ns,
+				      memory_order_relaxed);
+	}
+	p->last_stamp_ns = now_ns;
+	return now_ns;
+}
+
+static void look_up_next(struct store *s, struct partition *p)
+{
+	uint8_t key[ENGINE_KEY_BYTES_MAX];
+	uint64_t version;
+	size_t key_bytes;
+
+	p->expiry_known = true;
+	if (!engine_next_expiry(s->engine, p->id, &p->expiry_ns, &version, key,
+				&key_bytes))
+		p->expiry_ns = UINT64_MAX;
+}
+
+/* Append the end of one key that is due. False: nothing (more) to do now. */
+static enum err expire_one(struct store *s, struct partition *p, bool *more)
+{
+	uint8_t room[ENGINE_KEY_BYTES_MAX];
+	struct view view = view_of(s, p);
+	struct key_state state;
+	struct engine_record *r;
+	uint64_t version, index, content_id;
+	struct bytes key;
+	enum err err;
+
+	*more = false;
+	if (!engine_next_expiry(s->engine, p->id, &p->expiry_ns, &version, room,
+				&key.n) ||
+	    p->expiry_ns > log_clock_ns(s, p))
+		return OK;
+	key.p = room;
+	view_get(&view, key, &state);
+	if (state.pending)
+		return OK; /* decided already: the settle will tell */
+	entry_begin(&s->entry);
+	r = entry_record(&s->entry);
+	if (!r)
+		return OK; /* later */
+	r->type = RECORD_EXPIRE;
+	r->key = key;
+	if (state.flags & LOC_CONTENT &&
+	    content_id_of(s, p, key, &state, &content_id) == OK &&
+	    entry_drop_content(&s->entry, content_id) != OK)
+		return OK;
+	err = pending_set(
+		&p->pending, key,
+		&(struct pending_state){ .index = p->last_index + 1 });
+	if (err) {
+		pending_rollback(&p->pending);
+		return OK;
+	}
+	err = entry_append(s, p, &index);
+	if (err)
+		return err == ERR_IO ? ERR_IO : OK;
+	count_up(&s->expired, 1);
+	*more = true;
+	return OK;
+}
+
+enum err expire_due(struct store *s)
+{
+	uint64_t now_ns = clock_boot_ns(s->o.clock);
+
+	if (now_ns - s->expiry_looked_ns < EXPIRY_LOOK_NS &&
+	    s->expiry_looked_ns)
+		return OK;
+	s->expiry_looked_ns = now_ns;
+	for (uint32_t i = 0; i < s->partition_count; i++) {
+		struct partition *p = &s->partitions[i];
+		bool more = true;
+
+		if (!p->expiry_known)
+			look_up_next(s, p);
+		if (p->expiry_ns > log_clock_ns(s, p))
+			continue;
+		for (int n = 0; n < EXPIRY_BATCH_MAX && more; n++) {
+			enum err err = expire_one(s, p, &more);
+
+			if (err)
+				return err;
+		}
+		p->expiry_known = false;
+		s->expiry_looked_ns = 0; /* there may be more behind it */
+	}
+	return OK;
+}
+
+uint64_t expire_wait_ms(struct store *s)
+{
+	uint64_t wait_ms = UINT64_MAX;
+
+	for (uint32_t i = 0; i < s->partition_count; i++) {
+		struct partition *p = &s->partitions[i];
+		uint64_t now_ns = log_clock_ns(s, p), ms;
+
+		if (!p->expiry_known)
+			look_up_next(s, p);
+		if (p->expiry_ns == UINT64_MAX)
+			continue;
+		ms = p->expiry_ns <= now_ns
+			     ? 1
+			     : (p->expiry_ns - now_ns) / 1000000 + 1;
+		if (ms < wait_ms)
+			wait_ms = ms;
+	}
+	return wait_ms;
+}

@@ -1,0 +1,404 @@
+/*
+ * store/upload.c - values that come in pieces, and stagings.
+ *
+ * Pieces gather in the upload's buffer. Above STORE_INLINE_BYTES_MAX, each
+ * time STAGE_BYTES are together, the buffer goes to the core thread, which
+ * appends them as chunk records under a content id that no key names yet, with
+ * a marker (the staging). The write that names the upload is one small entry:
+ * the last chunks, the key's record that names the content, the marker's
+ * deletion. An upload that ends below STAGE_BYTES needs no staging at all.
+ *
+ *    add ... add --STAGE--> entry(marker, chunks) ... --> done
+ *    store_write            entry(last chunks, key -> content, -marker)
+ *    close without a commit entry(-marker, -chunks)
+ *
+ * A staging that nothing happened to for staging_idle_ms of log clock is
+ * collected by an entry, whoever left it behind; a piece or a commit that
+ * comes after that finds the upload dead with ERR_NO_LEADER.
+ */
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "store/hidden.h"
+#include "store/store_internal.h"
+
+enum {
+	STAGE_BYTES = 8 * STORE_CHUNK_BYTES,
+	STAGE_ENTRY_BYTES = 16 * STORE_CHUNK_BYTES,
+	STAGING_LOOK_NS = 100 * 1000 * 1000,
+	STAGING_WAIT_MS_MAX = 1000,
+};
+
+struct store_upload {
+	struct store_queued queued;
+	struct store *s;
+	void (*done)(void *user, enum err err);
+	void *user;
+	uint64_t bytes;	     /* added so far                               */
+	struct buf buf;	     /* of them, not staged yet                    */
+	uint64_t content_id; /* 0: nothing staged                          */
+	uint32_t chunks;     /* staged                                     */
+	bool committed;
+	_Atomic int outcome; /* enum err that ended it; written by core    */
+	size_t key_bytes;
+	uint8_t key[];
+};
+
+struct store_upload *upload_of(struct store_queued *q)
+{
+	return (struct store_upload *)((char *)q -
+				       offsetof(struct store_upload, queued));
+}
+
+struct bytes upload_key(const struct store_upload *u)
+{
+	return bytes_of(u->key, u->key_bytes);
+}
+
+bool upload_is_of(const struct store_upload *u, const struct store *s)
+{
+	return u->s == s;
+}
+
+enum err upload_outcome(const struct store_upload *u)
+{
+	return (enum err)atomic_load(&u->outcome);
+}
+
+uint64_t store_upload_bytes(const struct store_upload *u)
+{
+	return u->bytes;
+}
+
+enum err store_upload_open(struct store *s, struct bytes key,
+			   void (*done)(void *user, enum err err), void *user,
+			   struct store_upload **out)
+{
+	enum err err = store_key_check(key);
+	struct store_upload *u;
+
+	if (err)
+		return err;
+	if (!atomic_load_explicit(&s->started, memory_order_acquire))
+		return ERR_STARTING;
+	u = calloc(1, sizeof(*u) + key.n);
+	if (!u)
+		return ERR_NOMEM;
+	u->s = s;
+	u->done = done;
+	u->user = user;
+	u->key_bytes = key.n;
+	memcpy(u->key, key.p, key.n);
+	u->queued.partition = store_partition_of(s, key);
+	count_up(&s->uploads, 1);
+	*out = u;
+	return OK;
+}
+
+enum err store_upload_add(struct store_upload *u, const void *p, size_t n)
+{
+	enum err err = upload_outcome(u);
+
+	if (err)
+		return err;
+	CHECK(!u->committed);
+	if (n > u->s->o.max_value_bytes - u->bytes)
+		err = ERR_TOO_LARGE;
+	else
+		err = buf_add(&u->buf, p, n);
+	if (err) {
+		atomic_store(&u->outcome, (int)err);
+		return err;
+	}
+	u->bytes += n;
+	if (u->buf.n < STAGE_BYTES)
+		return OK;
+	err = queue_push(u->s, &u->queued, REQUEST_STAGE);
+	if (err)
+		atomic_store(&u->outcome, (int)err);
+	return err ? err : ERR_PENDING;
+}
+
+void upload_free(struct store_upload *u)
+{
+	buf_done(&u->buf);
+	free(u);
+}
+
+void store_upload_close(struct store_upload *u)
+{
+	if (!u)
+		return;
+	if (u->content_id && !u->committed) {
+		buf_done(&u->buf);
+		if (queue_push(u->s, &u->queued, REQUEST_ABANDON) == OK)
+			return; /* core frees it */
+	}
+	upload_free(u);
+}
+
+void upload_complete(struct store_upload *u, enum err err)
+{
+	if (err)
+		atomic_store(&u->outcome, (int)err);
+	else
+		err = upload_outcome(u);
+	u->done(u->user, err);
+}
+
+/* ------------------------------------------------------------- stagings -- */
+
+static struct staging **find_staging(struct partition *p, uint64_t id)
+{
+	struct staging **at = &p->stagings;
+
+	while (*at && (*at)->content_id != id)
+		at = &(*at)->next;
+	return at;
+}
+
+static enum err add_staging(struct partition *p, uint64_t id,
+			    struct store_upload *owner, uint64_t active_ns)
+{
+	struct staging *g = malloc(sizeof(*g));
+
+	if (!g)
+		return ERR_NOMEM;
+	*g = (struct staging){ .next = p->stagings,
+			       .owner = owner,
+			       .content_id = id,
+			       .active_ns = active_ns };
+	p->stagings = g;
+	return OK;
+}
+
+static void remove_staging(struct partition *p, uint64_t id)
+{
+	struct staging **at = find_staging(p, id);
+	struct staging *g = *at;
+
+	if (!g)
+		return;
+	*at = g->next;
+	free(g);
+}
+
+void staging_free_all(struct partition *p)
+{
+	while (p->stagings)
+		remove_staging(p, p->stagings->content_id);
+}
+
+enum err staging_load(struct store *s, struct partition *p)
+{
+	struct engine_iter it;
+	struct engine_info info;
+	struct bytes key;
+	enum err err = OK;
+	bool more;
+
+	engine_iter_begin(s->engine, p->id, &it);
+	more = engine_iter_seek(&it, marker_prefix(), &key, &info);
+	while (more && !err && bytes_begins(key, marker_prefix()) &&
+	       key.n == MARKER_KEY_BYTES) {
+		err = add_staging(p, get_be64(key.p + 2), NULL, 0);
+		more = engine_iter_next(&it, &key, &info);
+	}
+	engine_iter_end(&it);
+	for (struct staging *g = p->stagings; g && !err; g = g->next) {
+		uint8_t room[MARKER_KEY_BYTES];
+		struct engine_value v;
+
+		err = engine_get(s->engine, p->id,
+				 marker_key(room, g->content_id), ENGINE_VERIFY,
+				 &v);
+		if (err == ERR_CORRUPT) { /* its age is lost: begin anew */
+			g->active_ns = log_clock_ns(s, p);
+			err = OK;
+			continue;
+		}
+		if (err)
+			break;
+		g->active_ns = v.stamp_ns;
+		engine_value_done(&v);
+	}
+	return err;
+}
+
+/* Delete a staging's marker and chunks. Anything but ERR_IO: try later. */
+static enum err collect_one(struct store *s, struct partition *p, uint64_t id)
+{
+	uint64_t index;
+	enum err err;
+
+	entry_begin(&s->entry);
+	err = entry_marker(&s->entry, id, false);
+	if (!err)
+		err = entry_drop_content(&s->entry, id);
+	if (!err)
+		err = entry_append(s, p, &index);
+	if (!err)
+		remove_staging(p, id);
+	return err;
+}
+
+static struct staging *find_idle(struct store *s, struct partition *p)
+{
+	uint64_t now_ns = log_clock_ns(s, p);
+	uint64_t idle_ns = s->o.staging_idle_ms * 1000000;
+	struct staging *g = p->stagings;
+
+	while (g && (now_ns < g->active_ns || now_ns - g->active_ns < idle_ns))
+		g = g->next;
+	return g;
+}
+
+enum err staging_collect(struct store *s)
+{
+	uint64_t now_ns = clock_boot_ns(s->o.clock);
+
+	if (s->staging_looked_ns &&
+	    now_ns - s->staging_looked_ns < STAGING_LOOK_NS)
+		return OK;
+	s->staging_looked_ns = now_ns;
+	for (uint32_t i = 0; i < s->partition_count; i++) {
+		struct partition *p = &s->partitions[i];
+		struct staging *g;
+
+		while ((g = find_idle(s, p))) {
+			struct store_upload *owner = g->owner;
+			enum err err = collect_one(s, p, g->content_id);
+
+			if (err == ERR_IO)
+				return err;
+			if (err)
+				break;
+			if (owner)
+				atomic_store(&owner->outcome, ERR_NO_LEADER);
+		}
+	}
+	return OK;
+}
+
+uint64_t staging_wait_ms(struct store *s)
+{
+	for (uint32_t i = 0; i < s->partition_count; i++) {
+		if (s->partitions[i].stagings)
+			return STAGING_WAIT_MS_MAX;
+	}
+	return UINT64_MAX;
+}
+
+/* ----------------------------------------------- on the core's thread ---- */
+
+/* One entry with the first n bytes (whole chunks) of the buffer from off. */
+static enum err stage_entry(struct store *s, struct store_upload *u, size_t off,
+			    size_t n)
+{
+	struct partition *p = &s->partitions[u->queued.partition];
+	uint64_t id = u->content_id, index;
+	bool first = id == 0;
+	enum err err;
+
+	CHECK(n % STORE_CHUNK_BYTES == 0);
+	if (first) {
+		id = version_pack(p->last_index + 1, 0);
+		err = add_staging(p, id, u, 0);
+		if (err)
+			return err;
+	}
+	entry_begin(&s->entry);
+	err = entry_marker(&s->entry, id, true);
+	if (!err)
+		err = entry_chunks(&s->entry, id, u->chunks,
+				   bytes_of(u->buf.p + off, n));
+	if (!err)
+		err = entry_append(s, p, &index);
+	if (err) {
+		if (first)
+			remove_staging(p, id);
+		return err;
+	}
+	u->content_id = id;
+	u->chunks += (uint32_t)(n / STORE_CHUNK_BYTES);
+	(*find_staging(p, id))->active_ns = p->last_stamp_ns;
+	return OK;
+}
+
+enum err upload_stage(struct store *s, struct store_upload *u)
+{
+	size_t whole = u->buf.n - u->buf.n % STORE_CHUNK_BYTES, off = 0;
+	enum err err = upload_outcome(u);
+
+	while (!err && off < whole) {
+		size_t n = whole - off < STAGE_ENTRY_BYTES ? whole - off
+							   : STAGE_ENTRY_BYTES;
+
+		err = stage_entry(s, u, off, n);
+		off += n;
+	}
+	if (err == ERR_IO)
+		return err;
+	if (err) {
+		atomic_store(&u->outcome, (int)err);
+		return OK;
+	}
+	memmove(u->buf.p, u->buf.p + whole, u->buf.n - whole);
+	u->buf.n -= whole;
+	return OK;
+}
+
+enum err upload_abandon(struct store *s, struct store_upload *u)
+{
+	struct partition *p = &s->partitions[u->queued.partition];
+	struct staging *g = *find_staging(p, u->content_id);
+	enum err err;
+
+	if (!g)
+		return OK; /* collected before */
+	err = collect_one(s, p, u->content_id);
+	if (err)
+		g->owner = NULL; /* u goes; the idle collection follows up */
+	return err == ERR_IO ? err : OK;
+}
+
+enum err upload_commit_records(struct store *s, struct partition *p,
+			       struct store_upload *u,
+			       struct engine_record *put,
+			       struct pending_state *state)
+{
+	struct entry_builder *b = &s->entry;
+	uint64_t id = u->content_id;
+	uint8_t *named;
+	enum err err;
+
+	state->bytes = u->bytes;
+	if (u->bytes <= STORE_INLINE_BYTES_MAX) {
+		put->value = buf_bytes(&u->buf);
+		return OK;
+	}
+	CHECK(state->index == p->last_index + 1);
+	if (id) {
+		err = entry_marker(b, id, false);
+		if (err)
+			return err;
+	} else {
+		/* Beside it at most 128 contents: no number is used twice. */
+		id = version_pack(state->index, ENTRY_POSITION_MAX);
+	}
+	named = entry_room(b, RECORD_CONTENT_BYTES);
+	if (!named)
+		return ERR_NOMEM;
+	content_encode(named, id, u->bytes, STORE_CHUNK_BYTES);
+	put->flags |= LOC_CONTENT;
+	put->value = bytes_of(named, RECORD_CONTENT_BYTES);
+	state->content_id = id;
+	return entry_chunks(b, id, u->chunks, buf_bytes(&u->buf));
+}
+
+void upload_committed(struct partition *p, struct store_upload *u)
+{
+	u->committed = true;
+	if (u->content_id)
+		remove_staging(p, u->content_id);
+}
