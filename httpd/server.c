@@ -57,7 +57,6 @@ static void open_conn(struct httpd *h, struct MHD_Connection *mhd,
 {
 	const union MHD_ConnectionInfo *info;
 	struct conn *c = calloc(1, sizeof(*c));
-	uint64_t ms = h->o.idle_timeout_ms;
 
 	*context = c;
 	if (!c)
@@ -67,12 +66,15 @@ static void open_conn(struct httpd *h, struct MHD_Connection *mhd,
 	info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
 	c->fd = info->connect_fd;
 	pthread_mutex_init(&c->lock, NULL);
+	/* From link_conn on the deadline thread may see it. */
+	atomic_store(&c->deadline_ns,
+		     httpd_now(h) + h->o.idle_timeout_ms * ns_per_ms);
 	link_conn(h, c);
 	if (c->over_limit) {
 		stats_add(&h->stats.refused_connections, 1);
-		ms = OVER_LIMIT_MS;
+		atomic_store(&c->deadline_ns,
+			     httpd_now(h) + OVER_LIMIT_MS * ns_per_ms);
 	}
-	atomic_store(&c->deadline_ns, httpd_now(h) + ms * ns_per_ms);
 	stats_add(&h->stats.total_connections, 1);
 	stats_add(&h->stats.curr_connections, 1);
 }
