@@ -109,6 +109,26 @@ static enum err remove_leftovers(struct engine *e)
 	return err;
 }
 
+/* Make the name of the directory itself durable. */
+static enum err sync_parent(struct engine *e)
+{
+	char path[DATAFILE_PATH_BYTES];
+	char *slash;
+	enum err err;
+
+	snprintf(path, sizeof(path), "%s", e->dir);
+	for (size_t n = strlen(path); n > 1 && path[n - 1] == '/'; n--)
+		path[n - 1] = 0;
+	slash = strrchr(path, '/');
+	if (!slash)
+		snprintf(path, sizeof(path), ".");
+	else
+		slash[slash == path] = 0;
+	err = vfs_sync_dir(e->o.vfs, path);
+	/* Who may not read the parent did not make the directory either. */
+	return err == ERR_PERMISSION ? OK : err;
+}
+
 /* A directory without a manifest: new, unless data lies in it. */
 static enum err make_directory(struct engine *e, struct load *l)
 {
@@ -126,7 +146,9 @@ static enum err make_directory(struct engine *e, struct load *l)
 			 e->dir, e->dir);
 		return ERR_CORRUPT;
 	}
-	err = manifest_init(&m, e->o.partitions);
+	err = sync_parent(e);
+	if (!err)
+		err = manifest_init(&m, e->o.partitions);
 	if (err)
 		return err;
 	put_u64(m.cluster_id, seed_next(e->o.seed));
