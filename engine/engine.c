@@ -388,6 +388,7 @@ void engine_partition_info(struct engine *e, uint16_t partition,
 		.applied_index = atomic_load(&p->applied_index),
 		.last_stamp_ns = p->last_stamp_ns,
 		.client_entries = p->client_entries,
+		.keys = keydir_count(p->kd),
 		.hard_state = p->hard_state,
 	};
 	if (terms_at(&p->terms, info->last_index))

@@ -200,6 +200,7 @@ struct engine_partition_info {
 	uint64_t synced_index;		/* entries up to it are durable      */
 	uint64_t applied_index;
 	uint64_t last_stamp_ns;	 /* log clock of the last entry              */
+	uint64_t keys;		 /* settled, of every kind                   */
 	uint64_t client_entries; /* 0: never held a client's write, which is
 				    a PUT of a key not beginning with NUL    */
 	struct engine_hard_state hard_state;

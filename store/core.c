@@ -23,6 +23,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "store/keyrules.h"
 #include "store/store_internal.h"
 
 enum {
@@ -149,6 +150,26 @@ static enum err settle_quietly(struct store *s)
 	return err;
 }
 
+/* All keys but the store's own, which are few: those are walked. */
+static void count_keys(struct store *s, struct partition *p)
+{
+	struct engine_partition_info info;
+	struct engine_iter it;
+	struct engine_info key_info;
+	struct bytes key;
+	uint64_t own = 0;
+	bool more;
+
+	engine_partition_info(s->engine, p->id, &info);
+	engine_iter_begin(s->engine, p->id, &it);
+	more = engine_iter_seek(&it, bytes_of("", 1), &key, &key_info);
+	for (; more && !key_is_user(key); own++)
+		more = engine_iter_next(&it, &key, &key_info);
+	engine_iter_end(&it);
+	CHECK(own <= info.keys);
+	atomic_store(&p->keys_shown, info.keys - own);
+}
+
 static enum err start(struct store *s)
 {
 	enum err err = OK;
@@ -165,6 +186,7 @@ static enum err start(struct store *s)
 		struct partition *p = &s->partitions[i];
 
 		watch_hub_floor(s->hub, i, p->last_index);
+		count_keys(s, p);
 		err = staging_load(s, p);
 	}
 	if (err) {
@@ -285,10 +307,24 @@ static void commit_batch(struct store *s)
 	}
 }
 
+/* Keep the figure that status shows: keys of users, not the store's own. */
+static void count_key(struct store *s, const struct engine_applied *a)
+{
+	struct partition *p = &s->partitions[a->record->partition];
+
+	if (!key_is_user(a->record->key))
+		return;
+	if (a->record->type == RECORD_PUT && !a->had_old)
+		count_up(&p->keys_shown, 1);
+	else if (a->record->type != RECORD_PUT && a->had_old)
+		count_up(&p->keys_shown, (uint64_t)-1);
+}
+
 static void on_applied(void *ctx, const struct engine_applied *a)
 {
 	struct store *s = ctx;
 
+	count_key(s, a);
 	watch_publish(s->hub, a);
 }
 

@@ -81,10 +81,13 @@ void store_stats(struct store *s, struct store_stats *stats)
 void store_storage_status(struct store *s, struct store_storage_status *status)
 {
 	struct engine_stats e;
+	uint64_t keys = 0;
 
 	engine_stats(s->engine, &e);
+	for (uint32_t i = 0; i < s->partition_count; i++)
+		keys += count_of(&s->partitions[i].keys_shown);
 	*status = (struct store_storage_status){
-		.keys = e.keys,
+		.keys = keys,
 		.live_bytes = e.live_bytes,
 		.dead_bytes = e.dead_bytes,
 		.files = e.files,
