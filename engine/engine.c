@@ -364,7 +364,8 @@ void engine_idle(struct engine *e)
 		return;
 	if (e->o.sync_mode == ENGINE_SYNC_INTERVAL && !may_stay_unsynced(e))
 		err = engine_sync(e);
-	if (!err && l->synced_sequence > l->claimed_sequence)
+	if (!err && (l->synced_sequence > l->claimed_sequence ||
+		     atomic_load(&l->switch_wanted)))
 		err = log_mark(l);
 	if (err && err != ERR_NOSPC)
 		log_warn("engine", "idle_mark_failed reason=%s", err_text(err));
@@ -431,11 +432,6 @@ bool engine_next_expiry(struct engine *e, uint16_t partition,
 		expiry_pop(&p->expiry);
 	}
 	return false;
-}
-
-void engine_merge_request(struct engine *e)
-{
-	atomic_store(&e->merge_requested, true);
 }
 
 /* Sum up what files say, under keep_lock so that none goes away. */

@@ -29,9 +29,10 @@ struct partition {
 	struct terms terms; /* of the whole log known                        */
 	struct tail tail;   /* entries above applied_index                   */
 	_Atomic uint64_t applied_index;
-	uint64_t base_index, base_term;
+	_Atomic uint64_t base_index, base_term;
 	uint64_t last_term; /* terms.last_index is the last index            */
-	uint64_t synced_index, written_index;
+	_Atomic uint64_t synced_index;
+	uint64_t written_index;
 	bool touched; /* in the list of partitions appended to since a sync  */
 	uint64_t last_stamp_ns;
 	uint64_t client_entries;
@@ -182,10 +183,11 @@ static inline uint32_t record_logical_bytes(const struct record *r)
 	return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
 }
 
-/* The flags of a location that come from the record. */
+/* The flags of a location that come from the record; only merge writes
+ * LOC_DAMAGED into one. */
 static inline unsigned record_loc_flags(const struct record *r)
 {
-	return r->flags & (63 & ~LOC_DAMAGED);
+	return r->flags & 63;
 }
 
 #endif

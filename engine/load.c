@@ -156,6 +156,20 @@ enum err load_try_hint(struct engine *e, struct datafile *df,
 	return OK;
 }
 
+/* Has a merge since raised a base over entries that the hint names? */
+static bool hint_outlived(const struct manifest *m, const struct hint *hint)
+{
+	for (uint32_t i = 0; i < hint_partition_count(hint); i++) {
+		const struct hint_partition *h = hint_partition(hint, i);
+
+		if (h->partition >= m->partition_count ||
+		    (h->first_index &&
+		     h->first_index <= m->partitions[h->partition].base_index))
+			return true;
+	}
+	return false;
+}
+
 /* Hints serve a prefix of the log that ends before the last frames. */
 static enum err load_log_hints(struct load *l)
 {
@@ -173,6 +187,10 @@ static enum err load_log_hints(struct load *l)
 
 		if (err)
 			return err;
+		if (s->hint && hint_outlived(&l->e->manifest, s->hint)) {
+			hint_free(s->hint);
+			s->hint = NULL;
+		}
 		if (!s->hint)
 			break;
 		atomic_store(&s->df->last_sequence,

@@ -182,6 +182,9 @@ bool log_needs_switch(const struct log *l, uint64_t bytes, bool use_reserve)
 {
 	uint64_t end = frame_end(l, bytes);
 
+	if (atomic_load_explicit(&l->switch_wanted, memory_order_relaxed) &&
+	    l->off > FILE_HEADER_BYTES)
+		return true;
 	if (frame_full(l, bytes))
 		end += FRAME_ALIGN_BYTES;
 	return end > segment_limit(l->active, use_reserve);
@@ -312,6 +315,7 @@ static enum err switch_segment(struct log *l, uint64_t bytes)
 	l->zero_off = next->zero_off;
 	l->allocated_off = next->zero_off;
 	atomic_store(&l->active_id, next->id);
+	atomic_store(&l->switch_wanted, false);
 	return engine_emit_hard_states(l->e);
 }
 

@@ -35,12 +35,15 @@ struct log {
 	struct tail_buf *last; /* the frame written last, still in memory   */
 	uint64_t fill;	       /* bytes in it, frame header included        */
 	uint32_t records, flags;
-	uint64_t sequence; /* of the open or next frame                     */
-	uint64_t synced_sequence, claimed_sequence;
+	_Atomic uint64_t
+		sequence; /* of the open or next frame                     */
+	_Atomic uint64_t synced_sequence;
+	uint64_t claimed_sequence;
 	uint64_t zero_off; /* below it the segment holds no hole            */
 	uint64_t allocated_off;
 	uint8_t *zeros; /* LOG_ZERO_BYTES of them */
 	_Atomic uint32_t active_id;
+	_Atomic bool switch_wanted; /* a merge waits for the active segment */
 	_Atomic bool poisoned;
 	pthread_mutex_t free_lock; /* of the list below                     */
 	struct tail_buf *free_bufs;

@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "engine/keep.h"
 #include "engine/load.h"
 #include "engine/segment.h"
 #include "engine/settle.h"
@@ -334,6 +335,7 @@ static void close_files(struct engine *e)
 static void free_engine(struct engine *e)
 {
 	epoch_free(e->readers); /* runs what is pending: before all it names */
+	keep_free(e);
 	for (uint32_t i = 0; e->partitions && i < e->o.partitions; i++) {
 		struct partition *p = &e->partitions[i];
 

@@ -43,6 +43,9 @@ enum err walk_new(struct datafile *df, uint64_t last_sequence, struct walk **w)
 	n->end = df->bytes;
 	if (atomic_load(&df->written) < n->end)
 		n->end = atomic_load(&df->written);
+	if (df->kind == DATAFILE_LOG && df->max_index &&
+	    (!last_sequence || df->max_index < last_sequence))
+		n->last_sequence = df->max_index;
 	if (df->kind == DATAFILE_MERGED) {
 		n->in_body = true;
 		n->body_end = n->next_off = n->end;
@@ -199,6 +202,11 @@ static enum err step_frame(struct walk *w, struct walk_item *item)
 		err = try_frame(w, off, &found);
 		if (err)
 			return err;
+		if (found && w->last_sequence &&
+		    w->frame.sequence > w->last_sequence) {
+			found = false;
+			break;
+		}
 		off += found ? 0 : FRAME_ALIGN_BYTES;
 	}
 	if (!found || off > w->off) {

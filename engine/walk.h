@@ -34,7 +34,8 @@ struct walk;
 /*
  * Begin at the file's first byte behind its header. df is borrowed.
  * last_sequence: stop behind that frame (log, sealed); 0: walk to the end.
- * ERR_NOMEM.
+ * Frames above the limit that the manifest sets (df->max_index of a log
+ * segment) do not count and are not told. ERR_NOMEM.
  */
 MUST_CHECK enum err walk_new(struct datafile *df, uint64_t last_sequence,
 			     struct walk **w);

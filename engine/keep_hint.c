@@ -1,0 +1,327 @@
+/*
+ * engine/keep_hint.c - writing the hint of a file that has none.
+ *
+ * A sealed log segment is walked once; each partition in it gets a run of the
+ * records that are part of its log. While an entry in it is not settled, it
+ * is not known whether it will be, so the hint waits. A merged file whose hint
+ * was lost gets it back the same way.
+ */
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "engine/keep_internal.h"
+#include "engine/walk.h"
+
+struct hint_job {
+	struct datafile *df;
+	uint64_t last_sequence; /* asked for; 0: unknown                     */
+	uint64_t seen_sequence;
+	struct walk *walk;
+	struct hint_partition **parts; /* by partition, NULL: not in here    */
+	uint64_t *lasts;	       /* highest index, dead or alive       */
+	uint64_t *resets;	       /* frames before are dead */
+	uint32_t part_count, partitions;
+	bool damaged;
+};
+
+uint32_t keep_hint_file_id(const struct hint_job *job)
+{
+	return job->df->id;
+}
+
+void keep_hint_end(struct hint_job *job)
+{
+	if (!job)
+		return;
+	for (uint32_t i = 0; job->parts && i < job->partitions; i++) {
+		if (!job->parts[i])
+			continue;
+		run_free(job->parts[i]->run);
+		free(job->parts[i]);
+	}
+	walk_free(job->walk);
+	free(job->parts);
+	free(job->lasts);
+	free(job->resets);
+	free(job);
+}
+
+enum err keep_hint_begin(struct engine *e, struct datafile *df,
+			 uint64_t last_sequence, struct hint_job **out)
+{
+	struct hint_job *job = calloc(1, sizeof(*job));
+	enum err err = ERR_NOMEM;
+
+	if (!job)
+		return ERR_NOMEM;
+	job->df = df;
+	job->last_sequence = last_sequence;
+	job->partitions = e->o.partitions;
+	job->parts = calloc(e->o.partitions, sizeof(struct hint_partition *));
+	job->lasts = calloc(e->o.partitions, sizeof(*job->lasts));
+	job->resets = calloc(e->o.partitions, sizeof(*job->resets));
+	if (job->parts && job->lasts && job->resets) {
+		pthread_mutex_lock(&e->keep_lock);
+		for (uint32_t i = 0; i < e->o.partitions; i++)
+			job->resets[i] =
+				e->manifest.partitions[i].reset_sequence;
+		pthread_mutex_unlock(&e->keep_lock);
+		err = walk_new(df, last_sequence, &job->walk);
+	}
+	if (err) {
+		keep_hint_end(job);
+		return err;
+	}
+	*out = job;
+	return OK;
+}
+
+/* ---------------------------------------------------------------- look --- */
+
+static void set_lasts(struct keep_file *f, struct keep_last *lasts, uint32_t n)
+{
+	free(f->lasts);
+	f->lasts = lasts;
+	f->last_count = n;
+}
+
+static void hint_path(const struct datafile *df, char *path)
+{
+	datafile_path(df->owner, df->kind, df->id, ".hint", path);
+}
+
+enum err keep_hint_look(struct engine *e, struct keep_file *f,
+			struct datafile *df)
+{
+	struct hint_file ask = { .file_id = df->id,
+				 .salt = df->salt,
+				 .data_bytes = df->bytes };
+	char path[DATAFILE_PATH_BYTES];
+	struct hint_partition *parts;
+	struct keep_last *lasts;
+	struct hint_file found;
+	uint32_t count;
+	enum err err;
+
+	f->looked = true;
+	f->hinted = false;
+	hint_path(df, path);
+	err = hint_load_table(e->o.vfs, path, &ask, &found, &parts, &count);
+	if (err == ERR_NOMEM || err == ERR_IO)
+		return err;
+	if (err)
+		return OK;
+	lasts = calloc(count ? count : 1, sizeof(*lasts));
+	if (!lasts) {
+		free(parts);
+		return ERR_NOMEM;
+	}
+	f->kept_bytes = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		lasts[i].partition = parts[i].partition;
+		lasts[i].index = parts[i].last_index;
+		f->kept_bytes += parts[i].kept_bytes;
+	}
+	set_lasts(f, lasts, count);
+	f->last_sequence = found.last_sequence;
+	f->hinted = true;
+	free(parts);
+	return OK;
+}
+
+/* ---------------------------------------------------------------- walk --- */
+
+static enum err job_part(struct hint_job *job, uint16_t partition,
+			 struct hint_partition **out)
+{
+	struct hint_partition *hp = job->parts[partition];
+	enum err err;
+
+	if (!hp) {
+		hp = calloc(1, sizeof(*hp));
+		if (!hp)
+			return ERR_NOMEM;
+		err = run_new(&hp->run);
+		if (err) {
+			free(hp);
+			return err;
+		}
+		hp->partition = partition;
+		job->parts[partition] = hp;
+		job->part_count++;
+	}
+	*out = hp;
+	return OK;
+}
+
+static enum err add_record(struct hint_job *job, struct hint_partition *hp,
+			   const struct walk_item *it)
+{
+	const struct record *r = &it->record;
+	struct run_item item = {
+		.key = r->key,
+		.version = version_pack(r->index, r->position),
+		.loc = loc_pack(job->df->id, it->off, record_loc_flags(r)),
+		.term = r->term,
+		.expiry_ns = r->expiry_ns,
+		.value_bytes = record_logical_bytes(r),
+		.disk_bytes = (uint32_t)it->bytes,
+		.attr_bytes = (uint16_t)r->attrs.n,
+		.type = r->type,
+	};
+
+	if (!hp->first_index || r->index < hp->first_index)
+		hp->first_index = r->index;
+	if (r->index >= hp->last_index) {
+		hp->last_index = r->index;
+		hp->last_term = r->term;
+		hp->last_stamp_ns = r->stamp_ns;
+	}
+	if (r->type != RECORD_PUT)
+		hp->kept_bytes += it->bytes;
+	if (r->type == RECORD_CONFIG && item.version > hp->config_version) {
+		hp->config_version = item.version;
+		hp->config_loc = item.loc;
+	}
+	if (r->type == RECORD_NOOP || r->type == RECORD_CONFIG)
+		return OK;
+	return run_add(hp->run, &item);
+}
+
+static enum err see_record(struct engine *e, struct hint_job *job,
+			   const struct walk_item *it)
+{
+	const struct record *r = &it->record;
+	struct hint_partition *hp;
+	enum err err;
+
+	if (r->partition >= job->partitions) {
+		job->damaged = true;
+		return OK;
+	}
+	if (r->type == RECORD_HARD_STATE)
+		return OK;
+	if (job->df->kind == DATAFILE_LOG) {
+		uint64_t base =
+			atomic_load(&e->partitions[r->partition].base_index);
+
+		if (r->index > job->lasts[r->partition])
+			job->lasts[r->partition] = r->index;
+		if (r->index <= base ||
+		    it->frame.sequence < job->resets[r->partition] ||
+		    !engine_record_live(e, r->partition, r->index, r->term))
+			return OK;
+	}
+	err = job_part(job, r->partition, &hp);
+	return err ? err : add_record(job, hp, it);
+}
+
+/* ---------------------------------------------------------------- write -- */
+
+static bool is_settled(struct engine *e, const struct hint_job *job)
+{
+	for (uint32_t i = 0; i < job->partitions; i++)
+		if (job->lasts[i] >
+		    atomic_load(&e->partitions[i].applied_index))
+			return false;
+	return true;
+}
+
+static enum err note_file(struct hint_job *job, struct keep_file *f)
+{
+	struct keep_last *lasts;
+	uint32_t n = 0;
+
+	lasts = calloc(job->partitions, sizeof(*lasts));
+	if (!lasts)
+		return ERR_NOMEM;
+	f->kept_bytes = 0;
+	for (uint32_t i = 0; i < job->partitions; i++) {
+		if (job->parts[i])
+			f->kept_bytes += job->parts[i]->kept_bytes;
+		if (job->lasts[i])
+			lasts[n++] = (struct keep_last){ job->lasts[i], i };
+	}
+	set_lasts(f, lasts, n);
+	if (job->df->kind == DATAFILE_LOG)
+		f->last_sequence = job->seen_sequence;
+	f->unmergeable = job->damaged;
+	f->walked = true;
+	return OK;
+}
+
+static enum err write_hint(struct engine *e, struct hint_job *job)
+{
+	struct hint_file file = { .file_id = job->df->id,
+				  .salt = job->df->salt,
+				  .data_bytes = job->df->bytes,
+				  .last_sequence = job->seen_sequence };
+	char path[DATAFILE_PATH_BYTES];
+	struct hint_partition *parts;
+	uint32_t n = 0;
+	enum err err;
+
+	parts = calloc(job->part_count + 1, sizeof(*parts));
+	if (!parts)
+		return ERR_NOMEM;
+	for (uint32_t i = 0; i < job->partitions; i++) {
+		if (!job->parts[i])
+			continue;
+		run_sort(job->parts[i]->run);
+		parts[n++] = *job->parts[i];
+	}
+	CHECK(n == job->part_count);
+	hint_path(job->df, path);
+	err = hint_write(e->o.vfs, path, &file, parts, n);
+	if (!err)
+		err = vfs_sync_dir(e->o.vfs, e->dir);
+	free(parts);
+	return err;
+}
+
+static enum err finish(struct engine *e, struct hint_job *job,
+		       struct keep_file *f)
+{
+	enum err err = note_file(job, f);
+
+	if (err || job->damaged || !is_settled(e, job))
+		return err;
+	err = write_hint(e, job);
+	if (!err)
+		f->hinted = true;
+	return err;
+}
+
+enum err keep_hint_step(struct engine *e, struct hint_job *job,
+			struct keep_file *f, bool *done)
+{
+	uint64_t seen_bytes = 0;
+	struct walk_item it;
+	enum err err = OK;
+
+	*done = false;
+	while (!err && seen_bytes < KEEP_STEP_BYTES) {
+		err = walk_next(job->walk, &it);
+		if (err)
+			break;
+		switch (it.kind) {
+		case WALK_FRAME:
+			job->seen_sequence = it.frame.sequence;
+			seen_bytes += FRAME_ALIGN_BYTES;
+			break;
+		case WALK_RECORD:
+			err = see_record(e, job, &it);
+			seen_bytes += it.bytes;
+			break;
+		case WALK_DAMAGE:
+			job->damaged = true;
+			seen_bytes += it.bytes;
+			break;
+		case WALK_END:
+			*done = true;
+			return finish(e, job, f);
+		}
+	}
+	return err;
+}

@@ -1,0 +1,533 @@
+/*
+ * engine/merge_copy.c - the copying half of a merge.
+ *
+ * What is copied:
+ *   PUT      iff the key directory points exactly at it. By location, not by
+ *            index: of two copies of one entry only one counts, and records
+ *            of a log that an installed snapshot replaced are never pointed
+ *            at. A value that fails its checksum is copied as it is and
+ *            marked LOC_DAMAGED: its key stays, reads answer ERR_CORRUPT.
+ *   DELETE,  unless nothing older can be left that it must hide: every merged
+ *   EXPIRE,  file of the partition that stays has only newer entries (the log
+ *   DELETE_PREFIX  that stays has, by the base this merge sets). A tombstone
+ *            of one key goes too when its key has a newer record: that one
+ *            hides the same and is itself never dropped before its turn.
+ *   CONFIG   the newest of each partition.
+ *   NOOP, HARD_STATE  never; the writer repeats hard state in new segments.
+ *
+ * In the log only records count that are part of it: above the base, after
+ * the last reset, not overwritten by another term.
+ *
+ * A copy of an entry in a segment that stays (a recovery copies what was not
+ * proved synced) would die by the new base. If the directory points there, the
+ * record is copied all the same, and from there when it is damaged here.
+ */
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "engine/merge_internal.h"
+
+bool merge_has_input(const struct merge *m, uint32_t file_id)
+{
+	for (uint32_t i = 0; i < m->input_count; i++)
+		if (m->inputs[i].df->id == file_id)
+			return true;
+	return false;
+}
+
+/* ------------------------------------------------------------- outputs --- */
+
+static enum err reserve_output(struct merge *m)
+{
+	uint32_t cap = m->output_cap ? m->output_cap * 2 : 8;
+	struct output *o;
+
+	if (m->output_count < m->output_cap)
+		return OK;
+	o = realloc(m->outputs, cap * sizeof(*o));
+	if (!o)
+		return ERR_NOMEM;
+	m->outputs = o;
+	m->output_cap = cap;
+	return OK;
+}
+
+static enum err open_output(struct merge *m, uint16_t partition)
+{
+	struct merge_part *p = &m->parts[partition];
+	struct engine *e = m->e;
+	uint64_t salt;
+	enum err err;
+
+	err = run_new(&p->run);
+	if (err)
+		return err;
+	pthread_mutex_lock(&e->keep_lock);
+	p->maker_id = engine_next_file_id(e);
+	salt = seed_next(e->o.seed);
+	pthread_mutex_unlock(&e->keep_lock);
+	err = datafile_make(&e->owner, p->maker_id, salt, partition, &p->maker);
+	if (err) {
+		run_free(p->run);
+		p->run = NULL;
+		return err;
+	}
+	p->kept_bytes = 0;
+	p->config_version = p->config_loc = 0;
+	p->first_index = p->last_index = p->last_term = 0;
+	p->last_stamp_ns = 0;
+	return OK;
+}
+
+static enum err write_output_hint(struct merge *m, const struct datafile *df,
+				  const struct merge_part *p)
+{
+	struct hint_file file = { .file_id = df->id,
+				  .salt = df->salt,
+				  .data_bytes = df->bytes };
+	struct hint_partition hp = { .partition = df->partition,
+				     .first_index = p->first_index,
+				     .last_index = p->last_index,
+				     .last_term = p->last_term,
+				     .last_stamp_ns = p->last_stamp_ns,
+				     .config_version = p->config_version,
+				     .config_loc = p->config_loc,
+				     .kept_bytes = p->kept_bytes,
+				     .run = p->run };
+	char path[DATAFILE_PATH_BYTES];
+	enum err err;
+
+	run_sort(p->run);
+	datafile_path(df->owner, df->kind, df->id, ".hint", path);
+	err = hint_write(m->e->o.vfs, path, &file, &hp, 1);
+	if (!err)
+		err = vfs_sync_dir(m->e->o.vfs, m->e->dir);
+	return err;
+}
+
+/* Finish the open output of a partition, with its hint. */
+static enum err seal_output(struct merge *m, struct merge_part *p)
+{
+	struct datafile *df;
+	enum err err;
+
+	err = reserve_output(m);
+	if (err)
+		return err;
+	err = datafile_make_seal(p->maker, &df);
+	p->maker = NULL;
+	if (err)
+		return err;
+	m->outputs[m->output_count++] =
+		(struct output){ .df = df, .kept_bytes = p->kept_bytes };
+	m->moved_bytes += df->bytes;
+	err = write_output_hint(m, df, p);
+	run_free(p->run);
+	p->run = NULL;
+	return err;
+}
+
+static uint64_t open_items(const struct merge *m, struct merge_part **largest)
+{
+	uint64_t sum = 0, most = 0;
+
+	for (uint32_t i = 0; i < m->e->o.partitions; i++) {
+		struct merge_part *p = &m->parts[i];
+		uint64_t n = p->run ? run_count(p->run) : 0;
+
+		sum += n;
+		if (n >= most && p->run) {
+			most = n;
+			*largest = p;
+		}
+	}
+	return sum;
+}
+
+static void note_record(struct merge_part *p, const struct record *r,
+			uint64_t loc, uint64_t bytes)
+{
+	uint64_t version = version_pack(r->index, r->position);
+
+	if (!p->first_index || r->index < p->first_index)
+		p->first_index = r->index;
+	if (r->index >= p->last_index) {
+		p->last_index = r->index;
+		p->last_term = r->term;
+		p->last_stamp_ns = r->stamp_ns;
+	}
+	if (r->type != RECORD_PUT)
+		p->kept_bytes += bytes;
+	if (r->type == RECORD_CONFIG && version > p->config_version) {
+		p->config_version = version;
+		p->config_loc = loc;
+	}
+}
+
+/* Copy r to the partition's output, beginning or ending one as needed. */
+static enum err put_record(struct merge *m, const struct record *r)
+{
+	struct merge_part *p = &m->parts[r->partition];
+	uint64_t bytes = record_bytes(r->key.n, r->attrs.n, r->value.n), off;
+	struct run_item item;
+	enum err err = OK;
+
+	if (p->maker &&
+	    (datafile_make_bytes(p->maker) + bytes > m->e->o.segment_bytes ||
+	     run_count(p->run) >= MERGE_RUN_ITEMS_MAX))
+		err = seal_output(m, p);
+	if (!err && !p->maker)
+		err = open_output(m, r->partition);
+	if (!err)
+		err = datafile_make_add(p->maker, r, &off);
+	if (err)
+		return err;
+	item = (struct run_item){
+		.key = r->key,
+		.version = version_pack(r->index, r->position),
+		.loc = loc_pack(p->maker_id, off, r->flags & 63),
+		.term = r->term,
+		.expiry_ns = r->expiry_ns,
+		.value_bytes = record_logical_bytes(r),
+		.disk_bytes = (uint32_t)bytes,
+		.attr_bytes = (uint16_t)r->attrs.n,
+		.type = r->type,
+	};
+	note_record(p, r, item.loc, bytes);
+	m->moved_bytes += bytes;
+	if (r->type == RECORD_CONFIG)
+		return OK;
+	return run_add(p->run, &item);
+}
+
+/* -------------------------------------------------------------- judge ---- */
+
+/* What the key directory says of a record. */
+struct verdict {
+	bool exists, newer; /* its key has an entry; a newer one             */
+	bool here;	    /* the entry is this record                      */
+	uint64_t elsewhere; /* this version, but at that location, else 0    */
+};
+
+static struct verdict look_up(const struct merge *m, const struct datafile *df,
+			      uint64_t off, const struct record *r)
+{
+	struct partition *p = &m->e->partitions[r->partition];
+	uint64_t version = version_pack(r->index, r->position);
+	const struct keydir_entry *k;
+	struct verdict v = { 0 };
+
+	epoch_enter(m->e->readers);
+	k = keydir_get(p->kd, r->key);
+	if (k) {
+		v.exists = true;
+		v.newer = k->version > version;
+		if (k->version == version) {
+			v.here = loc_file_id(k->loc) == df->id &&
+				 loc_off(k->loc) == off;
+			v.elsewhere = v.here ? 0 : k->loc;
+		}
+	}
+	epoch_exit(m->e->readers);
+	return v;
+}
+
+/* Is this record of the log part of what the partition's log says? */
+static bool part_of_log(struct merge *m, const struct walk_item *it)
+{
+	const struct record *r = &it->record;
+	const struct merge_part *p = &m->parts[r->partition];
+
+	if (r->index <= p->dead_index || it->frame.sequence < p->reset_sequence)
+		return false;
+	return engine_record_live(m->e, r->partition, r->index, r->term);
+}
+
+/*
+ * The directory points at a copy of r in a log segment that stays and whose
+ * copy dies by the new base: take it along. A file that is an input is met
+ * on its own; a merged file that stays keeps its record.
+ */
+static enum err put_elsewhere(struct merge *m, const struct walk_item *it,
+			      uint64_t loc)
+{
+	struct datafile *df = engine_file(m->e, loc_file_id(loc));
+	enum record_state state = it->state;
+	struct record r = it->record;
+	enum err err;
+
+	if (!df || merge_has_input(m, df->id) || df->kind != DATAFILE_LOG)
+		return OK;
+	if (it->state == RECORD_BAD_VALUE) {
+		err = datafile_read_record(df, loc_off(loc), it->bytes,
+					   &m->other, &state, &r);
+		if (err)
+			return err;
+		if (state == RECORD_BAD_HEADER)
+			return ERR_CORRUPT;
+	}
+	r.flags &= ~RECORD_LAST;
+	if (state == RECORD_BAD_VALUE)
+		r.flags |= LOC_DAMAGED;
+	return put_record(m, &r);
+}
+
+static enum err judge_put(struct merge *m, struct input *in,
+			  const struct walk_item *it)
+{
+	struct verdict v = look_up(m, in->df, it->off, &it->record);
+	struct record r = it->record;
+
+	if (v.elsewhere && in->df->kind == DATAFILE_LOG)
+		return put_elsewhere(m, it, v.elsewhere);
+	if (!v.here)
+		return OK;
+	in->copied_bytes += it->bytes;
+	r.flags &= ~RECORD_LAST;
+	if (it->state == RECORD_BAD_VALUE && !(r.flags & LOC_DAMAGED)) {
+		engine_note_corrupt(m->e, in->df, it->off, 1);
+		r.flags |= LOC_DAMAGED;
+	}
+	return put_record(m, &r);
+}
+
+static enum err judge_tombstone(struct merge *m, const struct input *in,
+				const struct walk_item *it)
+{
+	struct record r = it->record;
+
+	if (m->parts[r.partition].older_min > r.index)
+		return OK;
+	if (r.type != RECORD_DELETE_PREFIX &&
+	    look_up(m, in->df, it->off, &r).newer)
+		return OK;
+	r.flags &= ~RECORD_LAST;
+	return put_record(m, &r);
+}
+
+/* Remember the newest CONFIG; it is written when the output is sealed. */
+static enum err keep_config(struct merge_part *p, const struct record *r)
+{
+	uint64_t bytes = record_bytes(r->key.n, r->attrs.n, r->value.n);
+	enum err err;
+
+	if (r->index <= p->config_index)
+		return OK;
+	p->config.n = 0;
+	err = buf_reserve(&p->config, bytes);
+	if (err)
+		return err;
+	p->config.n = record_encode(p->config.p, 0, r);
+	p->config_index = r->index;
+	return OK;
+}
+
+static enum err unreadable(struct merge *m, struct datafile *df,
+			   const struct walk_item *it)
+{
+	engine_note_corrupt(m->e, df, it->off, 0);
+	m->bad = df;
+	return ERR_CORRUPT;
+}
+
+static enum err judge(struct merge *m, struct input *in,
+		      const struct walk_item *it)
+{
+	const struct record *r = &it->record;
+	struct merge_part *p = &m->parts[r->partition];
+
+	if (r->type == RECORD_HARD_STATE)
+		return OK;
+	if (in->df->kind == DATAFILE_LOG) {
+		if (!part_of_log(m, it))
+			return OK;
+		if (r->index > p->base_index) {
+			p->base_index = r->index;
+			p->base_term = r->term;
+			p->stamp_ns = r->stamp_ns;
+		}
+	}
+	p->seen = true;
+	if (r->partition / MERGE_PASS_PARTITIONS != m->pass)
+		return OK;
+	switch ((enum record_type)r->type) {
+	case RECORD_PUT:
+		return judge_put(m, in, it);
+	case RECORD_DELETE:
+	case RECORD_EXPIRE:
+	case RECORD_DELETE_PREFIX:
+		return judge_tombstone(m, in, it);
+	case RECORD_CONFIG:
+		if (it->state == RECORD_BAD_VALUE)
+			return unreadable(m, in->df, it);
+		return keep_config(p, r);
+	case RECORD_NOOP:
+	case RECORD_HARD_STATE:
+	case RECORD_TYPE_MAX:
+		break;
+	}
+	return OK;
+}
+
+/* --------------------------------------------------------------- copy ---- */
+
+/* Did the operator accept that this range is lost? */
+static bool loss_accepted(const struct merge *m, const struct datafile *df,
+			  const struct walk_item *it)
+{
+	for (uint32_t i = 0; i < m->loss_count; i++) {
+		const struct manifest_loss *l = &m->losses[i];
+
+		if (l->file_id == df->id && it->off >= l->off &&
+		    it->off + it->bytes <= l->off + l->bytes)
+			return true;
+	}
+	return false;
+}
+
+static bool merged_in_pass(const struct merge *m, const struct datafile *df)
+{
+	return df->kind == DATAFILE_LOG ||
+	       df->partition / MERGE_PASS_PARTITIONS == m->pass;
+}
+
+/* To the next input of this pass; at the end of it to sealing. */
+static enum err next_input(struct merge *m)
+{
+	walk_free(m->walk);
+	m->walk = NULL;
+	while (m->input < m->input_count &&
+	       !merged_in_pass(m, m->inputs[m->input].df))
+		m->input++;
+	if (m->input == m->input_count) {
+		m->phase = PHASE_SEAL;
+		m->seal = m->pass * MERGE_PASS_PARTITIONS;
+		return OK;
+	}
+	return walk_new(m->inputs[m->input].df,
+			m->inputs[m->input].last_sequence, &m->walk);
+}
+
+static enum err copy_one(struct merge *m, bool *at_end)
+{
+	struct input *in = &m->inputs[m->input];
+	struct walk_item it;
+	enum err err;
+
+	err = walk_next(m->walk, &it);
+	if (err)
+		return err;
+	switch (it.kind) {
+	case WALK_FRAME:
+		return OK;
+	case WALK_DAMAGE:
+		if (loss_accepted(m, in->df, &it))
+			return OK;
+		return unreadable(m, in->df, &it);
+	case WALK_END:
+		*at_end = true;
+		return OK;
+	case WALK_RECORD:
+		break;
+	}
+	m->moved_bytes += it.bytes;
+	if (it.record.partition >= m->e->o.partitions)
+		return unreadable(m, in->df, &it);
+	return judge(m, in, &it);
+}
+
+enum err merge_copy_step(struct merge *m)
+{
+	uint64_t began = m->moved_bytes;
+	struct merge_part *largest = NULL;
+	bool at_end = false;
+	enum err err = OK;
+
+	if (!m->walk)
+		err = next_input(m);
+	if (m->phase != PHASE_COPY)
+		return err;
+	for (int i = 0; !err && !at_end && i < MERGE_STEP_ITEMS &&
+			m->moved_bytes - began < MERGE_STEP_BYTES;
+	     i++)
+		err = copy_one(m, &at_end);
+	if (!err && open_items(m, &largest) > MERGE_RUN_ITEMS_MAX)
+		err = seal_output(m, largest);
+	if (err || !at_end)
+		return err;
+	atomic_fetch_add(&m->e->merge_bytes_read,
+			 m->inputs[m->input].df->bytes);
+	m->input++;
+	walk_free(m->walk);
+	m->walk = NULL;
+	return OK;
+}
+
+/* The newest CONFIG goes last into the partition's output. */
+static enum err put_config(struct merge *m, struct merge_part *p)
+{
+	struct record r;
+	uint64_t bytes;
+	enum err err = OK;
+
+	if (p->config.n) {
+		CHECK(record_decode(p->config.p, p->config.n, 0, true, &r,
+				    &bytes) == RECORD_OK);
+		r.flags &= ~RECORD_LAST;
+		err = put_record(m, &r);
+		buf_done(&p->config);
+	}
+	return err;
+}
+
+/* After the last pass: what must be durable before the inputs may go. */
+static void set_barrier(struct merge *m)
+{
+	for (uint32_t i = 0; i < m->e->o.partitions; i++)
+		m->parts[i].barrier_index =
+			atomic_load(&m->e->partitions[i].applied_index);
+	m->barrier_sequence = atomic_load(&m->e->log.sequence);
+	m->phase = PHASE_BARRIER;
+}
+
+static bool pass_has_work(const struct merge *m, uint32_t pass)
+{
+	uint32_t first = pass * MERGE_PASS_PARTITIONS;
+
+	for (uint32_t i = first;
+	     i < m->e->o.partitions && i < first + MERGE_PASS_PARTITIONS; i++)
+		if (m->parts[i].seen)
+			return true;
+	return false;
+}
+
+enum err merge_seal_step(struct merge *m)
+{
+	uint32_t end = (m->pass + 1) * MERGE_PASS_PARTITIONS;
+	enum err err = OK;
+
+	if (end > m->e->o.partitions)
+		end = m->e->o.partitions;
+	for (; !err && m->seal < end; m->seal++) {
+		struct merge_part *p = &m->parts[m->seal];
+
+		err = put_config(m, p);
+		if (!err && p->maker) {
+			err = seal_output(m, p);
+			m->seal++;
+			return err;
+		}
+	}
+	if (err)
+		return err;
+	do
+		m->pass++;
+	while (m->pass * MERGE_PASS_PARTITIONS < m->e->o.partitions &&
+	       !pass_has_work(m, m->pass));
+	m->input = 0;
+	m->phase = PHASE_COPY;
+	if (m->pass * MERGE_PASS_PARTITIONS >= m->e->o.partitions)
+		set_barrier(m);
+	return OK;
+}
