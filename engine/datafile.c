@@ -245,11 +245,16 @@ enum err datafile_read(struct datafile *df, uint64_t off, uint64_t n,
 
 	if (off > df->bytes || n > df->bytes - off)
 		return ERR_CORRUPT;
-	if (df->map)
-		return guard_copy(dst, df->map + off, n);
-	err = vfs_pread(df->f, dst, n, off, &got);
-	if (!err && got < n)
-		err = ERR_CORRUPT;
+	if (df->map) {
+		err = guard_copy(dst, df->map + off, n);
+	} else {
+		err = vfs_pread(df->f, dst, n, off, &got);
+		if (!err && got < n)
+			err = ERR_CORRUPT;
+	}
+	if (err && n <= FILE_HEADER_BYTES &&
+	    off > atomic_load(&df->unreadable_off))
+		atomic_store(&df->unreadable_off, off);
 	return err;
 }
 

@@ -200,6 +200,11 @@ void scan_segment(struct engine *e, struct datafile *df, uint64_t limit,
 			err = see_item(e, s, &it);
 	} while (!err);
 	walk_free(w);
+	/* What cannot be read is no proof that nothing was there. */
+	if (!err && limit == UINT64_MAX &&
+	    atomic_load(&df->unreadable_off) >= s->end_off)
+		err = add_event(s, SCAN_BAD, atomic_load(&df->unreadable_off),
+				FILE_HEADER_BYTES, 0);
 	if (!err && limit == UINT64_MAX)
 		s->torn_header = is_torn_header(df, s);
 	s->err = err;

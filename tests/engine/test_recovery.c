@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "base/guard.h"
 #include "base/log.h"
 #include "base/vfs_sim.h"
 #include "engine/engine.h"
@@ -280,6 +281,365 @@ static void recovery_survives_a_crash_at_any_call(void **state)
 	}
 }
 
+/* ------------------------------------------------------- a decayed disk -- */
+
+enum { FLIP_KEYS = 4 };
+
+/* A small directory, closed cleanly: each key holds its own letter. */
+static struct engine *fill_small(struct disk *d)
+{
+	struct engine *e = must_open(d);
+	char key[16];
+
+	for (uint32_t k = 0; k < FLIP_KEYS; k++) {
+		uint8_t v[100];
+
+		memset(v, (int)('a' + k), sizeof(v));
+		assert_int_equal(engine_put(e, 0, key_of(k, key),
+					    bytes_of(v, sizeof(v)), true),
+				 OK);
+	}
+	return e;
+}
+
+static void make_small(struct disk *d)
+{
+	engine_close(fill_small(d));
+}
+
+/* Every key answers its own bytes or that it is damaged. */
+static uint32_t count_served(struct engine *e)
+{
+	struct engine_value v;
+	uint32_t served = 0;
+	char key[16];
+
+	for (uint32_t k = 0; k < FLIP_KEYS; k++) {
+		enum err err =
+			engine_get(e, 0, key_of(k, key), ENGINE_VERIFY, &v);
+
+		if (err == ERR_CORRUPT)
+			continue;
+		assert_int_equal(err, OK);
+		assert_int_equal(v.value.n, 100);
+		for (uint32_t i = 0; i < 100; i++)
+			assert_int_equal(v.value.p[i], 'a' + k);
+		engine_value_done(&v);
+		served++;
+	}
+	return served;
+}
+
+static void a_flipped_bit_is_found_or_harmless(void **state)
+{
+	uint64_t refused = 0, damaged = 0, harmless = 0;
+
+	(void)state;
+	for (uint64_t off = 0; off < 512 * 7; off++) {
+		struct disk d;
+		struct engine *e;
+		struct buf why = BUF_INIT;
+		enum err err;
+
+		if (off % 512 == 250 || off == 70) /* like what follows */
+			off += off == 70 ? 440 : 260;
+
+		disk_init(&d, off);
+		make_small(&d);
+		assert_int_equal(vfs_sim_flip(d.sim, "data/00000001.log", off,
+					      (uint8_t)(1 << off % 8)),
+				 OK);
+		err = engine_open(&d.o, &e, &why);
+		if (err) {
+			assert_int_equal(err, ERR_CORRUPT);
+			assert_true(why.n > 0);
+			refused++;
+		} else {
+			struct engine_stats s;
+			uint32_t served = count_served(e);
+
+			engine_stats(e, &s);
+			if (served < FLIP_KEYS)
+				assert_int_equal(s.corrupt_count, 1);
+			damaged += served < FLIP_KEYS;
+			harmless += served == FLIP_KEYS;
+			engine_close(e);
+		}
+		buf_done(&why);
+		vfs_sim_free(d.sim);
+	}
+	print_message("refused %llu, one key damaged %llu, harmless %llu\n",
+		      (unsigned long long)refused, (unsigned long long)damaged,
+		      (unsigned long long)harmless);
+	assert_true(refused > FLIP_KEYS * 64);
+	assert_int_equal(damaged, FLIP_KEYS * (100 + 4));
+}
+
+static void a_newer_version_heals_a_damaged_key(void **state)
+{
+	struct engine_value v;
+	struct engine *e;
+	struct disk d;
+	char key[16];
+
+	(void)state;
+	disk_init(&d, 1);
+	make_small(&d);
+	/* in the first value: frame header, record header, key of 5 bytes */
+	assert_int_equal(vfs_sim_flip(d.sim, "data/00000001.log",
+				      512 + 64 + 64 + 5 + 50, 1),
+			 OK);
+	e = must_open(&d);
+	assert_int_equal(engine_get(e, 0, key_of(0, key), 0, &v), ERR_CORRUPT);
+	assert_int_equal(
+		engine_put(e, 0, key_of(0, key), bytes_str("new"), true), OK);
+	assert_int_equal(engine_get(e, 0, key_of(0, key), ENGINE_VERIFY, &v),
+			 OK);
+	engine_value_done(&v);
+	engine_close(e);
+	e = must_open(&d);
+	assert_int_equal(engine_get(e, 0, key_of(0, key), ENGINE_VERIFY, &v),
+			 OK);
+	assert_true(bytes_equal(v.value, bytes_str("new")));
+	engine_value_done(&v);
+	engine_close(e);
+	vfs_sim_free(d.sim);
+}
+
+static void an_unreadable_sector_is_found(void **state)
+{
+	(void)state;
+	guard_install(); /* over the handler that cmocka set for this test */
+	for (int mode = 0; mode < 2; mode++) {
+		struct engine_value v;
+		struct engine *e;
+		struct disk d;
+		char key[16];
+
+		disk_init(&d, 1);
+		d.o.read_mode = mode ? ENGINE_READ_MMAP : ENGINE_READ_PREAD;
+		make_small(&d);
+		e = must_open(&d);
+		assert_int_equal(
+			vfs_sim_bad_sector(d.sim, "data/00000001.log", 512),
+			OK);
+		assert_int_not_equal(
+			engine_get(e, 0, key_of(0, key), ENGINE_VERIFY, &v),
+			OK);
+		engine_close(e);
+		assert_int_equal(engine_open(&d.o, &e, NULL), ERR_CORRUPT);
+		vfs_sim_free(d.sim);
+	}
+}
+
+/* ------------------------------------------------------------ torn tails - */
+
+static void write_file(struct disk *d, const char *path, uint64_t off,
+		       const uint8_t *p, size_t n)
+{
+	struct vfs_file *f;
+
+	assert_int_equal(vfs_open(d->o.vfs, path, VFS_WRITE, &f), OK);
+	assert_int_equal(vfs_pwrite(f, p, n, off), OK);
+	assert_int_equal(vfs_sync(f), OK);
+	vfs_close(f);
+}
+
+static void a_tail_torn_at_any_byte_is_cut(void **state)
+{
+	static const uint8_t zeros[512 * 2];
+	uint64_t last = 512 * FLIP_KEYS; /* the frame of the last put */
+
+	(void)state;
+	for (uint64_t cut = 0; cut < 64 + 64 + 5 + 100; cut++) {
+		struct engine_value v;
+		struct engine_stats s;
+		struct engine *e;
+		struct disk d;
+		char key[16];
+
+		disk_init(&d, cut);
+		e = fill_small(&d);
+		vfs_sim_kill(d.sim);
+		engine_close(e);
+		write_file(&d, "data/00000001.log", last + cut, zeros,
+			   512 - cut);
+		for (int twice = 0; twice < 2; twice++) {
+			e = must_open(&d);
+			for (uint32_t k = 0; k + 1 < FLIP_KEYS; k++) {
+				assert_int_equal(engine_get(e, 0,
+							    key_of(k, key),
+							    ENGINE_VERIFY, &v),
+						 OK);
+				engine_value_done(&v);
+			}
+			assert_int_equal(engine_get(e, 0,
+						    key_of(FLIP_KEYS - 1, key),
+						    ENGINE_VERIFY, &v),
+					 ERR_NOT_FOUND);
+			engine_stats(e, &s);
+			if (twice == 0 && cut >= 64)
+				assert_int_equal(s.cut_count, 1);
+			engine_close(e);
+		}
+		vfs_sim_free(d.sim);
+	}
+}
+
+/* ------------------------------------------------------ failing calls ---- */
+
+static void a_failed_sync_acknowledges_nothing_more(void **state)
+{
+	(void)state;
+	for (uint64_t nth = 1; nth < 6; nth++) {
+		struct history h;
+		struct disk d;
+		struct engine *e;
+		bool failed = false;
+
+		disk_init(&d, nth);
+		history_init(&h);
+		e = must_open(&d);
+		vfs_sim_fail(d.sim, VFS_SIM_SYNC, nth, ERR_IO, false);
+		for (uint32_t i = 0; i < STEPS; i++) {
+			enum err err = run_step(e, &h, i);
+
+			if (failed)
+				assert_int_equal(err, ERR_IO);
+			failed |= err == ERR_IO;
+		}
+		assert_true(failed);
+		engine_close(e);
+		vfs_sim_crash(d.sim);
+		check_after_crash(&d, &h);
+		vfs_sim_free(d.sim);
+	}
+}
+
+static void a_full_disk_refuses_puts_and_comes_back(void **state)
+{
+	static uint8_t v[30000];
+	struct engine_stats s;
+	struct engine *e;
+	struct disk d;
+	char key[16];
+	uint32_t n = 0;
+	enum err err;
+
+	(void)state;
+	disk_init(&d, 3);
+	vfs_sim_set_capacity(d.sim, 3 << 20);
+	e = must_open(&d);
+	do
+		err = engine_put(e, 0, key_of(n, key), bytes_of(v, sizeof(v)),
+				 n % 2);
+	while (!err && ++n < 1000);
+	assert_int_equal(err, ERR_NOSPC);
+	assert_int_equal(engine_del(e, 0, key_of(0, key), true), OK);
+	assert_int_equal(
+		engine_put(e, 0, key_of(n, key), bytes_of(v, sizeof(v)), true),
+		ERR_NOSPC);
+	engine_stats(e, &s);
+	assert_false(s.poisoned);
+	assert_int_equal(s.keys, n - 1);
+	vfs_sim_set_capacity(d.sim, 64 << 20);
+	d.clock.mono += 1000000000;
+	assert_int_equal(
+		engine_put(e, 0, key_of(n, key), bytes_of(v, sizeof(v)), true),
+		OK);
+	engine_close(e);
+	e = must_open(&d);
+	engine_stats(e, &s);
+	assert_int_equal(s.keys, n);
+	engine_close(e);
+	vfs_sim_free(d.sim);
+}
+
+static void every_failing_call_of_open_is_an_error(void **state)
+{
+	(void)state;
+	for (uint64_t nth = 1;; nth++) {
+		struct history h;
+		struct disk d;
+		struct engine *e = NULL;
+		uint64_t before;
+		enum err err;
+
+		disk_init(&d, nth);
+		history_init(&h);
+		run_script(&d, &h);
+		before = vfs_sim_calls(d.sim, VFS_SIM_ALL);
+		vfs_sim_fail(d.sim, VFS_SIM_ALL, nth, ERR_IO, false);
+		err = engine_open(&d.o, &e, NULL);
+		vfs_sim_fail(d.sim, VFS_SIM_ALL, 0, OK, false);
+		if (!err)
+			check_history(e, &h);
+		engine_close(err ? NULL : e);
+		check_after_crash(&d, &h);
+		before = vfs_sim_calls(d.sim, VFS_SIM_ALL) - before;
+		vfs_sim_free(d.sim);
+		if (nth > 60)
+			break;
+	}
+}
+
+/* ------------------------------------------------------ foreign files ---- */
+
+static void copy_file(struct disk *d, const char *from, const char *to)
+{
+	struct buf b = BUF_INIT;
+
+	assert_int_equal(vfs_read_all(d->o.vfs, from, 16 << 20, &b), OK);
+	assert_int_equal(vfs_replace(d->o.vfs, "data", to, buf_bytes(&b)), OK);
+	buf_done(&b);
+}
+
+static enum err open_fails(struct disk *d)
+{
+	struct buf why = BUF_INIT;
+	struct engine *e = NULL;
+	enum err err = engine_open(&d->o, &e, &why);
+
+	if (!err)
+		engine_close(e);
+	else
+		assert_true(why.n > 0);
+	buf_done(&why);
+	return err;
+}
+
+static void missing_swapped_and_doubled_segments_are_refused(void **state)
+{
+	static uint8_t v[300000];
+	struct engine *e;
+	struct disk d;
+	char key[16];
+
+	(void)state;
+	disk_init(&d, 9);
+	e = must_open(&d);
+	for (uint32_t k = 0; k < 10; k++)
+		assert_int_equal(engine_put(e, 0, key_of(k, key),
+					    bytes_of(v, sizeof(v)), true),
+				 OK);
+	engine_close(e);
+	copy_file(&d, "data/00000001.log", "data/keep-1");
+	copy_file(&d, "data/00000002.log", "data/keep-2");
+	copy_file(&d, "data/keep-2", "data/00000001.log");
+	assert_int_equal(open_fails(&d), ERR_FOREIGN);
+	copy_file(&d, "data/keep-1", "data/00000001.log");
+	assert_int_equal(open_fails(&d), OK);
+	copy_file(&d, "data/keep-1", "data/00000002.log");
+	assert_int_equal(open_fails(&d), ERR_FOREIGN);
+	assert_int_equal(vfs_unlink(d.o.vfs, "data/00000002.log"), OK);
+	assert_int_equal(open_fails(&d), ERR_CORRUPT);
+	copy_file(&d, "data/keep-2", "data/00000002.log");
+	assert_int_equal(open_fails(&d), OK);
+	assert_int_equal(vfs_unlink(d.o.vfs, "data/MANIFEST"), OK);
+	assert_int_equal(open_fails(&d), ERR_CORRUPT);
+	vfs_sim_free(d.sim);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -288,6 +648,15 @@ int main(void)
 		cmocka_unit_test(acked_survives_loss_of_all_unsynced),
 		cmocka_unit_test(acked_survives_kill_at_any_call),
 		cmocka_unit_test(recovery_survives_a_crash_at_any_call),
+		cmocka_unit_test(a_flipped_bit_is_found_or_harmless),
+		cmocka_unit_test(a_newer_version_heals_a_damaged_key),
+		cmocka_unit_test(an_unreadable_sector_is_found),
+		cmocka_unit_test(a_tail_torn_at_any_byte_is_cut),
+		cmocka_unit_test(a_failed_sync_acknowledges_nothing_more),
+		cmocka_unit_test(a_full_disk_refuses_puts_and_comes_back),
+		cmocka_unit_test(every_failing_call_of_open_is_an_error),
+		cmocka_unit_test(
+			missing_swapped_and_doubled_segments_are_refused),
 	};
 
 	log_set_level(LOG_ERROR);
