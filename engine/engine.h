@@ -311,6 +311,10 @@ MUST_CHECK enum err engine_keep(struct engine *e, uint64_t *wait_ms);
 /* Ask the keeper to merge everything that has dead bytes, now. Any thread. */
 void engine_merge_request(struct engine *e);
 
+/* Merge by these settings from now on (copied). Thread: keeper. */
+void engine_set_merge_options(struct engine *e,
+			      const struct engine_merge_options *merge);
+
 struct engine_corrupt {
 	char file[64];
 	uint64_t off;

@@ -470,6 +470,14 @@ void engine_merge_request(struct engine *e)
 	atomic_store(&e->merge_requested, true);
 }
 
+void engine_set_merge_options(struct engine *e,
+			      const struct engine_merge_options *merge)
+{
+	CHECK(merge->dead_ratio >= 0);
+	CHECK(merge->dead_ratio <= 1);
+	e->o.merge = *merge;
+}
+
 void keep_free(struct engine *e)
 {
 	struct keep *k = e->keep;
