@@ -39,7 +39,7 @@ BENCH_SRC := $(wildcard bench/bench_*.c)
 BENCH_LIB_SRC := $(wildcard bench/lib/*.c)
 
 .DEFAULT_GOAL := all
-.PHONY: help all deps test check tests asan tests-asan tsan tests-tsan lint \
+.PHONY: help all deps run test check tests asan tests-asan tsan tests-tsan lint \
 	analyze fuzz cov tests-cov install uninstall clean
 .DELETE_ON_ERROR:
 
@@ -95,6 +95,21 @@ all: $(PROGRAMS) $(B)/raftscript ## build the programs into build/
 
 deps: ## install the packages that building and testing need
 	packaging/install-deps
+
+# The system's own configuration must not meddle: --config names no settings.
+RUN_HTTP ?= 127.0.0.1:8080
+run: deps ## build and run one node in the foreground, data in data/
+	@$(MAKE) --no-print-directory all
+	@echo
+	@echo "In another terminal:"
+	@echo "  curl -X POST http://$(RUN_HTTP)/hello -H" \
+		"'Content-Type: application/json' -d '{\"value\":\"world\"}'"
+	@echo "  curl http://$(RUN_HTTP)/hello"
+	@echo "  curl -X DELETE http://$(RUN_HTTP)/hello"
+	@echo "Ctrl-C stops it cleanly; the data stays in data/."
+	@echo
+	@exec $(B)/raftcaskd --config /dev/null --data-dir data \
+		--http $(RUN_HTTP)
 
 test: deps ## install what is missing, build, run every test
 	@$(MAKE) --no-print-directory check

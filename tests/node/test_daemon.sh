@@ -1,0 +1,93 @@
+#!/bin/bash
+# tests/node/test_daemon.sh - the life of a daemon: the seed's curl calls
+# before and after kill -9, clean stops, a second instance, a taken port,
+# reload, readiness.
+
+. tests/node/daemon.sh
+
+type='Content-Type: application/json'
+ask() {
+	curl -s -m 20 "$@"
+}
+
+start_daemon
+same "put" '{"success":true}' \
+	"$(ask -X POST "$url/outspace" -H "$type" -d '{"value":"outof file"}')"
+same "get" '{"value":"outof file"}' "$(ask "$url/outspace")"
+same "health" 200 "$(ask -o /dev/null -w '%{http_code}' "$url/_/health")"
+same "ready" 200 "$(ask -o /dev/null -w '%{http_code}' "$url/_/ready")"
+kill -9 "$pid"
+wait "$pid" 2>/dev/null
+pid=
+start_daemon
+same "get after kill -9" '{"value":"outof file"}' "$(ask "$url/outspace")"
+same "delete" '{"success":true}' "$(ask -X DELETE "$url/outspace")"
+same "delete of a missing key" '{"success":true}' \
+	"$(ask -X DELETE "$url/outspace")"
+kill -9 "$pid"
+wait "$pid" 2>/dev/null
+pid=
+start_daemon
+same "deleted stays deleted after kill -9" 404 \
+	"$(ask -o /dev/null -w '%{http_code}' "$url/outspace")"
+
+timeout 20 "$daemon" --config "$dir/conf" --data-dir "$dir/data" \
+	--http 127.0.0.1:0 2>"$dir/err"
+same "a second daemon on the directory exits 75" 75 $?
+check "and says that it is in use" grep -q "$dir/data.*in use" "$dir/err"
+timeout 20 "$daemon" --config "$dir/conf" --data-dir "$dir/other" \
+	--http "${url#http://}" 2>"$dir/err"
+same "a port in use is a runtime error" 1 $?
+check "and the address is named" grep -q "${url#http://}" "$dir/err"
+same "the first daemon lives on" 200 \
+	"$(ask -o /dev/null -w '%{http_code}' "$url/_/ready")"
+
+echo 'log: { level = "debug"; }; node: { name = "new"; };' >"$dir/conf"
+kill -HUP "$pid"
+for _ in $(seq 100); do
+	grep -q 'reloaded' "$dir/log" && break
+	sleep 0.05
+done
+check "a reload takes the log level over" \
+	grep -q 'changed key=log.level' "$dir/log"
+check "a reload says what needs a start" \
+	grep -q 'changed key=node.name.*next start' "$dir/log"
+echo 'log: { levels = "debug"; };' >"$dir/conf"
+kill -HUP "$pid"
+for _ in $(seq 100); do
+	grep -q 'reload_refused' "$dir/log" && break
+	sleep 0.05
+done
+check "a reload with a fault names its line" \
+	grep -q "fault $dir/conf:1: unknown key" "$dir/log"
+same "and changes nothing" '{"success":true}' \
+	"$(ask -X POST "$url/k" -H "$type" -d '{"value":"kept"}')"
+: >"$dir/conf"
+stop_daemon TERM
+same "SIGTERM: exit 0" 0 "$status"
+check "and says so" grep -q 'node stopped' "$dir/log"
+
+start_daemon
+same "what was written before a clean stop is there" '{"value":"kept"}' \
+	"$(ask "$url/k")"
+ask -N "$url/_/watch" -H 'Accept: text/event-stream' >/dev/null &
+watcher=$!
+sleep 0.2
+stop_daemon INT
+same "SIGINT with a watch open: exit 0" 0 "$status"
+wait "$watcher" 2>/dev/null
+
+# The service manager's view: one datagram when ready, one when stopping.
+if command -v socat >/dev/null; then
+	socat -u "UNIX-RECVFROM:$dir/notify,fork" "OPEN:$dir/notes,creat,append" &
+	listener=$!
+	while [ ! -S "$dir/notify" ]; do sleep 0.05; done
+	NOTIFY_SOCKET=$dir/notify start_daemon
+	stop_daemon TERM
+	sleep 0.2
+	kill "$listener"
+	wait "$listener" 2>/dev/null
+	check "READY=1 is notified" grep -q 'READY=1' "$dir/notes"
+	check "STOPPING=1 is notified" grep -q 'STOPPING=1' "$dir/notes"
+fi
+finish
