@@ -434,6 +434,38 @@ bool engine_next_expiry(struct engine *e, uint16_t partition,
 	return false;
 }
 
+struct due {
+	struct engine *e;
+	struct partition *p;
+	bool (*fn)(void *ctx, struct bytes key, uint64_t version);
+	void *ctx;
+};
+
+static bool tell_due(void *ctx, const struct expiry_item *item)
+{
+	struct due *d = ctx;
+	struct bytes key = bytes_of(item->key, item->key_bytes);
+	const struct keydir_entry *k;
+	bool live;
+
+	epoch_enter(d->e->readers);
+	k = keydir_get(d->p->kd, key);
+	live = k && k->version == item->version;
+	epoch_exit(d->e->readers);
+	return !live || d->fn(d->ctx, key, item->version);
+}
+
+void engine_due(struct engine *e, uint16_t partition, uint64_t now_ns,
+		bool (*fn)(void *ctx, struct bytes key, uint64_t version),
+		void *ctx)
+{
+	struct due d = { .e = e, .fn = fn, .ctx = ctx };
+
+	CHECK(partition < e->o.partitions);
+	d.p = &e->partitions[partition];
+	expiry_due(&d.p->expiry, now_ns, tell_due, &d);
+}
+
 /* Sum up what files say, under keep_lock so that none goes away. */
 static void sum_files(struct engine *e, struct engine_stats *s)
 {

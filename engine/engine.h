@@ -297,6 +297,15 @@ bool engine_next_expiry(struct engine *e, uint16_t partition,
 			uint64_t *expiry_ns, uint64_t *version, uint8_t *key,
 			size_t *key_bytes);
 
+/*
+ * Call fn for each key that expires at or before now_ns, in no order, until it
+ * answers false. Views are valid during the call; fn may append, not settle.
+ * Thread: writer.
+ */
+void engine_due(struct engine *e, uint16_t partition, uint64_t now_ns,
+		bool (*fn)(void *ctx, struct bytes key, uint64_t version),
+		void *ctx);
+
 /* --------------------------------------------------------- background ---- */
 
 /*

@@ -72,3 +72,22 @@ void expiry_pop(struct expiry *x)
 	}
 	x->heap[i] = last;
 }
+
+/* What is due is a tree at the top of the heap; its depth is the heap's. */
+static bool visit_due(const struct expiry *x, uint64_t i, uint64_t now_ns,
+		      bool (*fn)(void *ctx, const struct expiry_item *item),
+		      void *ctx)
+{
+	if (i >= x->count || x->heap[i]->expiry_ns > now_ns)
+		return true;
+	return fn(ctx, x->heap[i]) &&
+	       visit_due(x, 2 * i + 1, now_ns, fn, ctx) &&
+	       visit_due(x, 2 * i + 2, now_ns, fn, ctx);
+}
+
+void expiry_due(const struct expiry *x, uint64_t now_ns,
+		bool (*fn)(void *ctx, const struct expiry_item *item),
+		void *ctx)
+{
+	(void)visit_due(x, 0, now_ns, fn, ctx); /* only says: went on or not */
+}

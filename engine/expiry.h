@@ -7,6 +7,7 @@
 #ifndef ENGINE_EXPIRY_H
 #define ENGINE_EXPIRY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/bytes.h"
@@ -33,5 +34,13 @@ const struct expiry_item *expiry_first(const struct expiry *x);
 
 /* Drop the first; there is one. */
 void expiry_pop(struct expiry *x);
+
+/*
+ * Call fn for items due at or before now_ns, in no order, until it answers
+ * false or there are no more. fn must not change *x.
+ */
+void expiry_due(const struct expiry *x, uint64_t now_ns,
+		bool (*fn)(void *ctx, const struct expiry_item *item),
+		void *ctx);
 
 #endif

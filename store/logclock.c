@@ -48,75 +48,81 @@ static void look_up_next(struct store *s, struct partition *p)
 		p->expiry_ns = UINT64_MAX;
 }
 
-/* Append the end of one key that is due. False: nothing (more) to do now. */
-static enum err expire_one(struct store *s, struct partition *p, bool *more)
+/* Append the end of one key. ERR_IO: poisoned; other errors: another time. */
+static enum err expire_one(struct store *s, struct partition *p,
+			   struct bytes key)
 {
-	uint8_t room[ENGINE_KEY_BYTES_MAX];
 	struct view view = view_of(s, p);
 	struct key_state state;
 	struct engine_record *r;
-	uint64_t version, index, content_id;
-	struct bytes key;
+	uint64_t index, content_id;
 	enum err err;
 
-	*more = false;
-	if (!engine_next_expiry(s->engine, p->id, &p->expiry_ns, &version, room,
-				&key.n) ||
-	    p->expiry_ns > log_clock_ns(s, p))
-		return OK;
-	key.p = room;
 	view_get(&view, key, &state);
 	if (state.pending)
 		return OK; /* decided already: the settle will tell */
 	entry_begin(&s->entry);
 	r = entry_record(&s->entry);
 	if (!r)
-		return OK; /* later */
+		return ERR_NOMEM;
 	r->type = RECORD_EXPIRE;
 	r->key = key;
 	if (state.flags & LOC_CONTENT &&
-	    content_id_of(s, p, key, &state, &content_id) == OK &&
-	    entry_drop_content(&s->entry, content_id) != OK)
-		return OK;
+	    content_id_of(s, p, key, &state, &content_id) == OK) {
+		err = entry_drop_content(&s->entry, content_id);
+		if (err)
+			return err;
+	}
 	err = pending_set(
 		&p->pending, key,
 		&(struct pending_state){ .index = p->last_index + 1 });
 	if (err) {
 		pending_rollback(&p->pending);
-		return OK;
+		return err;
 	}
 	err = entry_append(s, p, &index);
-	if (err)
-		return err == ERR_IO ? ERR_IO : OK;
-	count_up(&s->expired, 1);
-	*more = true;
-	return OK;
+	if (!err)
+		count_up(&s->expired, 1);
+	return err;
+}
+
+struct expiring {
+	struct store *s;
+	struct partition *p;
+	uint32_t count;
+	enum err err;
+};
+
+static bool expire_next(void *ctx, struct bytes key, uint64_t version)
+{
+	struct expiring *x = ctx;
+
+	x->err = expire_one(x->s, x->p, key);
+	return !x->err && ++x->count < EXPIRY_BATCH_MAX;
 }
 
 enum err expire_due(struct store *s)
 {
-	uint64_t now_ns = clock_boot_ns(s->o.clock);
+	uint64_t boot_ns = clock_boot_ns(s->o.clock);
 
-	if (now_ns - s->expiry_looked_ns < EXPIRY_LOOK_NS &&
-	    s->expiry_looked_ns)
+	if (s->expiry_looked_ns &&
+	    boot_ns - s->expiry_looked_ns < EXPIRY_LOOK_NS)
 		return OK;
-	s->expiry_looked_ns = now_ns;
+	s->expiry_looked_ns = boot_ns;
 	for (uint32_t i = 0; i < s->partition_count; i++) {
-		struct partition *p = &s->partitions[i];
-		bool more = true;
+		struct expiring x = { .s = s, .p = &s->partitions[i] };
+		uint64_t now_ns = log_clock_ns(s, x.p);
 
-		if (!p->expiry_known)
-			look_up_next(s, p);
-		if (p->expiry_ns > log_clock_ns(s, p))
+		if (!x.p->expiry_known)
+			look_up_next(s, x.p);
+		if (x.p->expiry_ns > now_ns)
 			continue;
-		for (int n = 0; n < EXPIRY_BATCH_MAX && more; n++) {
-			enum err err = expire_one(s, p, &more);
-
-			if (err)
-				return err;
-		}
-		p->expiry_known = false;
-		s->expiry_looked_ns = 0; /* there may be more behind it */
+		engine_due(s->engine, x.p->id, now_ns, expire_next, &x);
+		if (x.err == ERR_IO)
+			return ERR_IO;
+		x.p->expiry_known = false;
+		if (x.count == EXPIRY_BATCH_MAX)
+			s->expiry_looked_ns = 0; /* there is more */
 	}
 	return OK;
 }
