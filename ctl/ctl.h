@@ -1,0 +1,62 @@
+/*
+ * ctl/ctl.h - the client: what every verb is given and must give back.
+ *
+ * One verb is one function in a verb_*.c file; ctl/main.c has the table. A
+ * verb says what went wrong on stderr and returns the process's exit code.
+ */
+#ifndef CTL_CTL_H
+#define CTL_CTL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+
+enum ctl_exit {
+	CTL_OK = 0,
+	CTL_RUNTIME = 1,
+	CTL_USAGE = 2,
+	CTL_NOT_FOUND = 4, /* key not found */
+};
+
+enum { CTL_ENDPOINTS_MAX = 16 };
+
+struct ctl {
+	const char *endpoint[CTL_ENDPOINTS_MAX];
+	int endpoint_count;
+	bool json; /* -o json */
+	uint64_t timeout_ms;
+	const struct ctl_verb *verb; /* the one that runs */
+};
+
+struct ctl_verb {
+	const char *name;
+	const char *arguments; /* "KEY VALUE" */
+	const char *help;      /* one sentence, then lines for options */
+	enum ctl_exit (*run)(struct ctl *c, int argc, char **argv);
+};
+
+/* argv of a verb has only what follows its name. verb_key.c: */
+enum ctl_exit verb_get(struct ctl *c, int argc, char **argv);
+enum ctl_exit verb_put(struct ctl *c, int argc, char **argv);
+enum ctl_exit verb_cas(struct ctl *c, int argc, char **argv);
+enum ctl_exit verb_del(struct ctl *c, int argc, char **argv);
+enum ctl_exit verb_stat(struct ctl *c, int argc, char **argv);
+
+/* verb_ls.c, verb_watch.c, verb_txn.c, verb_node.c: */
+enum ctl_exit verb_ls(struct ctl *c, int argc, char **argv);
+enum ctl_exit verb_watch(struct ctl *c, int argc, char **argv);
+enum ctl_exit verb_txn(struct ctl *c, int argc, char **argv);
+enum ctl_exit verb_status(struct ctl *c, int argc, char **argv);
+enum ctl_exit verb_merge(struct ctl *c, int argc, char **argv);
+
+/* Say "raftcask: ..." on stderr. */
+void ctl_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* Say how the running verb is called; CTL_USAGE. */
+enum ctl_exit ctl_usage(const struct ctl *c);
+
+/* Flush stdout; CTL_RUNTIME and a word when what was printed got lost. */
+enum ctl_exit ctl_flush(void);
+
+#endif

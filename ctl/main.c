@@ -1,0 +1,195 @@
+/*
+ * ctl/main.c - raftcask: the command line, the table of verbs, and nothing
+ * else. Options that every verb has are taken wherever they stand.
+ */
+#include <curl/curl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl/args.h"
+#include "ctl/ctl.h"
+#include "ctl/text.h"
+
+static const struct ctl_verb verbs[] = {
+	{ "get", "KEY", "print the value of KEY, byte for byte", verb_get },
+	{ "put", "KEY VALUE | KEY - | KEY @FILE",
+	  "store a value, from the line, standard input or a file\n"
+	  "  --ttl T         let it expire after T (ms s m h d)\n"
+	  "  --if-absent     only if there is no such key\n"
+	  "  --if-rev REV    only if its revision is REV",
+	  verb_put },
+	{ "del", "KEY...",
+	  "delete keys; a key that is not there is no error\n"
+	  "  --prefix P      all keys that begin with P, at once\n"
+	  "  --if-rev REV    only if its revision is REV",
+	  verb_del },
+	{ "ls", "[PREFIX]",
+	  "list keys\n"
+	  "  --long, -l      revision and size before each key\n"
+	  "  --delimiter D   fold what follows D, as a directory does with /\n"
+	  "  --start K       from K on; --end K: up to, without, K\n"
+	  "  --reverse       last key first\n"
+	  "  --limit N       at most N keys",
+	  verb_ls },
+	{ "stat", "KEY", "print revision, size, time and TTL of KEY",
+	  verb_stat },
+	{ "cas", "KEY REV VALUE",
+	  "store a value if KEY's revision is REV; 0: if there is no KEY",
+	  verb_cas },
+	{ "watch", "KEY | --prefix P",
+	  "print changes as they happen\n"
+	  "  --after ID      resume after an event's id or a revision\n"
+	  "  --count N       end after N events",
+	  verb_watch },
+	{ "txn", "[FILE]",
+	  "do a JSON transaction from FILE or standard input\n"
+	  "  {\"if\":[{\"key\":\"a\",\"rev\":7}],"
+	  "\"then\":[{\"put\":\"a\",\"value\":\"y\"}],\"else\":[]}",
+	  verb_txn },
+	{ "status", "", "print how the node and its cluster are", verb_status },
+	{ "merge", "", "give back the space of dead records now", verb_merge },
+};
+
+void ctl_say(const char *fmt, ...)
+{
+	va_list ap;
+
+	fflush(stdout);
+	fputs("raftcask: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+}
+
+enum ctl_exit ctl_usage(const struct ctl *c)
+{
+	fprintf(stderr, "usage: raftcask %s %s\n", c->verb->name,
+		c->verb->arguments);
+	return CTL_USAGE;
+}
+
+enum ctl_exit ctl_flush(void)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return CTL_OK;
+	ctl_say("standard output cannot be written");
+	return CTL_RUNTIME;
+}
+
+static enum ctl_exit say_help(const struct ctl_verb *verb)
+{
+	if (verb) {
+		printf("usage: raftcask %s %s\n%s\n", verb->name,
+		       verb->arguments, verb->help);
+		return ctl_flush();
+	}
+	puts("usage: raftcask [options] VERB ...\n");
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+		printf("  %-14s %.*s\n", verbs[i].name,
+		       (int)strcspn(verbs[i].help, "\n"), verbs[i].help);
+	puts("\n"
+	     "  -e URL          a node to ask; repeat for more; default\n"
+	     "                  $RAFTCASK_URL or http://127.0.0.1:8080\n"
+	     "  -o json|plain   form of the output\n"
+	     "  --timeout T     wait so long (ms s m h d; default 30s)\n"
+	     "  --version, --help\n"
+	     "\n"
+	     "raftcask VERB --help says more about a verb; -- ends options.\n"
+	     "Exit: 0 ok, 1 failed, 2 usage, 4 key not found.");
+	return ctl_flush();
+}
+
+static const struct ctl_verb *find_verb(const char *name)
+{
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		if (strcmp(verbs[i].name, name) == 0)
+			return &verbs[i];
+	}
+	return NULL;
+}
+
+struct globals {
+	const char *output, *timeout;
+	bool help, version;
+};
+
+static bool apply_globals(struct ctl *c, const struct globals *g)
+{
+	static char urls[4096];
+	const char *env = getenv("RAFTCASK_URL");
+
+	if (g->output && strcmp(g->output, "json") != 0 &&
+	    strcmp(g->output, "plain") != 0) {
+		ctl_say("-o takes json or plain");
+		return false;
+	}
+	c->json = g->output && g->output[0] == 'j';
+	c->timeout_ms = 30000;
+	if (g->timeout && text_parse_span(g->timeout, &c->timeout_ms)) {
+		ctl_say("--timeout: \"%s\" is not a time: write 30s",
+			g->timeout);
+		return false;
+	}
+	if (c->endpoint_count == 0 && env && env[0]) {
+		char *save, *url;
+
+		snprintf(urls, sizeof(urls), "%s", env);
+		for (url = strtok_r(urls, " ,", &save);
+		     url && c->endpoint_count < CTL_ENDPOINTS_MAX;
+		     url = strtok_r(NULL, " ,", &save))
+			c->endpoint[c->endpoint_count++] = url;
+	}
+	if (c->endpoint_count == 0)
+		c->endpoint[c->endpoint_count++] = "http://127.0.0.1:8080";
+	return true;
+}
+
+int main(int argc, char **argv)
+{
+	struct ctl c = { .json = false };
+	struct globals g = { .output = NULL };
+	const struct args_option options[] = {
+		{ .name = "--endpoint",
+		  .alias = "-e",
+		  .values = c.endpoint,
+		  .count = &c.endpoint_count,
+		  .count_max = CTL_ENDPOINTS_MAX },
+		{ .name = "--output", .alias = "-o", .value = &g.output },
+		{ .name = "--timeout", .value = &g.timeout },
+		{ .name = "--help", .alias = "-h", .set = &g.help },
+		{ .name = "--version", .set = &g.version },
+		{ .name = NULL },
+	};
+	enum ctl_exit result;
+
+	argc--;
+	argv++;
+	if (!args_take(&argc, argv, options, false) || !apply_globals(&c, &g))
+		return CTL_USAGE;
+	if (g.version) {
+		printf("raftcask %s\n", RAFTCASK_VERSION);
+		return ctl_flush();
+	}
+	if (argc)
+		c.verb = find_verb(argv[0]);
+	if (g.help || (argc && strcmp(argv[0], "help") == 0))
+		return say_help(c.verb);
+	if (!c.verb) {
+		if (argc)
+			ctl_say("unknown verb %s", argv[0]);
+		fprintf(stderr, "Try 'raftcask --help'.\n");
+		return CTL_USAGE;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	if (curl_global_init(CURL_GLOBAL_DEFAULT)) {
+		ctl_say("libcurl cannot start");
+		return CTL_RUNTIME;
+	}
+	result = c.verb->run(&c, argc - 1, argv + 1);
+	curl_global_cleanup();
+	return result;
+}

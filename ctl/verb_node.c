@@ -1,0 +1,108 @@
+/*
+ * ctl/verb_node.c - status and merge: what a node tells about itself, and
+ * what it is told to do.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "ctl/args.h"
+#include "ctl/ctl.h"
+#include "ctl/http.h"
+#include "ctl/text.h"
+
+/* "name value" for a member, found by its path of two names at most. */
+static void print_member(struct json_object *root, const char *group,
+			 const char *name)
+{
+	struct json_object *obj = root, *member;
+
+	if (group && !json_object_object_get_ex(root, group, &obj))
+		return;
+	if (!json_object_object_get_ex(obj, name, &member))
+		return;
+	printf("%s %s\n", name, member ? json_object_get_string(member) : "-");
+}
+
+static void print_damage(struct json_object *root)
+{
+	struct json_object *storage, *list;
+
+	if (!json_object_object_get_ex(root, "storage", &storage) ||
+	    !json_object_object_get_ex(storage, "corrupt", &list) ||
+	    !json_object_is_type(list, json_type_array))
+		return;
+	for (size_t i = 0; i < json_object_array_length(list); i++)
+		printf("corrupt %s\n",
+		       json_object_to_json_string_ext(
+			       json_object_array_get_idx(list, i),
+			       JSON_C_TO_STRING_PLAIN |
+				       JSON_C_TO_STRING_NOSLASHESCAPE));
+}
+
+static void print_status(struct json_object *root)
+{
+	static const char *const top[] = { "node",     "cluster", "version",
+					   "uptime_s", "role",	  "term",
+					   "leader",   "commit",  "applied" };
+	static const char *const storage[] = { "keys", "live_bytes",
+					       "dead_bytes", "files", "merge" };
+
+	for (size_t i = 0; i < sizeof(top) / sizeof(top[0]); i++)
+		print_member(root, NULL, top[i]);
+	for (size_t i = 0; i < sizeof(storage) / sizeof(storage[0]); i++)
+		print_member(root, "storage", storage[i]);
+	print_damage(root);
+}
+
+enum ctl_exit verb_status(struct ctl *c, int argc, char **argv)
+{
+	const struct args_option none[] = { { .name = NULL } };
+	const struct http_request r = { .method = "GET", .path = "/_/status" };
+	struct json_tokener *tokener;
+	struct json_object *root = NULL;
+	struct http_answer a;
+	enum ctl_exit result;
+
+	if (!args_take(&argc, argv, none, true) || argc)
+		return ctl_usage(c);
+	result = http_call(c, &r, &a);
+	if (result)
+		return result;
+	tokener = json_tokener_new();
+	result = http_judge(&a);
+	if (!result && tokener)
+		root = json_tokener_parse_ex(tokener, (char *)a.body.p,
+					     (int)a.body.n);
+	if (!result && !json_object_is_type(root, json_type_object)) {
+		ctl_say("the answer is not a status");
+		result = CTL_RUNTIME;
+	}
+	if (!result && c->json)
+		printf("%.*s\n", (int)a.body.n, (char *)a.body.p);
+	else if (!result)
+		print_status(root);
+	json_object_put(root);
+	if (tokener)
+		json_tokener_free(tokener);
+	http_answer_done(&a);
+	return result ? result : ctl_flush();
+}
+
+enum ctl_exit verb_merge(struct ctl *c, int argc, char **argv)
+{
+	const struct args_option none[] = { { .name = NULL } };
+	const struct http_request r = { .method = "POST", .path = "/_/merge" };
+	struct http_answer a;
+	enum ctl_exit result;
+
+	if (!args_take(&argc, argv, none, true) || argc)
+		return ctl_usage(c);
+	result = http_call(c, &r, &a);
+	if (result)
+		return result;
+	result = http_judge(&a);
+	if (!result && c->json)
+		printf("%.*s\n", (int)a.body.n, (char *)a.body.p);
+	http_answer_done(&a);
+	return result ? result : ctl_flush();
+}

@@ -1,0 +1,196 @@
+#!/bin/bash
+# tests/ctl/test_verbs.sh - every verb of the client against a real daemon.
+
+. tests/node/daemon.sh
+
+start_daemon
+export RAFTCASK_URL=$url
+r() {
+	"$raftcask" "$@"
+}
+# Run the client with $@; sets status, out and err.
+run() {
+	out=$("$raftcask" "$@" 2>"$dir/err")
+	status=$?
+	err=$(cat "$dir/err")
+}
+
+run --version
+same "version" "raftcask $(cat VERSION)" "$out"
+run --help
+same "help: exit 0" 0 "$status"
+for verb in get put del ls stat cas watch txn status merge; do
+	check "help names $verb" grep -q "^  $verb " <<<"$out"
+done
+run
+same "no verb is usage" 2 "$status"
+run fetch
+same "an unknown verb is usage" 2 "$status"
+run get
+same "a missing argument is usage" 2 "$status"
+run ls --nonsense
+same "an unknown option is usage" 2 "$status"
+run -o xml get a
+same "an unknown form is usage" 2 "$status"
+
+run put a "hello world"
+same "put" "0:" "$status:$out"
+run get a
+same "get" "0:hello world" "$status:$out"
+run get missing
+same "a missing key is exit 4" 4 "$status"
+check "and said" grep -q 'key not found' "$dir/err"
+run put empty ""
+run get empty
+same "an empty value" "0:" "$status:$out"
+run put neg -5
+run get neg
+same "a value that looks like an option" "0:-5" "$status:$out"
+run put -- --odd --odder
+run get -- --odd
+same "after -- everything is an argument" "0:--odder" "$status:$out"
+head -c 3000000 /dev/urandom >"$dir/big"
+run put big "@$dir/big"
+same "put of a file" 0 "$status"
+r get big >"$dir/big.back"
+check "get is byte for byte" cmp "$dir/big" "$dir/big.back"
+run put piped - <"$dir/big"
+same "put of standard input" 0 "$status"
+r get piped >"$dir/big.back"
+check "and back" cmp "$dir/big" "$dir/big.back"
+printf 'x\n' | r put line -
+same "a newline is the value's own" "x|0a" \
+	"$(r get line | tr '\n' '|')$(r get line | tail -c 1 | od -An -tx1 | tr -d ' ')"
+run put nofile "@$dir/none"
+same "a file that is not there: exit 1" 1 "$status"
+odd=$'d/sp ace%+?&#"\\\xc3\xa9\xff\x01'
+run put "$odd" odd
+run get "$odd"
+same "a key of any bytes" "0:odd" "$status:$out"
+run put /bad//key x
+same "a bad key: exit 1" 1 "$status"
+check "with the server's code and request id" \
+	grep -q 'bad_key, request ..*)' "$dir/err"
+
+run stat a
+rev=$(sed -n 's/^rev //p' <<<"$out")
+check "stat has a revision" test "$rev" -gt 0
+check "stat has the size" grep -qx 'size 11' <<<"$out"
+run -o json stat a
+check "stat as JSON" grep -q "\"rev\":$rev,\"size\":11" <<<"$out"
+run stat missing
+same "stat of a missing key is exit 4" 4 "$status"
+run cas a "$rev" second
+same "cas with the right revision" 0 "$status"
+run cas a "$rev" third
+same "cas with an old revision: exit 1" 1 "$status"
+check "and the revision it has" grep -q 'revision is [0-9]' "$dir/err"
+run get a
+same "the refused value was not stored" second "$out"
+run cas fresh 0 first
+same "cas 0 creates" 0 "$status"
+run cas fresh 0 again
+same "cas 0 of a key that exists: exit 1" 1 "$status"
+run cas a x y
+same "a revision that is none is usage" 2 "$status"
+run put --if-absent fresh x
+same "put --if-absent" 1 "$status"
+run -o json put j v
+check "put as JSON" grep -q '^{"success":true,"rev":[1-9]' <<<"$out"
+run -o json get j
+same "get as JSON" '{"value":"v"}' "$out"
+run put t v --ttl 60s
+run stat t
+check "a TTL is shown" grep -q '^ttl 5[0-9]' <<<"$out"
+run put t v --ttl soon
+same "a TTL that is none is usage" 2 "$status"
+
+run del a
+same "del" 0 "$status"
+run get a
+same "is gone" 4 "$status"
+run del a
+same "del of a missing key is no error" 0 "$status"
+
+for i in $(seq -w 1 30); do
+	r put "list/$i" "$i"
+done
+r put list/sub/x 1
+run ls list/
+same "ls" 31 "$(wc -l <<<"$out")"
+same "ls is in order" "list/01 list/30 list/sub/x" \
+	"$(sed -n '1p;30p;31p' <<<"$out" | xargs)"
+run ls list/ --limit 7
+same "ls --limit" 7 "$(wc -l <<<"$out")"
+run ls list/ --reverse --limit 1
+same "ls --reverse" list/sub/x "$out"
+run ls list/ --delimiter /
+check "ls --delimiter folds" grep -qx 'list/sub/' <<<"$out"
+run ls list/ --start list/10 --end list/12
+same "ls --start --end" "list/10 list/11" "$(xargs <<<"$out")"
+run ls -l list/01
+check "ls --long" grep -qE '^ +[0-9]+ +2 list/01$' <<<"$out"
+run -o json ls list/01
+check "ls as JSON lines" grep -q '^{"key":"list/01","rev":[0-9]*,"size":2}$' <<<"$out"
+run ls nothing/
+same "an empty listing is no error" "0:" "$status:$out"
+# More keys than one page holds, made by a few requests.
+for i in $(seq 21); do
+	seq -f '%.0f' $((i * 100)) $((i * 100 + 99)) |
+		sed 's/.*/{"put":"page\/&","value":""}/' | paste -sd, |
+		sed 's/.*/{"then":[&]}/' | r txn >/dev/null || break
+done
+run ls page/
+same "ls goes through all pages" 2100 "$(wc -l <<<"$out")"
+same "and no key twice" 2100 "$(sort -u <<<"$out" | wc -l)"
+
+run txn <<<'{"if":[{"key":"j","exists":true}],"then":[{"put":"j","value":"w"}]}'
+check "txn" grep -q '"succeeded":true' <<<"$out"
+echo '{"if":[{"key":"j","exists":false}],"then":[],"else":[{"get":"j"}]}' \
+	>"$dir/txn"
+run txn "$dir/txn"
+check "txn from a file, its else" grep -q '"succeeded":false' <<<"$out"
+check "and what it read" grep -q '"value":"w"' <<<"$out"
+run txn <<<'{"then":['
+same "a broken txn: exit 1" 1 "$status"
+
+r put w/k before
+r watch w/k --count 2 >"$dir/watch" &
+one=$!
+r -o json watch --prefix w/ --count 3 >"$dir/watches" &
+many=$!
+sleep 0.5
+r put w/other 1
+r put w/k after
+r del w/k
+wait $one $many
+check "watch of a key: its put" grep -qE '^put [0-9]+ w/k after$' "$dir/watch"
+check "watch of a key: its delete" grep -qE '^delete [0-9]+ w/k' "$dir/watch"
+same "and nothing of others" 2 "$(wc -l <"$dir/watch")"
+same "watch of a prefix" 3 "$(wc -l <"$dir/watches")"
+check "as JSON lines" grep -q '"key":"w/other".*"event":"put"' "$dir/watches"
+
+run del --prefix list/
+same "del --prefix" 0 "$status"
+run ls list/
+same "all are gone" "" "$out"
+
+run status
+check "status" grep -qx 'role leader' <<<"$out"
+run -o json status
+check "status as JSON" grep -q '"partitions":\[' <<<"$out"
+run merge
+same "merge" 0 "$status"
+
+run -e http://127.0.0.1:1 get j
+same "no node there: exit 1" 1 "$status"
+run -e http://127.0.0.1:1 -e "$url" get j
+same "the next endpoint is tried" "0:w" "$status:$out"
+env -u RAFTCASK_URL "$raftcask" -e "${url#http://}/" get j >"$dir/out"
+same "an endpoint without a scheme" w "$(cat "$dir/out")"
+
+stop_daemon TERM
+same "clean stop" 0 "$status"
+run get j
+same "a daemon that is gone: exit 1" 1 "$status"
+finish
