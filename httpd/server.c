@@ -57,6 +57,7 @@ static void open_conn(struct httpd *h, struct MHD_Connection *mhd,
 {
 	const union MHD_ConnectionInfo *info;
 	struct conn *c = calloc(1, sizeof(*c));
+	uint64_t ms = h->o.idle_timeout_ms;
 
 	*context = c;
 	if (!c)
@@ -66,9 +67,8 @@ static void open_conn(struct httpd *h, struct MHD_Connection *mhd,
 	info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
 	c->fd = info->connect_fd;
 	pthread_mutex_init(&c->lock, NULL);
-	/* From link_conn on the deadline thread may see it. */
-	atomic_store(&c->deadline_ns,
-		     httpd_now(h) + h->o.idle_timeout_ms * ns_per_ms);
+	/* Before it is linked: from then on its deadline is looked at. */
+	atomic_store(&c->deadline_ns, httpd_now(h) + ms * ns_per_ms);
 	link_conn(h, c);
 	if (c->over_limit) {
 		stats_add(&h->stats.refused_connections, 1);
