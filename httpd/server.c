@@ -28,6 +28,7 @@
 
 enum {
 	SWEEP_MS = 100,
+	LOOK_SWEEPS = 10,
 	SPARE_CONNECTIONS = 1024, /* over the limit, but told so             */
 	OVER_LIMIT_MS = 5000,
 	GRACE_MS = 2000, /* between being told and being cut                 */
@@ -284,8 +285,30 @@ static void end_waiting(struct conn *c)
 	}
 }
 
+/*
+ * libmicrohttpd takes a short read for the end of what there is; when the
+ * client's FIN came along with the last bytes it never looks again. Seen
+ * twice a second apart, with nobody working on the connection, it is over.
+ * c->lock is held.
+ */
+static void look_for_end(struct conn *c)
+{
+	int stage = atomic_load(&c->stage);
+	uint64_t deadline_ns = atomic_load(&c->deadline_ns);
+	bool over;
+	char byte;
+
+	if (stage != STAGE_IDLE && stage != STAGE_RECEIVING)
+		return;
+	over = recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+	if (over && c->ended_at_ns == deadline_ns)
+		shutdown(c->fd, SHUT_RDWR);
+	c->ended_at_ns = over ? deadline_ns : 0;
+}
+
 static void sweep(struct httpd *h)
 {
+	bool look = h->sweep_count++ % LOOK_SWEEPS == 0;
 	uint64_t now = httpd_now(h);
 	bool stopping = atomic_load(&h->stopping);
 
@@ -294,9 +317,11 @@ static void sweep(struct httpd *h)
 			now >= atomic_load_explicit(&c->deadline_ns,
 						    memory_order_relaxed);
 
-		if (!overdue && !stopping)
+		if (!overdue && !stopping && !look)
 			continue;
 		pthread_mutex_lock(&c->lock);
+		if (look)
+			look_for_end(c);
 		if (stopping)
 			end_waiting(c);
 		/* It may have moved on since it was looked at. */

@@ -80,7 +80,8 @@ struct conn {
 	_Atomic uint64_t deadline_ns;
 	_Atomic int stage;	/* enum stage                                */
 	_Atomic bool timed_out; /* the deadline thread gave up on it         */
-	bool warned;		/* private to the deadline thread            */
+	bool warned;		/* this and the next: the deadline thread's  */
+	uint64_t ended_at_ns;	/* its deadline when its end was first seen  */
 	pthread_mutex_t lock;	/* guards req and every park                 */
 	struct request *req;
 	struct conn *prev, *next; /* guarded by httpd.lock                   */
@@ -107,6 +108,7 @@ struct httpd {
 	pthread_cond_t tick;
 	struct conn *conns;
 	uint32_t conn_count;
+	uint64_t sweep_count;
 	pthread_t deadline_thread;
 	bool has_deadline_thread, deadline_stop;
 };

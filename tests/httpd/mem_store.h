@@ -68,12 +68,12 @@ struct store {
 	struct mem_change *first, *last; /* first: a sentinel               */
 	uint64_t floor; /* changes up to it are forgotten                    */
 	/* knobs, set under lock */
-	bool silent;		  /* complete nothing                        */
-	enum err write_err;	  /* of every write                          */
-	enum err barrier_err;	  /* ERR_PENDING: completed by the thread    */
-	enum err upload_err;	  /* of every piece, through done            */
-	uint64_t corrupt_from;	  /* offset in every value                   */
-	uint64_t corrupt_backup;  /* after so many bytes                     */
+	bool silent;		 /* complete nothing                        */
+	enum err write_err;	 /* of every write                          */
+	enum err barrier_err;	 /* ERR_PENDING: completed by the thread    */
+	enum err upload_err;	 /* of every piece, through done            */
+	uint64_t corrupt_from;	 /* offset in every value                   */
+	uint64_t corrupt_backup; /* after so many bytes                     */
 	uint64_t max_value_bytes;
 	uint32_t watches_max;
 	bool not_ready;
@@ -136,8 +136,8 @@ static void mem_put(struct store *s, struct bytes key, struct bytes value,
 	struct mem_item *item;
 
 	if (!found) {
-		s->items = realloc(s->items,
-				   (s->count + 1) * sizeof(*s->items));
+		s->items =
+			realloc(s->items, (s->count + 1) * sizeof(*s->items));
 		memmove(s->items + at + 1, s->items + at,
 			(s->count - at) * sizeof(*s->items));
 		s->count++;
@@ -254,8 +254,8 @@ static void mem_ops(struct store *s, struct store_write *w)
 			mem_delete(s, at);
 		} else if (ops[i].kind == STORE_PUT) {
 			mem_put(s, ops[i].key,
-				w->upload ? buf_bytes(&w->upload->bytes) :
-					    ops[i].value,
+				w->upload ? buf_bytes(&w->upload->bytes)
+					  : ops[i].value,
 				ops[i].ttl_ns);
 			r->rev = s->rev;
 		}
@@ -302,8 +302,8 @@ static void mem_run(struct store *s, struct store_write *w)
 
 static bool mem_wants(const struct store_watch *w, struct bytes key)
 {
-	return w->exact ? bytes_equal(key, buf_bytes(&w->prefix)) :
-			  bytes_begins(key, buf_bytes(&w->prefix));
+	return w->exact ? bytes_equal(key, buf_bytes(&w->prefix))
+			: bytes_begins(key, buf_bytes(&w->prefix));
 }
 
 static void mem_notify(struct store *s)
@@ -328,8 +328,8 @@ static void mem_step(struct store *s)
 	struct store_upload *uploads = s->uploads;
 	struct store_barrier *barriers = s->barriers;
 	enum err upload_err = s->upload_err;
-	enum err barrier_err = s->barrier_err == ERR_PENDING ? OK :
-							       s->barrier_err;
+	enum err barrier_err =
+		s->barrier_err == ERR_PENDING ? OK : s->barrier_err;
 
 	s->head = NULL;
 	s->uploads = NULL;
@@ -522,12 +522,11 @@ enum err store_stat(struct store *s, struct bytes key, struct store_info *info)
 	pthread_mutex_lock(&s->lock);
 	at = mem_find(s, key, &found);
 	if (found)
-		*info = (struct store_info){
-			.rev = s->items[at].rev,
-			.bytes = s->items[at].value.n,
-			.is_link = s->items[at].is_link,
-			.is_special = s->items[at].is_special
-		};
+		*info = (struct store_info){ .rev = s->items[at].rev,
+					     .bytes = s->items[at].value.n,
+					     .is_link = s->items[at].is_link,
+					     .is_special =
+						     s->items[at].is_special };
 	pthread_mutex_unlock(&s->lock);
 	return found ? OK : ERR_NOT_FOUND;
 }
@@ -615,8 +614,7 @@ enum err store_write(struct store *s, struct store_write *w)
 		for (uint32_t k = 0; k < i; k++)
 			if (w->then_ops[i].kind != STORE_GET &&
 			    w->then_ops[k].kind != STORE_GET &&
-			    bytes_equal(w->then_ops[i].key,
-					w->then_ops[k].key))
+			    bytes_equal(w->then_ops[i].key, w->then_ops[k].key))
 				return ERR_DUPLICATE;
 	}
 	pthread_mutex_lock(&s->lock);
@@ -684,8 +682,8 @@ enum err store_watch_open(struct store *s, struct bytes prefix, bool exact,
 			  void *user, struct store_watch **out)
 {
 	struct store_watch *w;
-	uint64_t rev = strtoull(after.n ? (const char *)after.p : "0", NULL,
-				10);
+	uint64_t rev =
+		strtoull(after.n ? (const char *)after.p : "0", NULL, 10);
 	enum err err = OK;
 
 	pthread_mutex_lock(&s->lock);

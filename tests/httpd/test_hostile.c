@@ -43,8 +43,8 @@ static void doubtful_framing_is_refused_and_closed(void **state)
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		send_raw(bad[i]);
 		if (fixture.a.status != 400 || !fixture.a.closed)
-			fail_msg("case %zu: %d, closed %d", i,
-				 fixture.a.status, fixture.a.closed);
+			fail_msg("case %zu: %d, closed %d", i, fixture.a.status,
+				 fixture.a.closed);
 	}
 	ask("GET", "/f", "", NULL);
 	expect_status(404);
@@ -61,7 +61,8 @@ static void a_nul_in_the_request_line_is_refused(void **state)
 
 static void senseless_requests_end(void **state)
 {
-	const char *bad[] = { "\r\n\r\n\r\n\r\n", "GET\r\n\r\n",
+	const char *bad[] = { "\r\n\r\n\r\n\r\n",
+			      "GET\r\n\r\n",
 			      "GET /a b HTTP/1.1\r\nHost: t\r\n\r\n",
 			      "GET /a HTTP/3.0\r\n\r\n",
 			      "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -171,7 +172,7 @@ static void death_in_the_middle_of_an_upload_leaves_nothing(void **state)
 		close(fd);
 	}
 	free(part);
-	for (int i = 0; open && i < 100; i++) {
+	for (int i = 0; open && i < 200; i++) {
 		usleep(20000);
 		pthread_mutex_lock(&fixture.store->lock);
 		open = fixture.store->open_uploads;

@@ -136,7 +136,7 @@ static void keys_are_the_decoded_path(void **state)
 
 static void bad_keys_are_refused(void **state)
 {
-	const char *bad[] = { "/a%00b", "/%00",	 "/a%zz", "/a%2", "/a//b",
+	const char *bad[] = { "/a%00b", "/%00",	   "/a%zz", "/a%2", "/a//b",
 			      "//a",	"/a/../b", "/.",    "/a/.", "/_/kv/" };
 	char longest[4200] = "/";
 
@@ -519,16 +519,17 @@ static void bad_batches_are_refused_whole(void **state)
 		ask("POST", "/_/txn", "", bad[i]);
 		expect_error(400, "bad_request");
 	}
-	ask("POST", "/_/txn", "", "{\"then\":[{\"put\":\"a/../b\","
-				  "\"value\":\"\"}]}");
+	ask("POST", "/_/txn", "",
+	    "{\"then\":[{\"put\":\"a/../b\","
+	    "\"value\":\"\"}]}");
 	expect_error(400, "bad_key");
 	ask("POST", "/_/txn", "",
 	    "{\"then\":[{\"delete\":\"a\"},{\"put\":\"a\",\"value\":\"\"}]}");
 	expect_error(400, "duplicate_key");
 	strcpy(many, "{\"then\":[");
 	for (int i = 0; i < 129; i++)
-		sprintf(many + strlen(many), "%s{\"get\":\"%d\"}",
-			i ? "," : "", i);
+		sprintf(many + strlen(many), "%s{\"get\":\"%d\"}", i ? "," : "",
+			i);
 	strcat(many, "]}");
 	ask("POST", "/_/txn", "", many);
 	expect_error(413, "value_too_large");
