@@ -108,8 +108,8 @@ static void a_large_put_in_one_piece_is_chunked_too(void **state)
 {
 	struct bytes v = make_value(700000, 1);
 
-	assert_int_equal(
-		store_rig_put_bytes(&rig, bytes_str("k"), v, 0, NULL), OK);
+	assert_int_equal(store_rig_put_bytes(&rig, bytes_str("k"), v, 0, NULL),
+			 OK);
 	expect_stored("k", v);
 	store_rig_crash(&rig);
 	expect_stored("k", v);
@@ -128,9 +128,9 @@ static void contents_go_with_prefix_deletions(void **state)
 		char key[8] = "p/0";
 
 		key[2] += (char)i;
-		assert_int_equal(store_rig_upload(&rig, bytes_str(key), v,
-						  100000, NULL),
-				 OK);
+		assert_int_equal(
+			store_rig_upload(&rig, bytes_str(key), v, 100000, NULL),
+			OK);
 	}
 	assert_int_equal(engine_keys(), 3 + 3 * 16);
 	assert_int_equal(store_rig_del_prefix(&rig, "", &deleted), OK);
@@ -182,9 +182,9 @@ static struct store_upload *staged_upload(struct piece_done *p)
 	struct store_upload *u;
 
 	*p = (struct piece_done){ 0 };
-	assert_int_equal(store_upload_open(rig.store, bytes_str("k"), on_piece,
-					   p, &u),
-			 OK);
+	assert_int_equal(
+		store_upload_open(rig.store, bytes_str("k"), on_piece, p, &u),
+		OK);
 	assert_int_equal(store_upload_add(u, v.p, v.n), ERR_PENDING);
 	assert_int_equal(store_rig_step(&rig), OK);
 	assert_true(p->done);
@@ -272,9 +272,9 @@ static void a_value_over_the_limit_is_refused(void **state)
 	char *chunk = calloc(1, 1 << 20);
 	enum err err = OK;
 
-	assert_int_equal(store_upload_open(rig.store, bytes_str("k"), on_piece,
-					   &p, &u),
-			 OK);
+	assert_int_equal(
+		store_upload_open(rig.store, bytes_str("k"), on_piece, &p, &u),
+		OK);
 	for (int i = 0; i < 64; i++) {
 		err = store_upload_add(u, chunk, 1 << 20);
 		assert_int_equal(err, ERR_PENDING);

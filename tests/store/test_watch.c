@@ -211,8 +211,8 @@ static void history_begins_with_what_was_applied_at_the_start(void **state)
 	assert_int_equal(try_watch(text), ERR_COMPACTED);
 	snprintf(text, sizeof(text), "%llu",
 		 (unsigned long long)store_revision(
-			 rig.store, store_partition_of(rig.store,
-						       bytes_str("k"))));
+			 rig.store,
+			 store_partition_of(rig.store, bytes_str("k"))));
 	assert_int_equal(try_watch(text), OK);
 	assert_int_equal(try_watch("x"), ERR_INVALID);
 	assert_int_equal(try_watch("1x"), ERR_INVALID);
