@@ -41,41 +41,59 @@ static void wait_turn(struct engine *e, struct sync_waiter *w)
 	sem_destroy(&w->wake);
 }
 
-/* Wake all that are covered up to sequence, or all of them with an error. */
-static void wake_covered(struct engine *e, uint64_t sequence, enum err err)
+/* Take out those that are covered up to sequence, or all after an error. */
+static struct sync_waiter *take_covered(struct engine *e, uint64_t sequence,
+					enum err err)
 {
-	while (e->waiters && (err || e->waiters->sequence <= sequence)) {
-		struct sync_waiter *w = e->waiters;
+	struct sync_waiter *list = e->waiters, *last = NULL;
 
-		e->waiters = w->next;
-		if (!e->waiters)
-			e->waiters_tail = NULL;
-		w->err = err;
+	while (e->waiters && (err || e->waiters->sequence <= sequence)) {
+		last = e->waiters;
+		last->err = err;
+		e->waiters = last->next;
+	}
+	if (!e->waiters)
+		e->waiters_tail = NULL;
+	if (!last)
+		return NULL;
+	last->next = NULL;
+	return list;
+}
+
+/* Wake them; without the lock, for each wake-up is a system call. */
+static void wake(struct sync_waiter *list)
+{
+	while (list) {
+		struct sync_waiter *w = list;
+
+		list = w->next; /* w is gone as soon as it is woken */
 		sem_post(&w->wake);
 	}
 }
 
-/* Give the lead to the first that waits, if any. */
+/* Give the lead to the first that waits, if any, and release the lock. */
 static void pass_lead(struct engine *e)
 {
 	struct sync_waiter *w = e->waiters;
 
 	CHECK(e->sync_running);
-	if (!w) {
-		e->sync_running = false;
-		return;
+	e->sync_running = w != NULL;
+	if (w) {
+		e->waiters = w->next;
+		if (!e->waiters)
+			e->waiters_tail = NULL;
+		w->lead = true;
+		w->next = NULL;
 	}
-	e->waiters = w->next;
-	if (!e->waiters)
-		e->waiters_tail = NULL;
-	w->lead = true;
-	sem_post(&w->wake);
+	pthread_mutex_unlock(&e->write_lock);
+	wake(w);
 }
 
-/* Write and sync for all that wait. Lock and lead held; lead passed on. */
+/* Write and sync for all that wait. Lock and lead held; both released. */
 static enum err lead_sync(struct engine *e)
 {
-	struct log_sync s;
+	struct sync_waiter *covered;
+	struct log_sync s = { 0 };
 	uint64_t began;
 	enum err err = log_write(&e->log);
 
@@ -87,16 +105,15 @@ static enum err lead_sync(struct engine *e)
 		began = clock_mono_ns(e->o.clock) - began;
 		pthread_mutex_lock(&e->write_lock);
 		err = log_sync_end(&e->log, &s, err, began);
-		wake_covered(e, s.sequence, err);
 		if (!err && e->log.sequence == s.sequence + 1)
 			engine_synced(e);
 	} else if (!err) {
 		err = engine_sync(e);
-		wake_covered(e, e->log.sequence - 1, err);
-	} else {
-		wake_covered(e, 0, err);
+		s.sequence = e->log.sequence - 1;
 	}
+	covered = take_covered(e, s.sequence, err);
 	pass_lead(e);
+	wake(covered);
 	return err;
 }
 
@@ -106,7 +123,6 @@ static enum err lead_sync(struct engine *e)
 static enum err sync_to(struct engine *e, uint64_t sequence, bool leading)
 {
 	struct sync_waiter w = { .sequence = sequence };
-	enum err err;
 
 	if (!leading && e->sync_running) {
 		wait_turn(e, &w);
@@ -115,9 +131,7 @@ static enum err sync_to(struct engine *e, uint64_t sequence, bool leading)
 		pthread_mutex_lock(&e->write_lock);
 	}
 	e->sync_running = true;
-	err = lead_sync(e);
-	pthread_mutex_unlock(&e->write_lock);
-	return err;
+	return lead_sync(e);
 }
 
 /* Become the only syncer: a segment may be switched. Lock held. */
@@ -174,7 +188,8 @@ static enum err write_one(struct engine *e, uint16_t partition,
 		return sync_to(e, e->log.sequence, leading);
 	if (leading)
 		pass_lead(e);
-	pthread_mutex_unlock(&e->write_lock);
+	else
+		pthread_mutex_unlock(&e->write_lock);
 	return err;
 }
 

@@ -96,6 +96,8 @@ static enum err find(struct engine *e, struct partition *p, struct bytes key,
 		fill_found(f, k);
 		f->df = engine_file(e, loc_file_id(f->loc));
 	} while (!f->df); /* merge moved the record: it has a new place */
+	if (f->df->map)	  /* begin the one wait for memory that is left */
+		__builtin_prefetch(f->df->map + f->off);
 	if (f->loc & LOC_DAMAGED) {
 		err = ERR_CORRUPT;
 		goto out;
