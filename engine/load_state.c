@@ -474,6 +474,10 @@ enum err load_state(struct load *l)
 		err = fill_partition(l, i);
 	if (!err)
 		err = fill_tails(l);
+	for (uint32_t i = 0; i < l->log_count; i++)
+		if (!l->log[i].hint && l->log[i].scan.last_sequence)
+			atomic_store(&l->log[i].df->written,
+				     l->log[i].scan.end_off);
 	for (uint32_t i = 0; i < e->o.partitions; i++) {
 		struct partition *p = &e->partitions[i];
 

@@ -17,9 +17,9 @@ struct settled {
 	struct record r;
 	uint64_t off;
 	unsigned damaged; /* LOC_DAMAGED when the value is known lost */
-	struct keydir_change change;
-	uint64_t removed;	   /* keys a DELETE_PREFIX removed     */
-	uint64_t removed_bytes_at; /* where they begin in removed_keys */
+	uint64_t removed; /* keys a DELETE_PREFIX removed     */
+	uint64_t removed_bytes_at;   /* where they begin in removed_keys */
+	struct keydir_change change; /* ends in a flexible array */
 };
 
 /* One removed key in removed_keys: entry, then the key's bytes. */

@@ -5,14 +5,17 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
 
+#include "base/log.h"
 #include "base/vfs_sim.h"
 #include "engine/engine.h"
+#include "tests/lib/fail_alloc.h"
 #include "tests/lib/tmpdir.h"
 
 struct disk {
@@ -295,6 +298,128 @@ static void synced_puts_of_many_threads_share_a_sync(void **state)
 	tmpdir_remove(dir);
 }
 
+/* ---------------------------------------------------------- readers ------ */
+
+struct reader {
+	pthread_t thread;
+	struct engine *e;
+	_Atomic bool *stop;
+	bool wrong;
+};
+
+enum { READ_KEYS = 50 };
+
+/* Values are 600 times one byte: a mixture of two would be seen. */
+static void *read_always(void *arg)
+{
+	struct reader *r = arg;
+	struct engine_value v;
+	uint8_t dst[600];
+	char key[16];
+	size_t n;
+
+	for (uint32_t i = 0; !atomic_load(r->stop); i++) {
+		model_key(i % READ_KEYS, key);
+		if (engine_get(r->e, 0, bytes_str(key), ENGINE_VERIFY, &v)) {
+			r->wrong = true;
+			return NULL;
+		}
+		r->wrong |= v.value.n != 600 || v.value.p[0] != v.value.p[599];
+		engine_value_done(&v);
+		if (engine_copy(r->e, 0, bytes_str(key), i % 2, dst,
+				sizeof(dst), &n))
+			r->wrong = true;
+		r->wrong |= n != 600 || dst[0] != dst[599];
+	}
+	return NULL;
+}
+
+static void readers_never_wait_for_and_never_see_half_a_put(void **state)
+{
+	struct reader readers[2];
+	_Atomic bool stop = false;
+	struct engine_options o;
+	struct seed seed;
+	struct engine *e;
+	char *dir = tmpdir_make(), key[16];
+	uint8_t value[600];
+
+	(void)state;
+	seed_init(&seed, 1);
+	engine_options_default(&o);
+	o.seed = &seed;
+	o.dir = dir;
+	o.segment_bytes = 1 << 20;
+	o.min_free_bytes = 0;
+	assert_int_equal(engine_open(&o, &e, NULL), OK);
+	for (uint32_t i = 0; i < 8000; i++) {
+		model_key(i % READ_KEYS, key);
+		memset(value, (int)(i % 251), sizeof(value));
+		assert_int_equal(engine_put(e, 0, bytes_str(key),
+					    bytes_of(value, sizeof(value)),
+					    i % 500 == 0),
+				 OK);
+		if (i != READ_KEYS)
+			continue;
+		for (int k = 0; k < 2; k++) {
+			readers[k] = (struct reader){ .e = e, .stop = &stop };
+			pthread_create(&readers[k].thread, NULL, read_always,
+				       &readers[k]);
+		}
+	}
+	atomic_store(&stop, true);
+	for (int k = 0; k < 2; k++) {
+		pthread_join(readers[k].thread, NULL);
+		assert_false(readers[k].wrong);
+	}
+	engine_close(e);
+	tmpdir_remove(dir);
+}
+
+/* ------------------------------------------------------- no memory ------- */
+
+static void every_failing_allocation_is_an_error(void **state)
+{
+	for (uint64_t nth = 1;; nth++) {
+		struct engine *e = NULL;
+		struct engine_value v = { 0 };
+		struct disk d;
+		bool reached;
+		enum err err;
+
+		(void)state;
+		disk_init(&d);
+		e = open_engine(&d);
+		assert_int_equal(engine_put(e, 0, bytes_str("a"),
+					    bytes_str("old"), true),
+				 OK);
+		engine_close(e);
+		e = NULL;
+		fail_alloc_at(nth, false);
+		err = engine_open(&d.o, &e, NULL);
+		if (!err)
+			err = engine_put(e, 0, bytes_str("a"), bytes_str("new"),
+					 true);
+		if (!err)
+			err = engine_get(e, 0, bytes_str("a"), ENGINE_VERIFY,
+					 &v);
+		reached = fail_alloc_off();
+		/* The simulated disk allocates too: its failed write is IO. */
+		assert_true(err == OK || err == ERR_NOMEM || err == ERR_IO);
+		engine_value_done(&v);
+		engine_close(e);
+		e = open_engine(&d);
+		assert_int_equal(
+			engine_get(e, 0, bytes_str("a"), ENGINE_VERIFY, &v),
+			OK);
+		engine_value_done(&v);
+		engine_close(e);
+		vfs_sim_free(d.sim);
+		if (!reached)
+			break;
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -302,7 +427,11 @@ int main(void)
 		cmocka_unit_test(what_was_put_is_read_by_pread),
 		cmocka_unit_test(random_writes_and_restarts_match_a_model),
 		cmocka_unit_test(synced_puts_of_many_threads_share_a_sync),
+		cmocka_unit_test(
+			readers_never_wait_for_and_never_see_half_a_put),
+		cmocka_unit_test(every_failing_allocation_is_an_error),
 	};
 
+	log_set_level(LOG_ERROR);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
