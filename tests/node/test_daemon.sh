@@ -76,18 +76,4 @@ sleep 0.2
 stop_daemon INT
 same "SIGINT with a watch open: exit 0" 0 "$status"
 wait "$watcher" 2>/dev/null
-
-# The service manager's view: one datagram when ready, one when stopping.
-if command -v socat >/dev/null; then
-	socat -u "UNIX-RECVFROM:$dir/notify,fork" "OPEN:$dir/notes,creat,append" &
-	listener=$!
-	while [ ! -S "$dir/notify" ]; do sleep 0.05; done
-	NOTIFY_SOCKET=$dir/notify start_daemon
-	stop_daemon TERM
-	sleep 0.2
-	kill "$listener"
-	wait "$listener" 2>/dev/null
-	check "READY=1 is notified" grep -q 'READY=1' "$dir/notes"
-	check "STOPPING=1 is notified" grep -q 'STOPPING=1' "$dir/notes"
-fi
 finish
