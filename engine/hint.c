@@ -34,8 +34,10 @@
  *   64     8  item count
  *   72     8  pool bytes
  *   80     8  kept_bytes
+ *   88     8  span count
  *
- *  a run: the packed items, 32 bytes each, ascending by (key, version
+ *  a run: the spans, 24 bytes each (first, last, term: the live entries of a
+ *  log segment, ascending); the packed items, 32 bytes each, ascending by (key, version
  *  descending); the key pool, keys in item order without gaps; zeros, at
  *  least 8, to the next multiple of 8.
  *
@@ -57,16 +59,19 @@
 enum {
 	HINT_MAGIC = 0x54484352, /* "RCHT" */
 	HINT_HEADER_BYTES = 64,
-	HINT_PARTITION_BYTES = 88,
+	HINT_PARTITION_BYTES = 96,
 	HINT_WRITE_BYTES = 1 << 18,
 	HINT_PATH_MAX = 4096,
 };
 #define HINT_BYTES_MAX (1ull << 36)
+_Static_assert(sizeof(struct hint_span) == 24, "hint format 1");
 
-/* Items and pool of a run; the 8 zeros let a search read past the last key. */
-static uint64_t run_disk_bytes(uint64_t item_count, uint64_t keys_bytes)
+/* A run's section; its last 8 zeros let a search read past the last key. */
+static uint64_t run_disk_bytes(uint64_t span_count, uint64_t item_count,
+			       uint64_t keys_bytes)
 {
-	return item_count * sizeof(struct packed_item) +
+	return span_count * sizeof(struct hint_span) +
+	       item_count * sizeof(struct packed_item) +
 	       ((keys_bytes + RUN_POOL_TAIL_BYTES + 7) & ~7ull);
 }
 
@@ -117,15 +122,22 @@ static uint64_t run_pool_bytes(const struct run *run)
 	return sum;
 }
 
-static enum err write_run(struct writer *w, const struct run *run,
+static enum err write_run(struct writer *w, const struct hint_partition *hp,
 			  uint64_t keys_bytes)
 {
-	uint64_t end = run_disk_bytes(run->count, keys_bytes);
+	const struct run *run = hp->run;
+	uint64_t end = run_disk_bytes(0, run->count, keys_bytes);
 	uint64_t key_off = 0;
 	enum err err = OK;
 	uint8_t *at;
 
 	CHECK(run->sorted);
+	for (uint32_t i = 0; i < hp->span_count; i++) {
+		err = writer_room(w, sizeof(*hp->spans), &at);
+		if (err)
+			return err;
+		memcpy(at, &hp->spans[i], sizeof(*hp->spans));
+	}
 	for (uint64_t i = 0; i < run->count; i++) {
 		struct packed_item it = run->items[i];
 
@@ -162,7 +174,8 @@ static void write_table(struct writer *w, const struct hint_file *file,
 	uint32_t crc;
 
 	for (uint32_t i = 0; i < part_count; i++)
-		end += run_disk_bytes(parts[i].run->count, keys_bytes[i]);
+		end += run_disk_bytes(parts[i].span_count, parts[i].run->count,
+				      keys_bytes[i]);
 	w->out.n = HINT_HEADER_BYTES + table_bytes;
 	memset(at, 0, w->out.n);
 	put_u32(at + 4, HINT_MAGIC);
@@ -188,6 +201,7 @@ static void write_table(struct writer *w, const struct hint_file *file,
 		put_u64(at + 64, p->run->count);
 		put_u64(at + 72, keys_bytes[i]);
 		put_u64(at + 80, p->kept_bytes);
+		put_u64(at + 88, p->span_count);
 	}
 	crc = crc32c(0, header + 4, 52);
 	put_u32(header + 56,
@@ -209,7 +223,7 @@ static enum err write_all(struct writer *w, const struct hint_file *file,
 	}
 	write_table(w, file, parts, part_count, keys_bytes);
 	for (uint32_t i = 0; !err && i < part_count; i++)
-		err = write_run(w, parts[i].run, keys_bytes[i]);
+		err = write_run(w, &parts[i], keys_bytes[i]);
 	if (!err)
 		err = flush(w);
 	if (err)
@@ -332,34 +346,56 @@ static bool run_is_sound(const struct run *run, uint32_t file_id)
 	return key_off == run->keys_bytes;
 }
 
+/* Spans ascend and do not overlap. */
+static bool spans_are_sound(const struct hint_span *spans, uint64_t count)
+{
+	uint64_t last = 0;
+
+	for (uint64_t i = 0; i < count; i++) {
+		if (spans[i].first <= last || spans[i].last < spans[i].first)
+			return false;
+		last = spans[i].last;
+	}
+	return true;
+}
+
+/* The section at *off: spans and run of p, as the table's entry says. */
 static enum err decode_run(struct hint *hint, uint32_t file_id,
 			   const uint8_t *entry, uint64_t *off,
-			   struct run **out)
+			   struct hint_partition *p)
 {
 	uint64_t count = get_u64(entry + 64), keys_bytes = get_u64(entry + 72);
+	uint64_t span_count = get_u64(entry + 88);
 	uint64_t left = hint->data.n - *off;
 	struct run *run;
 	enum err err;
 
 	if (count > left / sizeof(struct packed_item) || keys_bytes > left ||
-	    keys_bytes > RUN_POOL_BYTES_MAX ||
-	    run_disk_bytes(count, keys_bytes) > left)
+	    span_count > left / sizeof(struct hint_span) ||
+	    span_count > UINT32_MAX || keys_bytes > RUN_POOL_BYTES_MAX ||
+	    run_disk_bytes(span_count, count, keys_bytes) > left)
+		return ERR_CORRUPT;
+	p->spans = (const struct hint_span *)(hint->data.p + *off);
+	p->span_count = (uint32_t)span_count;
+	if (!spans_are_sound(p->spans, span_count))
 		return ERR_CORRUPT;
 	err = run_new(&run);
 	if (err)
 		return err;
 	run->borrowed = run->sorted = true;
-	run->items = (struct packed_item *)(hint->data.p + *off);
+	run->items =
+		(struct packed_item *)(hint->data.p + *off +
+				       span_count * sizeof(struct hint_span));
 	run->count = count;
-	run->keys = hint->data.p + *off + count * sizeof(struct packed_item);
+	run->keys = (uint8_t *)(run->items + count);
 	run->keys_bytes = keys_bytes;
 	run->base_term = get_u64(entry + 56);
 	if (!run_is_sound(run, file_id)) {
 		run_free(run);
 		return ERR_CORRUPT;
 	}
-	*off += run_disk_bytes(count, keys_bytes);
-	*out = run;
+	*off += run_disk_bytes(span_count, count, keys_bytes);
+	p->run = run;
 	return OK;
 }
 
@@ -390,7 +426,7 @@ static enum err decode_parts(struct hint *hint, uint32_t file_id,
 				    (uint64_t)i * HINT_PARTITION_BYTES;
 		struct hint_partition *p = &hint->parts[i];
 
-		err = decode_run(hint, file_id, at, &off, &p->run);
+		err = decode_run(hint, file_id, at, &off, p);
 		if (err)
 			return err;
 		hint->part_count = i + 1;

@@ -15,6 +15,11 @@
 #include "base/vfs.h"
 #include "engine/run.h"
 
+/* Entries first..last of one term that are part of the log. */
+struct hint_span {
+	uint64_t first, last, term;
+};
+
 /* What a hint says about one partition of its file, beside the run. */
 struct hint_partition {
 	uint16_t partition;
@@ -24,6 +29,12 @@ struct hint_partition {
 	uint64_t config_version, config_loc; /* newest CONFIG; 0,0: none     */
 	uint64_t kept_bytes; /* of records that are no PUT: tombstones ...   */
 	struct run *run;
+	/*
+	 * Log: the terms of its live entries, ascending. Without them nobody
+	 * could tell later which records of the segment were overwritten.
+	 */
+	const struct hint_span *spans;
+	uint32_t span_count;
 };
 
 /* The identity of the data file the hint belongs to. */
@@ -72,7 +83,7 @@ MUST_CHECK enum err hint_load(struct vfs *vfs, const char *path,
 			      const struct hint_file *file, struct hint **hint);
 
 /*
- * Only the table of a hint: what hint_partition says, with run NULL. Reads
+ * Only the table of a hint: what hint_partition says, without run and spans. Reads
  * header and table, which have a checksum of their own, so it tells nothing
  * of the items. *parts is released with free(). Errors as hint_load.
  */

@@ -19,8 +19,12 @@ struct hint_job {
 	uint64_t seen_sequence;
 	struct walk *walk;
 	struct hint_partition **parts; /* by partition, NULL: not in here    */
-	uint64_t *lasts;	       /* highest index, dead or alive       */
-	uint64_t *resets;	       /* frames before are dead */
+	struct spans {
+		struct hint_span *list;
+		uint32_t count, cap;
+	} * spans; /* by partition                                          */
+	uint64_t *lasts;  /* highest index, dead or alive       */
+	uint64_t *resets; /* frames before are dead */
 	uint32_t part_count, partitions;
 	bool damaged;
 };
@@ -40,6 +44,9 @@ void keep_hint_end(struct hint_job *job)
 		run_free(job->parts[i]->run);
 		free(job->parts[i]);
 	}
+	for (uint32_t i = 0; job->spans && i < job->partitions; i++)
+		free(job->spans[i].list);
+	free(job->spans);
 	walk_free(job->walk);
 	free(job->parts);
 	free(job->lasts);
@@ -61,7 +68,8 @@ enum err keep_hint_begin(struct engine *e, struct datafile *df,
 	job->parts = calloc(e->o.partitions, sizeof(struct hint_partition *));
 	job->lasts = calloc(e->o.partitions, sizeof(*job->lasts));
 	job->resets = calloc(e->o.partitions, sizeof(*job->resets));
-	if (job->parts && job->lasts && job->resets) {
+	job->spans = calloc(e->o.partitions, sizeof(*job->spans));
+	if (job->parts && job->lasts && job->resets && job->spans) {
 		pthread_mutex_lock(&e->keep_lock);
 		for (uint32_t i = 0; i < e->o.partitions; i++)
 			job->resets[i] =
@@ -189,6 +197,30 @@ static enum err add_record(struct hint_job *job, struct hint_partition *hp,
 	return run_add(hp->run, &item);
 }
 
+/* A live entry of the log stands at index. */
+static enum err add_span(struct spans *s, uint64_t index, uint64_t term)
+{
+	struct hint_span *last = s->count ? &s->list[s->count - 1] : NULL;
+
+	if (last && index <= last->last)
+		return OK; /* one more record of it, or a copy */
+	if (last && index == last->last + 1 && term == last->term) {
+		last->last = index;
+		return OK;
+	}
+	if (s->count == s->cap) {
+		uint32_t cap = s->cap ? s->cap * 2 : 4;
+		struct hint_span *list = realloc(s->list, cap * sizeof(*list));
+
+		if (!list)
+			return ERR_NOMEM;
+		s->list = list;
+		s->cap = cap;
+	}
+	s->list[s->count++] = (struct hint_span){ index, index, term };
+	return OK;
+}
+
 static enum err see_record(struct engine *e, struct hint_job *job,
 			   const struct walk_item *it)
 {
@@ -214,6 +246,8 @@ static enum err see_record(struct engine *e, struct hint_job *job,
 			return OK;
 	}
 	err = job_part(job, r->partition, &hp);
+	if (!err && job->df->kind == DATAFILE_LOG)
+		err = add_span(&job->spans[r->partition], r->index, r->term);
 	return err ? err : add_record(job, hp, it);
 }
 
@@ -269,7 +303,9 @@ static enum err write_hint(struct engine *e, struct hint_job *job)
 		if (!job->parts[i])
 			continue;
 		run_sort(job->parts[i]->run);
-		parts[n++] = *job->parts[i];
+		parts[n] = *job->parts[i];
+		parts[n].spans = job->spans[i].list;
+		parts[n++].span_count = job->spans[i].count;
 	}
 	CHECK(n == job->part_count);
 	hint_path(job->df, path);

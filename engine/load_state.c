@@ -38,6 +38,18 @@ static enum err add_span(struct load *l, const struct scan_span *s)
 	return terms_add(&p->terms, first, s->last, s->term, &cut);
 }
 
+/* The live entries of a segment that has a hint. */
+static enum err add_hinted(struct partition *p, const struct hint_partition *h)
+{
+	enum err err = OK;
+	uint64_t cut;
+
+	for (uint32_t i = 0; !err && i < h->span_count; i++)
+		err = terms_add(&p->terms, h->spans[i].first, h->spans[i].last,
+				h->spans[i].term, &cut);
+	return err;
+}
+
 enum err load_terms(struct load *l)
 {
 	struct engine *e = l->e;
@@ -68,11 +80,11 @@ enum err load_terms(struct load *l)
 			if (h->partition >= e->o.partitions)
 				return ERR_CORRUPT;
 			p = &e->partitions[h->partition];
-			if (h->last_index <= p->terms.floor)
-				continue;
-			terms_reset(&p->terms, h->last_index);
-			p->base_term = h->last_term;
-			l->commit[h->partition] = h->last_index;
+			err = add_hinted(p, h);
+			if (err)
+				return err;
+			if (h->last_index > l->commit[h->partition])
+				l->commit[h->partition] = h->last_index;
 		}
 	}
 	return err;

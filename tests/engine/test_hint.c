@@ -67,6 +67,8 @@ static void add(struct run *run, const char *key, uint64_t index, uint64_t term,
 	assert_int_equal(run_add(run, &it), OK);
 }
 
+static const struct hint_span the_span = { 3, 9, 4 };
+
 /* Two partitions, the second without a key; added out of order. */
 static void small_parts(struct hint_partition parts[2])
 {
@@ -80,6 +82,8 @@ static void small_parts(struct hint_partition parts[2])
 			.config_version = version_pack(5, 0),
 			.config_loc = loc_pack(5, 512, 0),
 			.kept_bytes = 400,
+			.spans = &the_span,
+			.span_count = 1,
 		};
 		assert_int_equal(run_new(&parts[i].run), OK);
 	}
@@ -126,6 +130,10 @@ static void what_was_written_is_loaded(void **state)
 	assert_true(part->config_version == version_pack(5, 0));
 	assert_true(part->config_loc == loc_pack(5, 512, 0));
 	assert_int_equal(part->kept_bytes, 400);
+	assert_int_equal(part->span_count, 1);
+	assert_int_equal(part->spans[0].first, 3);
+	assert_int_equal(part->spans[0].last, 9);
+	assert_int_equal(part->spans[0].term, 4);
 	assert_int_equal(run_count(part->run), 3);
 	run_item(part->run, 0, &it);
 	assert_int_equal(it.key.n, 0);
@@ -147,17 +155,20 @@ static void what_was_written_is_loaded(void **state)
 /* clang-format off */
 static const uint8_t golden[] = {
 	/* header */
-	0x58, 0x5a, 0x7d, 0xed, 'R', 'C', 'H', 'T', 1, 0, 0, 0, 1, 0, 0, 0,
+	0x19, 0xed, 0x71, 0xae, 'R', 'C', 'H', 'T', 1, 0, 0, 0, 1, 0, 0, 0,
 	5, 0, 0, 0, 0, 0, 0, 0, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11,
 	0, 16, 0, 0, 0, 0, 0, 0, 77, 0, 0, 0, 0, 0, 0, 0,
-	24, 1, 0, 0, 0, 0, 0, 0, 0x2b, 0xe1, 0x84, 0x78, 0, 0, 0, 0,
+	56, 1, 0, 0, 0, 0, 0, 0, 0x0e, 0x6f, 0xb8, 0x97, 0, 0, 0, 0,
 	/* partition 1: entries 3..9, last term 4, stamp 1000 */
 	1, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0,
 	9, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0,
 	0xe8, 3, 0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0,
 	0, 0, 2, 0, 0, 5, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0,
 	3, 0, 0, 0, 0, 0, 0, 0, 20, 0, 0, 0, 0, 0, 0, 0,
-	0x90, 1, 0, 0, 0, 0, 0, 0,
+	0x90, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0,
+	/* span: entries 3..9 of term 4 */
+	3, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0,
+	4, 0, 0, 0, 0, 0, 0, 0,
 	/* item "": version (9, 2), offset 72, pool 0, 300 bytes, prefix */
 	2, 0, 9, 0, 0, 0, 0, 0, 0, 0x48, 0, 0, 0, 5, 0, 0,
 	0, 0, 0, 0, 0x2c, 1, 0, 0, 0x03, 0x60, 0, 0, 0, 0xb8, 0, 0,
@@ -230,7 +241,7 @@ static void every_flipped_bit_and_every_cut_is_found(void **state)
 /* Both checksums anew. */
 static void reseal(struct buf *b)
 {
-	uint64_t table_bytes = 88ull * get_u32(b->p + 12);
+	uint64_t table_bytes = 96ull * get_u32(b->p + 12);
 
 	if (table_bytes <= b->n - 64)
 		put_u32(b->p + 56, crc32c(crc32c(0, b->p + 4, 52), b->p + 64,
@@ -282,7 +293,7 @@ static void items_out_of_order_are_refused(void **state)
 	for (int i = 0; i < 2; i++)
 		run_free(parts[i].run);
 	read_bytes(p, &b);
-	items = b.p + 64 + 88;
+	items = b.p + 64 + 96 + 24;
 	put_u64(items + 32, version_pack(3, 2)); /* twice the same version */
 	reseal(&b);
 	assert_int_equal(decode(&b, b.n), ERR_CORRUPT);

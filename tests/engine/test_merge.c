@@ -3,7 +3,9 @@
  * merge leaves is what was there, whatever breaks while it runs.
  */
 #include <setjmp.h>
+#include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +15,7 @@
 #include "base/log.h"
 #include "tests/lib/engine_world.h"
 #include "tests/lib/fail_alloc.h"
+#include "tests/lib/tmpdir.h"
 
 enum { VALUE_BYTES = 24000 };
 
@@ -160,6 +163,145 @@ static void a_delete_racing_a_merge_wins(void **state)
 		world_reopen(&w);
 		world_done(&w);
 	}
+}
+
+/*
+ * A tombstone that another leader's entry overwrote never happened, also when
+ * the segment that has both was hinted and the node restarted since.
+ */
+static void an_overwritten_tombstone_never_hides(void **state)
+{
+	struct engine_record r = { .type = RECORD_DELETE };
+	struct engine_entry dead = { .term = 99,
+				     .records = &r,
+				     .record_count = 1 };
+	struct world w;
+	char key[16];
+
+	for (int restart = 0; restart < 2; restart++) {
+		world_init(&w, 61, 1);
+		world_reopen(&w);
+		churn(&w, 60);
+		assert_int_equal(world_merge(&w), OK);
+		dead.index = w.parts[0].count + 1;
+		r.key = bytes_of(key, world_key(13, key));
+		assert_int_equal(engine_append(w.e, &dead), OK);
+		assert_int_equal(engine_sync(w.e), OK);
+		del(&w, 0, 0, RECORD_NOOP);
+		churn(&w, 60);
+		w.clock.mono += 10000000000;
+		assert_int_equal(world_keep(&w, 1000), OK);
+		if (restart)
+			world_reopen(&w);
+		for (int i = 0; i < 3; i++) {
+			churn(&w, 12);
+			assert_int_equal(world_merge(&w), OK);
+			world_check(&w);
+			world_reopen(&w);
+		}
+		world_done(&w);
+	}
+}
+
+/* ------------------------------------------------------------- threads --- */
+
+enum { RACE_KEYS = 64, RACE_MS = 1200, RACE_VALUE_BYTES = 3000 };
+
+struct race {
+	struct engine *e;
+	struct seed seed;
+	_Atomic bool stop;
+	_Atomic uint64_t puts, gets, absent;
+};
+
+static void *race_put(void *arg)
+{
+	struct race *r = arg;
+	uint8_t value[RACE_VALUE_BYTES];
+	struct seed s;
+
+	seed_init(&s, 1);
+	while (!atomic_load(&r->stop)) {
+		uint8_t key = (uint8_t)seed_below(&s, RACE_KEYS);
+
+		memset(value, key, sizeof(value));
+		if (seed_below(&s, 5) == 0)
+			assert_int_equal(
+				engine_del(r->e, 0, bytes_of(&key, 1), false),
+				OK);
+		else
+			assert_int_equal(
+				engine_put(r->e, 0, bytes_of(&key, 1),
+					   bytes_of(value, sizeof(value)),
+					   seed_below(&s, 8) == 0),
+				OK);
+		atomic_fetch_add(&r->puts, 1);
+	}
+	return NULL;
+}
+
+static void *race_get(void *arg)
+{
+	struct race *r = arg;
+	struct seed s;
+
+	seed_init(&s, 2);
+	while (!atomic_load(&r->stop)) {
+		uint8_t key = (uint8_t)seed_below(&s, RACE_KEYS);
+		struct engine_value v;
+		enum err err = engine_get(r->e, 0, bytes_of(&key, 1),
+					  ENGINE_VERIFY, &v);
+
+		if (err == ERR_NOT_FOUND) {
+			atomic_fetch_add(&r->absent, 1);
+			continue;
+		}
+		assert_int_equal(err, OK);
+		assert_int_equal(v.value.n, RACE_VALUE_BYTES);
+		assert_int_equal(v.value.p[0], key);
+		assert_int_equal(v.value.p[RACE_VALUE_BYTES - 1], key);
+		engine_value_done(&v);
+		atomic_fetch_add(&r->gets, 1);
+	}
+	return NULL;
+}
+
+static void writers_and_readers_go_on_beside_merges(void **state)
+{
+	char *dir = tmpdir_make();
+	struct race r = { 0 };
+	struct engine_options o;
+	struct engine_stats s;
+	struct buf why = BUF_INIT;
+	pthread_t threads[3];
+	uint64_t end, wait_ms;
+
+	engine_options_default(&o);
+	seed_init(&r.seed, 9);
+	o.seed = &r.seed;
+	o.dir = dir;
+	o.segment_bytes = 1 << 20;
+	o.min_free_bytes = 0;
+	assert_int_equal(engine_open(&o, &r.e, &why), OK);
+	assert_int_equal(pthread_create(&threads[0], NULL, race_put, &r), 0);
+	assert_int_equal(pthread_create(&threads[1], NULL, race_get, &r), 0);
+	assert_int_equal(pthread_create(&threads[2], NULL, race_get, &r), 0);
+	end = clock_mono_ns(o.clock) + RACE_MS * 1000000ull;
+	while (clock_mono_ns(o.clock) < end) {
+		engine_merge_request(r.e);
+		assert_int_equal(engine_keep(r.e, &wait_ms), OK);
+	}
+	atomic_store(&r.stop, true);
+	for (int i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+	engine_stats(r.e, &s);
+	print_message("puts %llu gets %llu merges %llu\n",
+		      (unsigned long long)r.puts, (unsigned long long)r.gets,
+		      (unsigned long long)s.merges);
+	assert_true(s.merges > 0);
+	engine_close(r.e);
+	buf_done(&why);
+	tmpdir_remove(dir);
 }
 
 /* ------------------------------------------------------------- crashes --- */
@@ -419,6 +561,8 @@ int main(void)
 		cmocka_unit_test(deletes_stay_deleted_through_partial_merges),
 		cmocka_unit_test(tombstones_go_when_nothing_older_is_left),
 		cmocka_unit_test(a_delete_racing_a_merge_wins),
+		cmocka_unit_test(an_overwritten_tombstone_never_hides),
+		cmocka_unit_test(writers_and_readers_go_on_beside_merges),
 		cmocka_unit_test(power_lost_at_every_call_of_a_merge),
 		cmocka_unit_test(
 			every_failing_call_leaves_the_old_state_in_force),

@@ -56,7 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	load(data, n);
 	if (n < 64)
 		return 0;
-	table_bytes = 88ull * get_u32(data + 12);
+	table_bytes = 96ull * get_u32(data + 12);
 	if (table_bytes > n - 64)
 		return 0;
 	copy = malloc(n);
