@@ -256,6 +256,30 @@ MUST_CHECK enum err engine_get(struct engine *e, uint16_t partition,
 void engine_value_done(struct engine_value *v);
 
 /*
+ * Hold the record of key where it lies, without touching its bytes: read with
+ * engine_pin_get as often as wanted, whatever is written or merged meanwhile.
+ * Release with engine_pin_done. Errors as engine_get. Thread: any; no lock.
+ */
+struct engine_pin {
+	uint64_t version, loc, bytes; /* private from here on */
+	uint32_t key_bytes, attr_bytes, value_bytes;
+	uint16_t partition;
+	void *file, *fresh;
+};
+
+MUST_CHECK enum err engine_pin(struct engine *e, uint16_t partition,
+			       struct bytes key, struct engine_pin *pin);
+
+/* The value pinned; key as it was given to engine_pin. As engine_get. */
+MUST_CHECK enum err engine_pin_get(struct engine *e,
+				   const struct engine_pin *pin,
+				   struct bytes key, unsigned flags,
+				   struct engine_value *v);
+
+/* Let it go; values read through it stay valid. Empty pin is accepted. */
+void engine_pin_done(struct engine_pin *pin);
+
+/*
  * Copy the value of key to dst. *n is its size, also with ERR_TOO_LARGE when
  * it is above cap (dst untouched). Errors as engine_get. Thread: any.
  */

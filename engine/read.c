@@ -271,28 +271,92 @@ static enum err get_owned(struct found *f, uint16_t partition, struct bytes key,
 	return ERR_CORRUPT;
 }
 
+/* The value of what was found; its file's pin and f->fresh pass on to v. */
+static enum err open_found(struct engine *e, struct found *f,
+			   uint16_t partition, struct bytes key, unsigned flags,
+			   struct engine_value *v)
+{
+	enum err err;
+
+	*v = (struct engine_value){ 0 };
+	if (f->df->map && !f->fresh)
+		err = get_mapped(e, f, partition, key, flags, v);
+	else
+		err = get_owned(f, partition, key, flags, v);
+	if (!err) {
+		v->pin = f->df;
+		return OK;
+	}
+	if (err == ERR_CORRUPT)
+		note_damage(e, f);
+	datafile_unpin(f->df);
+	*v = (struct engine_value){ 0 };
+	return err;
+}
+
 enum err engine_get(struct engine *e, uint16_t partition, struct bytes key,
 		    unsigned flags, struct engine_value *v)
 {
 	struct found f;
 	enum err err = find(e, get_partition(e, partition), key, &f);
 
+	return err ? err : open_found(e, &f, partition, key, flags, v);
+}
+
+enum err engine_pin(struct engine *e, uint16_t partition, struct bytes key,
+		    struct engine_pin *pin)
+{
+	struct found f;
+	enum err err = find(e, get_partition(e, partition), key, &f);
+
 	if (err)
 		return err;
-	*v = (struct engine_value){ 0 };
-	if (f.df->map && !f.fresh)
-		err = get_mapped(e, &f, partition, key, flags, v);
-	else
-		err = get_owned(&f, partition, key, flags, v);
-	if (!err) {
-		v->pin = f.df;
-		return OK;
+	*pin = (struct engine_pin){
+		.version = f.version,
+		.loc = f.loc,
+		.bytes = f.bytes,
+		.key_bytes = f.key_bytes,
+		.attr_bytes = f.attr_bytes,
+		.value_bytes = f.value_bytes,
+		.partition = partition,
+		.file = f.df,
+		.fresh = f.fresh,
+	};
+	return OK;
+}
+
+enum err engine_pin_get(struct engine *e, const struct engine_pin *pin,
+			struct bytes key, unsigned flags,
+			struct engine_value *v)
+{
+	struct found f = {
+		.version = pin->version,
+		.loc = pin->loc,
+		.off = loc_off(pin->loc),
+		.bytes = pin->bytes,
+		.key_bytes = pin->key_bytes,
+		.attr_bytes = pin->attr_bytes,
+		.value_bytes = pin->value_bytes,
+		.df = pin->file,
+	};
+
+	CHECK(f.df);
+	if (pin->fresh) {
+		f.fresh = malloc(f.bytes);
+		if (!f.fresh)
+			return ERR_NOMEM;
+		memcpy(f.fresh, pin->fresh, f.bytes);
 	}
-	if (err == ERR_CORRUPT)
-		note_damage(e, &f);
-	datafile_unpin(f.df);
-	*v = (struct engine_value){ 0 };
-	return err;
+	datafile_pin(f.df);
+	return open_found(e, &f, pin->partition, key, flags, v);
+}
+
+void engine_pin_done(struct engine_pin *pin)
+{
+	if (pin->file)
+		datafile_unpin(pin->file);
+	free(pin->fresh);
+	*pin = (struct engine_pin){ 0 };
 }
 
 void engine_value_done(struct engine_value *v)

@@ -22,16 +22,20 @@ struct store_value {
 	struct engine_value record; /* pinned */
 	uint64_t chunk_bytes;	    /* 0: not chunked */
 	uint32_t chunk_count;
-	struct engine_value *chunks;
-	uint8_t *copy; /* of a value that is not in a file yet */
+	struct engine_pin *chunks;
+	struct engine *engine; /* with chunks */
+	uint64_t content_id;
+	struct engine_value piece; /* the chunk read last */
+	uint8_t *copy;		   /* of a value that is not in a file yet */
 };
 
 void store_value_done(struct store_value *v)
 {
 	if (!v)
 		return;
+	engine_value_done(&v->piece);
 	for (uint32_t i = 0; i < v->chunk_count; i++)
-		engine_value_done(&v->chunks[i]);
+		engine_pin_done(&v->chunks[i]);
 	free(v->chunks);
 	engine_value_done(&v->record);
 	free(v->copy);
@@ -73,9 +77,8 @@ static enum err pin_chunks(struct store *s, uint32_t partition,
 		uint8_t room[CHUNK_KEY_BYTES];
 		enum err err;
 
-		err = engine_get(s->engine, (uint16_t)partition,
-				 chunk_key(room, content_id, i), ENGINE_VERIFY,
-				 &v->chunks[i]);
+		err = engine_pin(s->engine, (uint16_t)partition,
+				 chunk_key(room, content_id, i), &v->chunks[i]);
 		if (err)
 			return err;
 		v->chunk_count = i + 1;
@@ -94,7 +97,9 @@ static enum err open_content(struct store *s, uint32_t partition,
 	v->chunk_bytes = get_u64(named + 16);
 	if (v->chunk_bytes == 0)
 		return ERR_CORRUPT;
-	return pin_chunks(s, partition, v, get_u64(named));
+	v->engine = s->engine;
+	v->content_id = get_u64(named);
+	return pin_chunks(s, partition, v, v->content_id);
 }
 
 static void fill_info(struct store *s, uint32_t partition, struct bytes key,
@@ -182,29 +187,38 @@ struct bytes store_value_attrs(const struct store_value *v)
 	return v->record.attrs;
 }
 
+static enum err read_chunk(struct store_value *v, uint64_t off,
+			   struct bytes *piece)
+{
+	uint64_t number = off / v->chunk_bytes, begin = off % v->chunk_bytes;
+	uint64_t rest = v->info.bytes - number * v->chunk_bytes;
+	uint8_t room[CHUNK_KEY_BYTES];
+	enum err err;
+
+	CHECK(number < v->chunk_count);
+	engine_value_done(&v->piece);
+	err = engine_pin_get(v->engine, &v->chunks[number],
+			     chunk_key(room, v->content_id, (uint32_t)number),
+			     ENGINE_VERIFY, &v->piece);
+	if (err)
+		return err;
+	/* Every chunk but the last is whole. */
+	if (v->piece.value.n != (rest < v->chunk_bytes ? rest : v->chunk_bytes))
+		return ERR_CORRUPT;
+	*piece = bytes_of(v->piece.value.p + begin, v->piece.value.n - begin);
+	return OK;
+}
+
 enum err store_value_read(struct store_value *v, uint64_t off,
 			  struct bytes *piece)
 {
-	const struct engine_value *chunk;
-	uint64_t number, begin;
-
 	if (off >= v->info.bytes) {
 		*piece = bytes_of(NULL, 0);
 		return OK;
 	}
-	if (!v->chunk_bytes) {
-		*piece = bytes_of(v->record.value.p + off,
-				  v->record.value.n - off);
-		return OK;
-	}
-	number = off / v->chunk_bytes;
-	begin = off % v->chunk_bytes;
-	CHECK(number < v->chunk_count);
-	chunk = &v->chunks[number];
-	if (chunk->value.n <= begin ||
-	    chunk->value.n > v->info.bytes - number * v->chunk_bytes)
-		return ERR_CORRUPT;
-	*piece = bytes_of(chunk->value.p + begin, chunk->value.n - begin);
+	if (v->chunk_bytes)
+		return read_chunk(v, off, piece);
+	*piece = bytes_of(v->record.value.p + off, v->record.value.n - off);
 	return OK;
 }
 
