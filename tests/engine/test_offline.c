@@ -1,0 +1,256 @@
+/* tests/engine/test_offline.c - proves engine/offline*.c. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "engine/offline.h"
+#include "tests/lib/engine_world.h"
+
+struct said {
+	char text[8192];
+	uint64_t lines;
+};
+
+static void say(void *ctx, const char *line)
+{
+	struct said *s = ctx;
+	size_t n = strlen(s->text);
+
+	snprintf(s->text + n, sizeof(s->text) - n, "%s\n", line);
+	s->lines++;
+}
+
+/* Merged files, sealed segments with and without hints, an open one; closed. */
+static void build(struct world *w)
+{
+	world_init(w, 7, 2);
+	world_reopen(w);
+	for (uint32_t round = 0; round < 2; round++) {
+		for (uint32_t i = 0; i < 70; i++) {
+			struct world_op op = { RECORD_PUT, i % WORLD_KEYS,
+					       20000 };
+
+			assert_int_equal(world_change(w, i % 2, op, true), OK);
+		}
+		if (round == 0)
+			assert_int_equal(world_merge(w), OK);
+	}
+	world_close(w);
+}
+
+static uint64_t check(struct world *w, struct said *s,
+		      struct offline_report *report)
+{
+	*s = (struct said){ 0 };
+	assert_int_equal(offline_check(w->o.vfs, "data", say, s, report), OK);
+	return report->damaged;
+}
+
+static void a_sound_directory_has_no_damage(void **state)
+{
+	struct offline_report r;
+	struct said s;
+	struct world w;
+
+	build(&w);
+	assert_int_equal(check(&w, &s, &r), 0);
+	assert_string_equal(s.text, "");
+	assert_int_equal(r.torn, 0);
+	assert_true(r.files > 2 && r.records > 100 && r.bytes > 2 << 20);
+	world_reopen(&w);
+	assert_int_equal(offline_check(w.o.vfs, "data", say, &s, &r), ERR_BUSY);
+	world_done(&w);
+}
+
+/* Where the newest record of a key lies. */
+static uint64_t locate(struct world *w, uint8_t key, char path[64])
+{
+	struct engine_info info;
+	char name[16];
+	size_t n = world_key(key, name);
+
+	assert_int_equal(engine_peek(w->e, key % 2, bytes_of(name, n), &info),
+			 OK);
+	snprintf(path, 64, "data/%08x.log", loc_file_id(info.loc));
+	return loc_off(info.loc);
+}
+
+static void flipped_bits_are_named(void **state)
+{
+	static const uint64_t at[] = { 0, 20, 66, 100, 19000 };
+	char path[64];
+
+	for (size_t i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
+		struct offline_report r;
+		struct said s;
+		struct world w;
+		uint64_t off;
+
+		build(&w);
+		assert_int_equal(world_open(&w), OK);
+		off = locate(&w, 5, path);
+		world_close(&w);
+		assert_int_equal(vfs_sim_flip(w.sim, path, off + at[i], 8), OK);
+		assert_int_equal(check(&w, &s, &r), 1);
+		assert_non_null(strstr(s.text, path));
+		world_done(&w);
+	}
+}
+
+struct dumped {
+	uint64_t sound, bad, puts;
+};
+
+static void on_record(void *ctx, const char *file, uint64_t off,
+		      enum record_state state, const struct record *r)
+{
+	struct dumped *d = ctx;
+
+	assert_true(strlen(file) == 12 && (off || !r));
+	d->sound += state == RECORD_OK;
+	d->bad += state != RECORD_OK;
+	d->puts += r && r->type == RECORD_PUT;
+}
+
+static void dump_tells_every_record(void **state)
+{
+	struct dumped d = { 0 };
+	struct world w;
+	char path[64];
+	uint64_t off;
+
+	build(&w);
+	assert_int_equal(offline_dump(w.o.vfs, "data", on_record, &d), OK);
+	assert_int_equal(d.bad, 0);
+	assert_true(d.puts >= 100);
+	assert_int_equal(world_open(&w), OK);
+	off = locate(&w, 5, path);
+	world_close(&w);
+	assert_int_equal(vfs_sim_flip(w.sim, path, off + 5000, 1), OK);
+	d = (struct dumped){ 0 };
+	assert_int_equal(offline_dump(w.o.vfs, "data", on_record, &d), OK);
+	assert_int_equal(d.bad, 1);
+	world_done(&w);
+}
+
+static void hints_are_written_anew(void **state)
+{
+	uint64_t count = 0, again = 0;
+	struct said s = { 0 };
+	struct world w;
+
+	build(&w);
+	assert_int_equal(
+		offline_rebuild_hints(w.o.vfs, "data", say, &s, &count), OK);
+	assert_true(count >= 3);
+	world_reopen(&w);
+	world_close(&w);
+	assert_int_equal(
+		offline_rebuild_hints(w.o.vfs, "data", say, &s, &again), OK);
+	assert_true(again >= count);
+	world_reopen(&w);
+	world_done(&w);
+}
+
+static void repair_without_consent_changes_nothing(void **state)
+{
+	struct said s = { 0 };
+	struct world w;
+	char path[64];
+	uint64_t off, changes;
+
+	build(&w);
+	assert_int_equal(offline_repair(w.o.vfs, "data", false, say, &s), OK);
+	assert_int_equal(world_open(&w), OK);
+	off = locate(&w, 5, path);
+	world_close(&w);
+	assert_int_equal(vfs_sim_flip(w.sim, path, off + 20, 8), OK);
+	log_set_level(LOG_ERROR);
+	assert_int_equal(world_open(&w), ERR_CORRUPT);
+	changes = vfs_sim_calls(w.sim, VFS_SIM_CHANGES);
+	assert_int_equal(offline_repair(w.o.vfs, "data", false, say, &s),
+			 ERR_CORRUPT);
+	assert_int_equal(vfs_sim_calls(w.sim, VFS_SIM_CHANGES), changes);
+	assert_non_null(strstr(s.text, path));
+	assert_non_null(strstr(s.text, "--accept-loss"));
+	world_done(&w);
+}
+
+/* Afterwards it opens, and all but what lay there is as it was. */
+static void repair_with_consent_opens_again(void **state)
+{
+	struct offline_report r;
+	struct said s = { 0 };
+	struct world w;
+	char path[64], key[16];
+	uint32_t sound = 0;
+	uint64_t off;
+
+	build(&w);
+	assert_int_equal(world_open(&w), OK);
+	off = locate(&w, 5, path);
+	world_close(&w);
+	assert_int_equal(vfs_sim_flip(w.sim, path, off + 20, 8), OK);
+	assert_int_equal(offline_repair(w.o.vfs, "data", true, say, &s), OK);
+	assert_non_null(strstr(s.text, path));
+	assert_int_equal(check(&w, &s, &r), 0);
+	assert_int_equal(world_open(&w), OK);
+	for (uint8_t k = 0; k < WORLD_KEYS; k++) {
+		struct engine_value v;
+		struct bytes b = bytes_of(key, world_key(k, key));
+
+		if (engine_get(w.e, k % 2, b, ENGINE_VERIFY, &v))
+			continue;
+		sound++;
+		engine_value_done(&v);
+	}
+	assert_true(sound >= WORLD_KEYS - 1);
+	assert_int_equal(world_merge(&w), OK);
+	world_done(&w);
+}
+
+static void a_lost_manifest_is_rebuilt_from_the_files(void **state)
+{
+	for (int damaged = 0; damaged < 2; damaged++) {
+		struct said s = { 0 };
+		struct world w;
+
+		build(&w);
+		if (damaged)
+			assert_int_equal(
+				vfs_sim_flip(w.sim, "data/MANIFEST", 50, 1),
+				OK);
+		else
+			assert_int_equal(vfs_unlink(w.o.vfs, "data/MANIFEST"),
+					 OK);
+		assert_int_equal(world_open(&w), ERR_CORRUPT);
+		assert_int_equal(
+			offline_repair(w.o.vfs, "data", false, say, &s),
+			ERR_CORRUPT);
+		assert_int_equal(offline_repair(w.o.vfs, "data", true, say, &s),
+				 OK);
+		world_reopen(&w);
+		world_done(&w);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_sound_directory_has_no_damage),
+		cmocka_unit_test(flipped_bits_are_named),
+		cmocka_unit_test(dump_tells_every_record),
+		cmocka_unit_test(hints_are_written_anew),
+		cmocka_unit_test(repair_without_consent_changes_nothing),
+		cmocka_unit_test(repair_with_consent_opens_again),
+		cmocka_unit_test(a_lost_manifest_is_rebuilt_from_the_files),
+	};
+
+	log_set_level(LOG_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
