@@ -212,8 +212,15 @@ static void random_writes_and_restarts_match_a_model(void **state)
 	disk_init(&d);
 	e = open_engine(&d);
 	for (int round = 0; round < 12; round++) {
-		for (int i = 0; i < 150; i++)
+		for (int i = 0; i < 150; i++) {
+			uint64_t wait_ms;
+
 			model_step(e, &m, &s);
+			if (i == 100)
+				engine_merge_request(e);
+			if (seed_below(&s, 3) == 0)
+				assert_int_equal(engine_keep(e, &wait_ms), OK);
+		}
 		check_model(e, &m);
 		if (round % 3 == 2) {
 			assert_int_equal(engine_flush(e), OK);
