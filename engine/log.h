@@ -52,7 +52,7 @@ struct log {
 };
 
 /* Caller's memory. The first frame goes to off of active. */
-MUST_CHECK enum err log_init(struct log *l, struct engine *e,
+MUST_CHECK enum err log_begin(struct log *l, struct engine *e,
 			     struct datafile *active, uint64_t off,
 			     uint64_t sequence);
 

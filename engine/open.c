@@ -252,7 +252,7 @@ static enum err start_writer(struct engine *e, struct load *l)
 		df = l->log[i].df;
 		off = l->active_off;
 	}
-	err = log_init(&e->log, e, df, off, l->proven + 1);
+	err = log_begin(&e->log, e, df, off, l->proven + 1);
 	if (err)
 		return err;
 	for (uint32_t k = i + 1; k < l->log_count; k++) {
