@@ -2,6 +2,7 @@
  * tests/engine/test_recovery.c - what a crash, a torn write or a decayed disk
  * may and may not do to an engine.
  */
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -675,6 +676,9 @@ int main(void)
 			missing_swapped_and_doubled_segments_are_refused),
 	};
 
+	/* The simulated disk frees megabytes all the time: keep the pages. */
+	mallopt(M_MMAP_THRESHOLD, 32 << 20);
+	mallopt(M_TRIM_THRESHOLD, 256 << 20);
 	log_set_level(LOG_ERROR);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
