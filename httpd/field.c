@@ -43,10 +43,11 @@ static enum err take_tag(const char **text, uint64_t *rev, bool *weak)
 enum err field_parse_tags(const char *text, struct field_tags *t)
 {
 	const char *p = skip_space(text);
+	bool weak;
 
 	t->given = true;
 	t->any = false;
-	t->count = 0;
+	t->count = t->weak = 0;
 	if (*p == '*') {
 		t->any = true;
 		return *skip_space(p + 1) ? ERR_INVALID : OK;
@@ -61,10 +62,9 @@ enum err field_parse_tags(const char *text, struct field_tags *t)
 			break;
 		if (t->count == FIELD_TAGS_MAX)
 			return ERR_INVALID;
-		if (take_tag(&p, &t->tags[t->count].rev,
-			     &t->tags[t->count].weak))
+		if (take_tag(&p, &t->revs[t->count], &weak))
 			return ERR_INVALID;
-		t->count++;
+		t->weak |= (uint32_t)weak << t->count++;
 		p = skip_space(p);
 		if (*p && *p != ',')
 			return ERR_INVALID;
@@ -77,7 +77,7 @@ bool field_tags_have(const struct field_tags *t, uint64_t rev, bool strong)
 	if (t->any)
 		return true;
 	for (uint32_t i = 0; i < t->count; i++)
-		if (t->tags[i].rev == rev && !(strong && t->tags[i].weak))
+		if (t->revs[i] == rev && !(strong && t->weak >> i & 1))
 			return true;
 	return false;
 }

@@ -9,17 +9,15 @@
 
 #include "base/bytes.h"
 
-enum { FIELD_TAGS_MAX = 32 };
+enum { FIELD_TAGS_MAX = 16 };
 
 /* An If-Match or If-None-Match field. */
 struct field_tags {
 	bool given; /* the field was there                                   */
 	bool any;   /* "*"                                                   */
 	uint32_t count;
-	struct {
-		uint64_t rev; /* UINT64_MAX: a tag that no revision has      */
-		bool weak;
-	} tags[FIELD_TAGS_MAX];
+	uint32_t weak; /* bit i: revs[i] came as a weak tag                   */
+	uint64_t revs[FIELD_TAGS_MAX]; /* UINT64_MAX: no revision's tag      */
 };
 
 /*

@@ -449,9 +449,15 @@ enum err json_add_member(struct buf *b, const char *name, const char *encoding,
 {
 	enum err err;
 
-	err = buf_addf(b, "\"%s\":", name);
+	size_t n = strlen(name);
+
+	err = buf_reserve(b, n + 3);
 	if (err)
 		return err;
+	b->p[b->n] = '"';
+	memcpy(b->p + b->n + 1, name, n);
+	memcpy(b->p + b->n + 1 + n, "\":", 2);
+	b->n += n + 3;
 	if (json_is_utf8(p))
 		return json_add_string(b, p);
 	err = json_add_base64(b, p);

@@ -40,8 +40,8 @@ static uint64_t wanted_rev(struct request *r)
 	    field_tags_have(t, info.rev, true))
 		return info.rev;
 	for (uint32_t i = 0; i < t->count; i++)
-		if (!t->tags[i].weak)
-			return t->tags[i].rev;
+		if (!(t->weak >> i & 1))
+			return t->revs[i];
 	return UINT64_MAX; /* weak tags only: no revision matches */
 }
 

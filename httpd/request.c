@@ -11,15 +11,25 @@
 #include "base/check.h"
 #include "httpd/txn.h"
 
+enum { RAW_BYTES = 256 };
+
 static const uint64_t ns_per_ms = 1000000;
 
 struct request *request_new(struct conn *c, const char *target)
 {
-	size_t n = strlen(target);
-	struct request *r = calloc(1, sizeof(*r) + n + 1);
+	size_t n = strlen(target), room = n > RAW_BYTES ? n : RAW_BYTES;
+	struct request *r = c->spare;
 
+	if (r && r->raw_room >= n) {
+		room = r->raw_room;
+		c->spare = NULL;
+	} else {
+		r = malloc(sizeof(*r) + room);
+	}
 	if (!r)
 		return NULL;
+	memset(r, 0, sizeof(*r));
+	r->raw_room = room;
 	r->h = c->h;
 	r->conn = c;
 	r->mhd = c->mhd;
@@ -32,7 +42,7 @@ struct request *request_new(struct conn *c, const char *target)
 	return r;
 }
 
-static void free_request(struct request *r)
+static void release(struct request *r)
 {
 	CHECK(!r->watch);
 	store_upload_close(r->upload);
@@ -42,7 +52,6 @@ static void free_request(struct request *r)
 	buf_done(&r->body);
 	buf_done(&r->decoded);
 	buf_done(&r->stream);
-	free(r);
 }
 
 void request_unref(struct request *r)
@@ -50,8 +59,10 @@ void request_unref(struct request *r)
 	int old = atomic_fetch_sub(&r->refs, 1);
 
 	CHECK(old >= 1);
-	if (old == 1)
-		free_request(r);
+	if (old == 1) {
+		release(r);
+		free(r);
+	}
 }
 
 void request_end(struct request *r)
@@ -77,7 +88,12 @@ void request_end(struct request *r)
 	atomic_store(&c->stage, STAGE_IDLE);
 	atomic_store(&c->deadline_ns,
 		     httpd_now(h) + h->o.idle_timeout_ms * ns_per_ms);
-	request_unref(r);
+	if (c->spare || atomic_load(&r->refs) > 1) {
+		request_unref(r);
+		return;
+	}
+	release(r); /* nobody else has it: the next request will */
+	c->spare = r;
 }
 
 void request_arm(struct request *r)

@@ -32,7 +32,7 @@ enum {
 	SPARE_CONNECTIONS = 1024, /* over the limit, but told so             */
 	OVER_LIMIT_MS = 5000,
 	GRACE_MS = 2000, /* between being told and being cut                 */
-	CONNECTION_MEMORY_BYTES = 32 << 10,
+	CONNECTION_MEMORY_BYTES = 20 << 10, /* zeroed after each request     */
 };
 
 static const uint64_t ns_per_ms = 1000000;
@@ -97,6 +97,7 @@ static void close_conn(struct httpd *h, struct conn *c)
 	atomic_fetch_sub_explicit(&h->stats.curr_connections, 1,
 				  memory_order_relaxed);
 	pthread_mutex_destroy(&c->lock);
+	free(c->spare);
 	free(c);
 }
 
@@ -389,9 +390,8 @@ static enum err start_daemon(struct httpd *h, uint32_t i)
 	struct MHD_OptionItem none[] = { { MHD_OPTION_END, 0, NULL } };
 
 	h->daemons[i] = MHD_start_daemon(
-		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
-			MHD_USE_TURBO,
-		0, NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET,
+		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0,
+		NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET,
 		h->listen_fds[i], MHD_OPTION_CONNECTION_LIMIT, limit,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 		(size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,

@@ -84,6 +84,7 @@ struct conn {
 	uint64_t ended_at_ns;	/* its deadline when its end was first seen  */
 	pthread_mutex_t lock;	/* guards req and every park                 */
 	struct request *req;
+	struct request *spare; /* memory for the next one                    */
 	struct conn *prev, *next; /* guarded by httpd.lock                   */
 };
 
@@ -162,7 +163,7 @@ struct request {
 	uint64_t rev, etag_rev;
 	char id[HTTPD_REQUEST_ID_BYTES_MAX + 1];
 	/* The request as parsed. */
-	size_t raw_n;
+	size_t raw_n, raw_room;
 	const char *raw_at; /* where libmicrohttpd had it                    */
 	struct bytes path;  /* decoded, after the first slash                */
 	struct bytes key;
