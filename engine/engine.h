@@ -255,18 +255,19 @@ MUST_CHECK enum err engine_get(struct engine *e, uint16_t partition,
 /* Release a pinned value; v is empty afterwards. Empty v is accepted. */
 void engine_value_done(struct engine_value *v);
 
-/*
- * Hold the record of key where it lies, without touching its bytes: read with
- * engine_pin_get as often as wanted, whatever is written or merged meanwhile.
- * Release with engine_pin_done. Errors as engine_get. Thread: any; no lock.
- */
+/* A record held where it lies. Private. */
 struct engine_pin {
-	uint64_t version, loc, bytes; /* private from here on */
+	uint64_t version, loc, bytes;
 	uint32_t key_bytes, attr_bytes, value_bytes;
 	uint16_t partition;
 	void *file, *fresh;
 };
 
+/*
+ * Hold the record of key, without touching its bytes: read it with
+ * engine_pin_get as often as wanted, whatever is written or merged meanwhile.
+ * Release with engine_pin_done. Errors as engine_get. Thread: any; no lock.
+ */
 MUST_CHECK enum err engine_pin(struct engine *e, uint16_t partition,
 			       struct bytes key, struct engine_pin *pin);
 

@@ -34,11 +34,11 @@ enum {
 	STORE_COMPONENT_BYTES_MAX = 255,
 	STORE_INLINE_BYTES_MAX = 64 << 10, /* larger values lie in chunks    */
 	STORE_CHUNK_BYTES = 64 << 10,
-	STORE_TXN_OPS_MAX = 128,	   /* conditions + operations        */
-	STORE_TXN_BYTES_MAX = 1 << 20,	   /* keys and values of all of them */
+	STORE_TXN_OPS_MAX = 128,       /* conditions + operations        */
+	STORE_TXN_BYTES_MAX = 1 << 20, /* keys and values of all of them */
 	STORE_EVENT_VALUE_BYTES_MAX = 64 << 10,
 	STORE_WATCH_QUEUE_BYTES_MAX = 1 << 20,
-	STORE_QUEUE_MAX = 65536,	   /* writes waiting: then ERR_FULL  */
+	STORE_QUEUE_MAX = 65536, /* writes waiting: then ERR_FULL  */
 	STORE_CURSOR_BYTES_MAX = 1024,
 };
 
@@ -53,7 +53,7 @@ struct store_options {
 	uint32_t partitions;
 	uint64_t max_value_bytes;     /* at most 4 GiB - 1                    */
 	uint64_t watch_history_bytes; /* of changes kept for watches          */
-	uint64_t staging_idle_ms; /* an upload idle this long is collected;
+	uint64_t staging_idle_ms;     /* an upload idle this long is collected;
 				     0: 10 minutes                           */
 	/* A request waits and the core thread may sleep: wake it. Any thread. */
 	void (*wake)(void *ctx);
@@ -202,7 +202,7 @@ MUST_CHECK enum err store_list(struct store *s, struct store_list *list,
 /* -------------------------------------------------------------- write ---- */
 
 enum store_condition_kind {
-	STORE_IF_REV,	/* exists and its rev is rev                         */
+	STORE_IF_REV, /* exists and its rev is rev                         */
 	STORE_IF_EXISTS,
 	STORE_IF_ABSENT,
 	STORE_IF_VALUE, /* exists and its value is value                     */
@@ -269,7 +269,7 @@ struct store_write {
 	bool atomic;	    /* delete_prefix: one partition only             */
 	struct store_result *results; /* caller's array with room for the
 					 larger of then_count, else_count    */
-	struct store_queued queued; /* private */
+	struct store_queued queued;   /* private */
 };
 
 /*
@@ -373,7 +373,7 @@ struct store_backup;
 /*
  * Begin a backup: the state of each partition at the revision it has now,
  * while writes go on. Holds files back from removal until done.
- * Format: docs/format.md, "Backup stream". ERR_NOMEM, ERR_IO. Thread: any.
+ * Format: docs/format-store.md, "Backup stream". ERR_NOMEM, ERR_IO. Thread: any.
  */
 MUST_CHECK enum err store_backup_open(struct store *s, struct store_backup **b);
 
@@ -408,6 +408,7 @@ struct store_partition_status {
 void store_partition_status(struct store *s, uint32_t partition,
 			    struct store_partition_status *status);
 
+/* Partitions 0..count-1. Thread: any. */
 uint32_t store_partition_count(const struct store *s);
 
 /* True when linearizable requests can be served now. Thread: any. */

@@ -114,8 +114,11 @@ MUST_CHECK enum err queue_push(struct store *s, struct store_queued *q,
 
 /* Move everything that waits to s->waiting, oldest first. */
 void queue_take(struct store *s);
+
+/* True: nothing was pushed since queue_take. */
 bool queue_is_empty(struct store *s);
 
+/* Make l empty; add at its end; take from its head (NULL: empty). */
 void list_init(struct request_list *l);
 void list_add(struct request_list *l, struct store_queued *q);
 struct store_queued *list_take(struct request_list *l);
@@ -217,6 +220,7 @@ MUST_CHECK enum err value_get(struct store *s, uint32_t partition,
 
 /* ------------------------------------------------------------- watch ----- */
 
+/* The history and watches of s, empty. ERR_NOMEM. */
 MUST_CHECK enum err watch_hub_new(struct store *s, struct watch_hub **hub);
 /* The store stops: wake every watch; the memory goes with the last of them. */
 void watch_hub_close(struct watch_hub *hub);

@@ -24,6 +24,7 @@ struct key_state {
 	uint64_t content_id; /* with pending and LOC_CONTENT only            */
 };
 
+/* What key will be. Touches no disk; cannot fail. */
 void view_get(const struct view *v, struct bytes key, struct key_state *state);
 
 /*
@@ -42,6 +43,7 @@ struct view_iter {
 	uint8_t key[RECORD_KEY_BYTES_MAX], skip_to[RECORD_KEY_BYTES_MAX];
 };
 
+/* Begin; the next key, false: no more; end, which unlocks. */
 void view_begin(const struct view *v, struct bytes prefix,
 		struct view_iter *it);
 bool view_next(struct view_iter *it, struct bytes *key,

@@ -133,8 +133,7 @@ static bool holds(const struct cell *c, int k)
 	enum err err = store_rig_read(&rig, bytes_str(names[k]), &b);
 	bool same;
 
-	same = c->present ? err == OK && b.n == c->bytes :
-			    err == ERR_NOT_FOUND;
+	same = c->present ? err == OK && b.n == c->bytes : err == ERR_NOT_FOUND;
 	for (size_t i = 0; same && i < b.n; i++)
 		same = b.p[i] == c->fill;
 	buf_done(&b);

@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "tests/lib/fail_alloc.h"
 #include "tests/lib/store_rig.h"
 
 static struct store_rig rig;
@@ -122,6 +123,54 @@ static void wake_comes_only_when_the_core_may_sleep(void **state)
 	assert_int_equal(rig.wakes, before + 1);
 	assert_int_equal(store_rig_step(&rig), OK);
 	assert_int_equal(done_count, 3);
+}
+
+/*
+ * Every allocation fails in turn under a write: it is refused without effect
+ * or done, and the store goes on.
+ */
+static void every_allocation_may_fail_under_every_write(void **state)
+{
+	static uint8_t big[100000];
+	const struct bytes values[] = { bytes_str("small"),
+					bytes_of(big, sizeof(big)) };
+	uint64_t failed = 0;
+
+	for (int i = 0; i < 6; i++) {
+		for (uint64_t nth = 1;; nth++) {
+			enum err err;
+
+			fail_alloc_at(nth, false);
+			if (i < 2)
+				err = store_rig_put_bytes(&rig,
+							  bytes_str("d/k"),
+							  values[i], 0, NULL);
+			else if (i < 4)
+				err = store_rig_upload(&rig, bytes_str("d/k"),
+						       values[i - 2], 50000,
+						       NULL);
+			else if (i < 5)
+				err = store_rig_del_prefix(&rig, "d/", NULL);
+			else
+				err = store_rig_put_bytes(
+					&rig, bytes_str("d/k"), values[0],
+					1000000000, NULL);
+			if (!fail_alloc_off())
+				break;
+			failed++;
+			/* The simulated disk allocates too: a failed write. */
+			if (err == ERR_UNKNOWN)
+				store_rig_crash(&rig);
+			else if (err)
+				assert_int_equal(err, ERR_NOMEM);
+			assert_true(nth < 1000);
+		}
+	}
+	assert_true(failed > 10);
+	assert_int_equal(store_rig_put(&rig, "d/k", "still here", NULL), OK);
+	store_rig_expect(&rig, "d/k", "still here");
+	store_rig_crash(&rig);
+	store_rig_expect(&rig, "d/k", "still here");
 }
 
 /* ---------------------------------------------------------------- backup - */
@@ -305,6 +354,7 @@ int main(void)
 		T(a_full_disk_refuses_puts_takes_deletes_and_recovers),
 		T(after_a_failed_fsync_nothing_is_acknowledged),
 		T(what_waits_when_the_store_stops_is_told),
+		T(every_allocation_may_fail_under_every_write),
 		T(wake_comes_only_when_the_core_may_sleep),
 		T(a_backup_holds_the_state_it_began_with_and_an_end),
 		T(many_threads_write_read_and_watch_at_once),
