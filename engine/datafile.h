@@ -86,7 +86,7 @@ struct datafile {
 	_Atomic(struct tail_buf *) tail;
 	_Atomic uint64_t
 		live_bytes; /* of records the key directory points at */
-	_Atomic uint64_t last_sequence; /* log: of its last frame          */
+	_Atomic uint64_t last_sequence;	 /* log: of its last frame          */
 	_Atomic uint64_t unreadable_off; /* highest sector the disk refused  */
 	_Atomic uint32_t pins;
 	_Atomic bool retired; /* out of the table and no reader can find it  */

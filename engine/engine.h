@@ -299,6 +299,7 @@ struct engine_iter {
 	int slot;
 };
 
+/* Begin a walk: takes the partition's lock until engine_iter_end. */
 void engine_iter_begin(struct engine *e, uint16_t partition,
 		       struct engine_iter *it);
 /* First key >= key. False: none. */
@@ -307,10 +308,13 @@ bool engine_iter_seek(struct engine_iter *it, struct bytes key,
 /* Last key < key; key.p NULL: the last of all. False: none. */
 bool engine_iter_seek_before(struct engine_iter *it, struct bytes key,
 			     struct bytes *found, struct engine_info *info);
+/* The neighbour of the last found key, upwards. False: none. */
 bool engine_iter_next(struct engine_iter *it, struct bytes *found,
 		      struct engine_info *info);
+/* The same, downwards. */
 bool engine_iter_prev(struct engine_iter *it, struct bytes *found,
 		      struct engine_info *info);
+/* End the walk and release the lock. */
 void engine_iter_end(struct engine_iter *it);
 
 /*

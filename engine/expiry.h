@@ -23,6 +23,7 @@ struct expiry {
 	uint64_t count, cap;
 };
 
+/* Free all items; x is empty afterwards. */
 void expiry_done(struct expiry *x);
 
 /* ERR_NOMEM: not added. */

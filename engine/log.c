@@ -34,7 +34,7 @@ enum {
 _Static_assert(LOG_FRAME_BYTES % FRAME_ALIGN_BYTES == 0, "padding has room");
 
 enum err log_begin(struct log *l, struct engine *e, struct datafile *active,
-		  uint64_t off, uint64_t sequence)
+		   uint64_t off, uint64_t sequence)
 {
 	CHECK(off % FRAME_ALIGN_BYTES == 0);
 	*l = (struct log){ .e = e, .active = active, .off = off };

@@ -53,8 +53,8 @@ struct log {
 
 /* Caller's memory. The first frame goes to off of active. */
 MUST_CHECK enum err log_begin(struct log *l, struct engine *e,
-			     struct datafile *active, uint64_t off,
-			     uint64_t sequence);
+			      struct datafile *active, uint64_t off,
+			      uint64_t sequence);
 
 /* Release memory; nothing is written. No reader inside. */
 void log_done(struct log *l);
@@ -95,7 +95,9 @@ struct log_sync {
 	struct datafile *df;
 	uint64_t sequence; /* of the last frame that this covers */
 };
+/* Note what a sync that begins now will cover. */
 void log_sync_begin(struct log *l, struct log_sync *s);
+/* Report the result. ERR_IO: poisoned, nothing of it is acknowledged. */
 MUST_CHECK enum err log_sync_end(struct log *l, const struct log_sync *s,
 				 enum err result, uint64_t took_ns);
 

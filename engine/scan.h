@@ -71,6 +71,7 @@ struct scan {
 void scan_segment(struct engine *e, struct datafile *df, uint64_t limit,
 		  struct scan *s);
 
+/* Free what a scan holds; s is empty afterwards. */
 void scan_done(struct scan *s);
 
 /* The sequence of the frame at the head of df; 0: none there. ERR_NOMEM. */

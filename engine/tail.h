@@ -29,6 +29,7 @@ struct terms {
 
 /* What is known of the log below and at floor: last_index is floor. */
 void terms_reset(struct terms *t, uint64_t floor);
+/* Free the steps; t is empty afterwards. */
 void terms_done(struct terms *t);
 
 /* The term of the entry at index; 0 when unknown or past last_index. */
@@ -64,6 +65,7 @@ struct tail {
 	uint64_t first_index, count;
 };
 
+/* Free the ring; t is empty afterwards. */
 void tail_done(struct tail *t);
 
 /* Room for one more entry. ERR_NOMEM: unchanged. */
