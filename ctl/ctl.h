@@ -17,6 +17,7 @@ enum ctl_exit {
 	CTL_RUNTIME = 1,
 	CTL_USAGE = 2,
 	CTL_NOT_FOUND = 4, /* key not found */
+	CTL_BUSY = 75,	   /* data directory in use */
 };
 
 enum { CTL_ENDPOINTS_MAX = 16 };
@@ -49,6 +50,12 @@ enum ctl_exit verb_watch(struct ctl *c, int argc, char **argv);
 enum ctl_exit verb_txn(struct ctl *c, int argc, char **argv);
 enum ctl_exit verb_status(struct ctl *c, int argc, char **argv);
 enum ctl_exit verb_merge(struct ctl *c, int argc, char **argv);
+
+/* verb_offline.c, on a data directory that no daemon has open: */
+enum ctl_exit verb_check(struct ctl *c, int argc, char **argv);
+enum ctl_exit verb_dump(struct ctl *c, int argc, char **argv);
+enum ctl_exit verb_rebuild_hints(struct ctl *c, int argc, char **argv);
+enum ctl_exit verb_repair(struct ctl *c, int argc, char **argv);
 
 /* Say "raftcask: ..." on stderr. */
 void ctl_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

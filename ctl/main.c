@@ -51,6 +51,15 @@ static const struct ctl_verb verbs[] = {
 	  verb_txn },
 	{ "status", "", "print how the node and its cluster are", verb_status },
 	{ "merge", "", "give back the space of dead records now", verb_merge },
+	{ "check", "--data-dir DIR", "offline: verify every checksum",
+	  verb_check },
+	{ "dump", "--data-dir DIR", "offline: print every record", verb_dump },
+	{ "rebuild-hints", "--data-dir DIR",
+	  "offline: write every hint file anew", verb_rebuild_hints },
+	{ "repair", "--data-dir DIR",
+	  "offline: say what is lost in a directory that does not open\n"
+	  "  --accept-loss   give that up and make it open again",
+	  verb_repair },
 };
 
 void ctl_say(const char *fmt, ...)
@@ -99,7 +108,8 @@ static enum ctl_exit say_help(const struct ctl_verb *verb)
 	     "  --version, --help\n"
 	     "\n"
 	     "raftcask VERB --help says more about a verb; -- ends options.\n"
-	     "Exit: 0 ok, 1 failed, 2 usage, 4 key not found.");
+	     "Exit: 0 ok, 1 failed, 2 usage, 4 key not found, 75 data "
+	     "directory in use.");
 	return ctl_flush();
 }
 

@@ -8,18 +8,18 @@ export RAFTCASK_URL=$url
 r() {
 	"$raftcask" "$@"
 }
-# Run the client with $@; sets status, out and err.
+# Run the client with $@; sets status and out; $dir/err has its stderr.
 run() {
 	out=$("$raftcask" "$@" 2>"$dir/err")
 	status=$?
-	err=$(cat "$dir/err")
 }
 
 run --version
 same "version" "raftcask $(cat VERSION)" "$out"
 run --help
 same "help: exit 0" 0 "$status"
-for verb in get put del ls stat cas watch txn status merge; do
+for verb in get put del ls stat cas watch txn status merge check dump \
+	rebuild-hints repair; do
 	check "help names $verb" grep -q "^  $verb " <<<"$out"
 done
 run
@@ -189,8 +189,27 @@ same "the next endpoint is tried" "0:w" "$status:$out"
 env -u RAFTCASK_URL "$raftcask" -e "${url#http://}/" get j >"$dir/out"
 same "an endpoint without a scheme" w "$(cat "$dir/out")"
 
+run check --data-dir "$dir/data"
+same "offline verbs leave a running daemon alone: exit 75" 75 "$status"
 stop_daemon TERM
 same "clean stop" 0 "$status"
+run check --data-dir "$dir/data"
+same "check of a sound directory" 0 "$status"
+check "and what it looked at" grep -qx 'damaged 0' <<<"$out"
+run check
+same "check without a directory is usage" 2 "$status"
+run dump --data-dir "$dir/data"
+check "dump names keys" grep -q ' put .* fresh$' <<<"$out"
+run -o json dump --data-dir "$dir/data"
+check "dump as JSON lines" grep -q '"type":"put".*"key":"fresh".*"value":"first"' <<<"$out"
+run rebuild-hints --data-dir "$dir/data"
+same "rebuild-hints" 0 "$status"
+run repair --data-dir "$dir/data"
+same "repair has nothing to do" 0 "$status"
+start_daemon
+run -e "$url" get fresh
+same "and the daemon opens it again" "0:first" "$status:$out"
+stop_daemon TERM
 run get j
 same "a daemon that is gone: exit 1" 1 "$status"
 finish

@@ -8,6 +8,10 @@
 BUILD=${BUILD:-build}
 daemon=$PWD/$BUILD/raftcaskd
 raftcask=$PWD/$BUILD/raftcask
+[ -x "$daemon" ] && [ -x "$raftcask" ] || {
+	echo "not ok the programs are in $BUILD"
+	exit 1
+}
 dir=$(mktemp -d "${TMPDIR:-/tmp}/raftcask-test-XXXXXX") || exit 1
 failures=0
 pid=

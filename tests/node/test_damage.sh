@@ -66,6 +66,27 @@ timeout 20 "$daemon" --config "$dir/conf" --data-dir "$dir/data" \
 check "and changes nothing" diff "$dir/sums" \
 	<(find "$dir/data" -type f ! -name LOCK -exec sha256sum {} + | sort)
 
+# What the operator is told to do: look, then give up what is lost.
+"$raftcask" check --data-dir "$dir/data" >"$dir/out" 2>&1
+same "check of damage: exit 1" 1 $?
+check "and counts it" grep -qx 'damaged 1' "$dir/out"
+"$raftcask" repair --data-dir "$dir/data" >"$dir/out" 2>&1
+same "repair without consent: exit 1" 1 $?
+check "and names the file" grep -q "${file##*/}" "$dir/out"
+check "and changes nothing either" diff "$dir/sums" \
+	<(find "$dir/data" -type f ! -name LOCK -exec sha256sum {} + | sort)
+"$raftcask" repair --data-dir "$dir/data" --accept-loss >"$dir/out" 2>&1
+same "repair --accept-loss" 0 $?
+start_daemon
+same "the lost key is absent, not old" 404 "$(code "$url/k5")"
+same "the others are served" "value-6-marker" "$(curl -s -m 20 "$url/k6?raw")"
+same "and writes go on" 201 \
+	"$(code -X PUT -H 'Content-Type: text/plain' -d again "$url/k5")"
+stop_daemon TERM
+start_daemon
+same "after a restart too" again "$(curl -s -m 20 "$url/k5?raw")"
+stop_daemon TERM
+
 # Files without the one that says which of them count are not a new start.
 rm -rf "$dir/data"
 cp -r "$dir/sound" "$dir/data"
