@@ -120,6 +120,11 @@ enum err keep_hint_look(struct engine *e, struct keep_file *f,
 		return err;
 	if (err)
 		return OK;
+	if (df->kind == DATAFILE_LOG && df->max_index &&
+	    found.last_sequence > df->max_index) {
+		free(parts); /* from before a recovery ended it earlier */
+		return OK;
+	}
 	lasts = calloc(count ? count : 1, sizeof(*lasts));
 	if (!lasts) {
 		free(parts);

@@ -156,9 +156,16 @@ enum err load_try_hint(struct engine *e, struct datafile *df,
 	return OK;
 }
 
-/* Has a merge since raised a base over entries that the hint names? */
-static bool hint_outlived(const struct manifest *m, const struct hint *hint)
+/*
+ * Is the hint older than what was decided since? A merge may have raised a base
+ * over entries that it names; a recovery may have ended the segment before its
+ * last frame and copied that elsewhere.
+ */
+static bool hint_outlived(const struct manifest *m, uint64_t limit,
+			  const struct hint *hint)
 {
+	if (hint_identity(hint)->last_sequence > limit)
+		return true;
 	for (uint32_t i = 0; i < hint_partition_count(hint); i++) {
 		const struct hint_partition *h = hint_partition(hint, i);
 
@@ -187,7 +194,8 @@ static enum err load_log_hints(struct load *l)
 
 		if (err)
 			return err;
-		if (s->hint && hint_outlived(&l->e->manifest, s->hint)) {
+		if (s->hint &&
+		    hint_outlived(&l->e->manifest, s->limit, s->hint)) {
 			hint_free(s->hint);
 			s->hint = NULL;
 		}

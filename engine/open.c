@@ -236,6 +236,25 @@ static enum err load_clean(struct engine *e, struct load *l)
 	return ERR_CORRUPT;
 }
 
+/*
+ * The writer goes on at active_off with the number of the mark that may stand
+ * there. Should its first frame go to another segment, the old mark would have
+ * that number too: it is wiped out first.
+ */
+static enum err wipe_marks(struct load *l)
+{
+	const struct load_segment *s = &l->log[l->active];
+	uint8_t zeros[FILE_HEADER_BYTES] = { 0 };
+	enum err err = OK;
+
+	if (s->hint || s->scan.end_off <= l->active_off)
+		return OK;
+	for (uint64_t off = l->active_off; !err && off < s->scan.end_off;
+	     off += sizeof(zeros))
+		err = vfs_pwrite(s->df->f, zeros, sizeof(zeros), off);
+	return err ? err : vfs_sync(s->df->f);
+}
+
 static enum err start_writer(struct engine *e, struct load *l)
 {
 	struct datafile *df;
@@ -251,6 +270,9 @@ static enum err start_writer(struct engine *e, struct load *l)
 	} else {
 		df = l->log[i].df;
 		off = l->active_off;
+		err = wipe_marks(l);
+		if (err)
+			return err;
 	}
 	err = log_begin(&e->log, e, df, off, l->proven + 1);
 	if (err)

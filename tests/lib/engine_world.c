@@ -106,6 +106,27 @@ enum err world_open(struct world *w)
 	return err;
 }
 
+static void add_op(struct world_part *p, struct world_op op)
+{
+	if (p->count == p->cap) {
+		p->cap = p->cap ? p->cap * 2 : 64;
+		p->ops = realloc(p->ops, p->cap * sizeof(*p->ops));
+		assert_non_null(p->ops);
+	}
+	p->ops[p->count++] = op;
+}
+
+/* The entry that was to be overwritten stands at the end of the log. */
+static void take_doomed(struct world_part *p,
+			const struct engine_partition_info *info)
+{
+	if (info->last_term != WORLD_DOOMED_TERM ||
+	    info->last_index != p->doomed_index || p->acked >= p->doomed_index)
+		return;
+	p->count = p->doomed_index - 1;
+	add_op(p, p->doomed);
+}
+
 void world_reopen(struct world *w)
 {
 	world_close(w);
@@ -115,6 +136,7 @@ void world_reopen(struct world *w)
 		struct engine_partition_info info;
 
 		engine_partition_info(w->e, (uint16_t)i, &info);
+		take_doomed(p, &info);
 		if (info.last_index < p->acked || info.last_index > p->count)
 			fail_msg("partition %u ends at %llu, acked %llu of "
 				 "%llu",
@@ -124,16 +146,6 @@ void world_reopen(struct world *w)
 		p->count = info.last_index;
 	}
 	world_check(w);
-}
-
-static void add_op(struct world_part *p, struct world_op op)
-{
-	if (p->count == p->cap) {
-		p->cap = p->cap ? p->cap * 2 : 64;
-		p->ops = realloc(p->ops, p->cap * sizeof(*p->ops));
-		assert_non_null(p->ops);
-	}
-	p->ops[p->count++] = op;
 }
 
 enum err world_change(struct world *w, uint16_t partition, struct world_op op,

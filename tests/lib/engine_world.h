@@ -28,7 +28,12 @@ struct world_part {
 	struct world_op *ops; /* ops[i] is entry i + 1 */
 	uint64_t count, cap;
 	uint64_t acked; /* entries up to it must survive anything */
+	/* An entry that another overwrote, or will; it may stand in a crash. */
+	struct world_op doomed;
+	uint64_t doomed_index;
 };
+
+enum { WORLD_DOOMED_TERM = 1000000 };
 
 struct world {
 	struct vfs_sim *sim;
