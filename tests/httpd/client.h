@@ -19,7 +19,7 @@
 
 enum { CLIENT_WAIT_MS = 5000 };
 
-static int client_connect(uint16_t port)
+static inline int client_connect(uint16_t port)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET,
 				 .sin_port = htons(port),
@@ -32,7 +32,7 @@ static int client_connect(uint16_t port)
 }
 
 /* False: the other side closed. */
-static bool client_send(int fd, const void *p, size_t n)
+static inline bool client_send(int fd, const void *p, size_t n)
 {
 	while (n) {
 		ssize_t sent = send(fd, p, n, MSG_NOSIGNAL);
@@ -46,7 +46,7 @@ static bool client_send(int fd, const void *p, size_t n)
 }
 
 /* Read once, up to n bytes; 0 at the end; -1 after wait_ms of silence. */
-static ssize_t client_read(int fd, void *p, size_t n, int wait_ms)
+static inline ssize_t client_read(int fd, void *p, size_t n, int wait_ms)
 {
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
 	ssize_t got;
@@ -65,7 +65,7 @@ struct answer {
 	struct buf body; /* NUL-terminated, dechunked                        */
 };
 
-static void answer_done(struct answer *a)
+static inline void answer_done(struct answer *a)
 {
 	buf_done(&a->head);
 	buf_done(&a->body);
@@ -73,7 +73,8 @@ static void answer_done(struct answer *a)
 }
 
 /* The value of a header in a static buffer, or NULL. */
-static const char *answer_header(const struct answer *a, const char *name)
+static inline const char *answer_header(const struct answer *a,
+					const char *name)
 {
 	static char value[512];
 	const char *line = (const char *)a->head.p;
@@ -94,12 +95,12 @@ static const char *answer_header(const struct answer *a, const char *name)
 	return NULL;
 }
 
-static bool client_byte(int fd, char *c)
+static inline bool client_byte(int fd, char *c)
 {
 	return client_read(fd, c, 1, CLIENT_WAIT_MS) == 1;
 }
 
-static bool client_line(int fd, struct buf *b)
+static inline bool client_line(int fd, struct buf *b)
 {
 	char c;
 
@@ -111,7 +112,7 @@ static bool client_line(int fd, struct buf *b)
 	return true;
 }
 
-static bool client_exactly(int fd, size_t n, struct buf *b)
+static inline bool client_exactly(int fd, size_t n, struct buf *b)
 {
 	char part[65536];
 
@@ -128,7 +129,7 @@ static bool client_exactly(int fd, size_t n, struct buf *b)
 	return true;
 }
 
-static bool client_chunks(int fd, struct buf *body)
+static inline bool client_chunks(int fd, struct buf *body)
 {
 	struct buf line = BUF_INIT;
 	bool good = true;
@@ -152,7 +153,7 @@ static bool client_chunks(int fd, struct buf *body)
 }
 
 /* Read a status line and headers; 1xx are skipped. False: none came. */
-static bool client_head(int fd, struct answer *a)
+static inline bool client_head(int fd, struct answer *a)
 {
 	size_t start;
 
@@ -170,7 +171,7 @@ static bool client_head(int fd, struct answer *a)
 	return true;
 }
 
-static void client_answer(int fd, bool is_head, struct answer *a)
+static inline void client_answer(int fd, bool is_head, struct answer *a)
 {
 	const char *text;
 
@@ -193,8 +194,8 @@ static void client_answer(int fd, bool is_head, struct answer *a)
 }
 
 /* One request on a connection of its own, which is closed then. */
-static void client_raw(uint16_t port, const void *p, size_t n, bool is_head,
-		       struct answer *a)
+static inline void client_raw(uint16_t port, const void *p, size_t n,
+			      bool is_head, struct answer *a)
 {
 	int fd = client_connect(port);
 	const char *text;
@@ -213,9 +214,9 @@ static void client_raw(uint16_t port, const void *p, size_t n, bool is_head,
 }
 
 /* METHOD target, extra header lines ("A: b\r\n"), body of n bytes. */
-static void client_request(uint16_t port, const char *method,
-			   const char *target, const char *headers,
-			   const void *body, size_t n, struct answer *a)
+static inline void client_request(uint16_t port, const char *method,
+				  const char *target, const char *headers,
+				  const void *body, size_t n, struct answer *a)
 {
 	struct buf b = BUF_INIT;
 

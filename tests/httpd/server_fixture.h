@@ -51,7 +51,7 @@ static void fixture_start_with(struct httpd_options o)
 	fixture.port = httpd_port(fixture.httpd, 0);
 }
 
-static int fixture_start(void **state)
+static __attribute__((unused)) int fixture_start(void **state)
 {
 	fixture_start_with(fixture_options());
 	return 0;
