@@ -12,8 +12,7 @@ static const struct args_option *find_option(const struct args_option *options,
 					     const char *word,
 					     const char **joined)
 {
-	const char *equal =
-		word[0] == '-' && word[1] == '-' ? strchr(word, '=') : NULL;
+	const char *equal = word[0] == '-' ? strchr(word, '=') : NULL;
 	size_t n = equal ? (size_t)(equal - word) : strlen(word);
 
 	*joined = equal ? equal + 1 : NULL;

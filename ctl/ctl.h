@@ -51,6 +51,9 @@ enum ctl_exit verb_txn(struct ctl *c, int argc, char **argv);
 enum ctl_exit verb_status(struct ctl *c, int argc, char **argv);
 enum ctl_exit verb_merge(struct ctl *c, int argc, char **argv);
 
+/* verb_bench.c: */
+enum ctl_exit verb_bench(struct ctl *c, int argc, char **argv);
+
 /* verb_offline.c, on a data directory that no daemon has open: */
 enum ctl_exit verb_check(struct ctl *c, int argc, char **argv);
 enum ctl_exit verb_dump(struct ctl *c, int argc, char **argv);

@@ -51,6 +51,17 @@ static const struct ctl_verb verbs[] = {
 	  verb_txn },
 	{ "status", "", "print how the node and its cluster are", verb_status },
 	{ "merge", "", "give back the space of dead records now", verb_merge },
+	{ "bench", "[-sz=1K] [-n=1000] [-t=W]",
+	  "put load on a node and print rate and latencies\n"
+	  "  -sz=BYTES       size of a value (K M G)\n"
+	  "  -n=N            requests in all\n"
+	  "  -t=W|R|RW|D     write, read, both in turn, delete\n"
+	  "  -conns=N        connections at once, default 1\n"
+	  "  -keys=N         keys bench/0 to bench/N-1, default -n\n"
+	  "  -dist=seq|uniform  keys in turn or at random\n"
+	  "  -addr=URL       the node, as -e\n"
+	  "  --json          as JSON",
+	  verb_bench },
 	{ "check", "--data-dir DIR", "offline: verify every checksum",
 	  verb_check },
 	{ "dump", "--data-dir DIR", "offline: print every record", verb_dump },

@@ -18,7 +18,7 @@ run --version
 same "version" "raftcask $(cat VERSION)" "$out"
 run --help
 same "help: exit 0" 0 "$status"
-for verb in get put del ls stat cas watch txn status merge check dump \
+for verb in get put del ls stat cas watch txn status merge bench check dump \
 	rebuild-hints repair; do
 	check "help names $verb" grep -q "^  $verb " <<<"$out"
 done
@@ -181,6 +181,23 @@ run -o json status
 check "status as JSON" grep -q '"partitions":\[' <<<"$out"
 run merge
 same "merge" 0 "$status"
+
+run bench -sz=2K -n=400 -t=W -conns=4 -keys=100
+same "bench writes" 0 "$status"
+check "and counts" grep -qx 'requests 400' <<<"$out"
+check "and tells the rate and latencies" \
+	test 4 = "$(grep -cE '^(rate [0-9.]+/s|p(50|99|999) [0-9.]+ ms)$' <<<"$out")"
+same "what it wrote is there" 2048 "$(r get bench/99 | wc -c)"
+run bench -n=200 -t=R -keys=100 -dist=uniform -addr="$url" --json
+check "bench reads, as JSON" \
+	grep -q '"type":"R","requests":200,.*"failed":0,"missing":0,' <<<"$out"
+run bench -n=100 -t=D -keys=100
+run ls bench/
+same "bench deletes" "" "$out"
+run bench -t=X
+same "a load that is none is usage" 2 "$status"
+run -e http://127.0.0.1:1 bench -n=3
+same "a load that fails: exit 1" 1 "$status"
 
 run -e http://127.0.0.1:1 get j
 same "no node there: exit 1" 1 "$status"
