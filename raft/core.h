@@ -201,6 +201,7 @@ void recv_vote_reply(struct raft *r, const struct raft_msg *m);
 
 /* recv_vote.c */
 void recv_vote(struct raft *r, const struct raft_msg *m);
+void refuse_vote(struct raft *r, const struct raft_msg *m);
 
 /* recv_append.c */
 enum err recv_append(struct raft *r, const struct raft_msg *m,

@@ -222,6 +222,19 @@ static void count_votes(const struct raft *r, enum raft_msg_type type)
 	      .b = refused);
 }
 
+/*
+ * A candidate elected by others alone, whose own term and vote the disk does
+ * not have yet, must not lead: after a power loss it would stand in the same
+ * term again, get the same votes again, and write other entries under the same
+ * index and term (thesis 3.8).
+ */
+static bool own_vote_is_durable(const struct raft *r)
+{
+	const struct progress *me = progress_of(r, r->c.id);
+
+	return !me || me->vote == VOTE_GRANTED;
+}
+
 /* A candidate counts (paper 5.2). The first answer of each voter holds. */
 void recv_vote_reply(struct raft *r, const struct raft_msg *m)
 {
@@ -235,6 +248,9 @@ void recv_vote_reply(struct raft *r, const struct raft_msg *m)
 		return;
 	TRACE(r, .kind = RAFT_EV_VOTE_GOT, .peer = m->from, .msg = m->type,
 	      .a = !m->reject);
+	/* committed is committed, whoever says so: see refuse_vote */
+	if (m->reject && log_matches(r, m->index, m->log_term))
+		log_commit_to(r, m->index);
 	if (p && p->vote == VOTE_NONE)
 		p->vote = m->reject ? VOTE_REFUSED : VOTE_GRANTED;
 	count_votes(r, m->type);
@@ -242,6 +258,8 @@ void recv_vote_reply(struct raft *r, const struct raft_msg *m)
 	case QUORUM_WON:
 		if (r->role == RAFT_PRE_CANDIDATE) {
 			stand_for_election(r, false);
+		} else if (!own_vote_is_durable(r)) {
+			break; /* its answer is still to come */
 		} else if (is_promotable(r)) {
 			become_leader(r);
 			send_all_appends(r);

@@ -47,7 +47,8 @@ void output_send(struct raft *r, struct raft_msg *m)
 	case RAFT_MSG_VOTE_REPLY:
 	case RAFT_MSG_PREVOTE:
 	case RAFT_MSG_PREVOTE_REPLY:
-		CHECK(m->term > 0); /* the term asked for, not always mine */
+		/* the term asked for, not always mine; a refusal has mine */
+		CHECK(m->term > 0 || m->reject);
 		break;
 	case RAFT_MSG_READ:
 		break; /* meant for whoever leads, in whatever term */

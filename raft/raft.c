@@ -194,7 +194,9 @@ static bool is_sound(const struct raft *r, const struct raft_msg *m)
 	if (m->from == r->c.id && m->type != RAFT_MSG_APPEND_REPLY &&
 	    m->type != RAFT_MSG_VOTE_REPLY && m->type != RAFT_MSG_PREVOTE_REPLY)
 		return false;
-	if (m->term == 0 && m->type != RAFT_MSG_READ)
+	/* a node that never took part refuses pre-votes in term 0 */
+	if (m->term == 0 && m->type != RAFT_MSG_READ &&
+	    !(m->type == RAFT_MSG_PREVOTE_REPLY && m->reject))
 		return false;
 	if (m->term >= NUMBER_MAX || m->index >= NUMBER_MAX ||
 	    m->commit >= NUMBER_MAX || m->hint >= NUMBER_MAX ||
@@ -235,7 +237,8 @@ static bool take_higher_term(struct raft *r, const struct raft_msg *m)
 
 static void answer_lower_term(struct raft *r, const struct raft_msg *m)
 {
-	struct raft_msg answer = { .to = m->from, .term = r->term };
+	struct raft_msg answer = { .type = RAFT_MSG_APPEND_REPLY,
+				   .to = m->from };
 
 	if ((r->c.check_quorum || r->c.prevote) &&
 	    (m->type == RAFT_MSG_APPEND || m->type == RAFT_MSG_HEARTBEAT)) {
@@ -244,15 +247,9 @@ static void answer_lower_term(struct raft *r, const struct raft_msg *m)
 		 * campaign might be refused for ever by those who hear it. It
 		 * must learn the term from us and step down.
 		 */
-		answer.type = RAFT_MSG_APPEND_REPLY;
 		output_send(r, &answer);
 	} else if (m->type == RAFT_MSG_PREVOTE) {
-		TRACE(r, .kind = RAFT_EV_VOTE_REFUSED, .peer = m->from,
-		      .msg = m->type, .a = m->log_term, .b = m->index,
-		      .c = r->vote);
-		answer.type = RAFT_MSG_PREVOTE_REPLY;
-		answer.reject = true;
-		output_send(r, &answer);
+		refuse_vote(r, m);
 	} else {
 		TRACE(r, .kind = RAFT_EV_LOWER_TERM, .peer = m->from,
 		      .msg = m->type, .a = m->term);

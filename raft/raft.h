@@ -40,6 +40,10 @@
  *
  * Threads: one at a time per struct raft; different groups are independent.
  *
+ * The founding members of a group all start with the same conf and log. A node
+ * that joins later starts with an empty conf and an empty log; it takes no
+ * entries before a snapshot has given it a configuration.
+ *
  * Inputs from peers are never trusted: a malformed message is ERR_INVALID, one
  * that contradicts committed state is an alarm, ERR_CORRUPT (see raft_step).
  * What the driver promises is CHECKed.
@@ -162,7 +166,8 @@ enum raft_msg_type {
  *                  logs may match (term 0: unknown)
  * PREVOTE, VOTE    index, log_term: the candidate's last entry; force: the
  *                  leader asked for it
- * ..VOTE_REPLY     reject
+ * ..VOTE_REPLY     reject, and then, from one that is no voter, index and
+ *                  log_term: the last entry that it knows to be committed
  * HEARTBEAT        commit, context (read round, 0 none), stamp_ns
  * HEARTBEAT_REPLY  context, stamp_ns: as in the heartbeat
  * SNAPSHOT         snapshot. Outgoing: the driver streams the state of that
@@ -332,6 +337,7 @@ struct raft_accepted {
  * ERR_INVALID    malformed; nothing was done
  * ERR_FOREIGN    an answer from someone who is not a member; ignored
  * ERR_NO_LEADER  a READ or TRANSFER that found no leader; ignored
+ * ERR_BUSY       a READ that found reads_max waiting; ignored
  * ERR_CORRUPT    ALARM: the message contradicts committed state (an append
  *                that would truncate a committed entry, a commit index past
  *                what this node is said to hold, a second leader in one
@@ -426,7 +432,7 @@ void raft_applied(struct raft *r, uint64_t index);
 MUST_CHECK enum err raft_apply_conf(struct raft *r,
 				    const struct raft_change *change);
 
-/* The driver dropped entries below first_index (all applied, or covered). */
+/* The driver is about to drop the entries below first_index, all applied. */
 void raft_compacted(struct raft *r, uint64_t first_index);
 
 /*
@@ -640,7 +646,6 @@ enum raft_event_kind {
 	RAFT_EV_SNAPSHOT_TAKEN,	  /* a, b: message answered                  */
 	RAFT_EV_SNAPSHOT_IGNORED, /* a, b: message answered                  */
 	RAFT_EV_FAST_FORWARD,	  /* a, b: log already had it                */
-	RAFT_EV_SNAPSHOT_FOREIGN, /* a, b: this node is not in it            */
 	RAFT_EV_UNREACHABLE,	  /* peer                                    */
 	RAFT_EV_NO_PROGRESS,	  /* peer: not a member                      */
 	RAFT_EV_UNPROMOTABLE,

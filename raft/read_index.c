@@ -105,8 +105,11 @@ enum err raft_read(struct raft *r, uint64_t context)
 /* Not passed on a second time: the asker will hear who leads and ask again. */
 enum err recv_read(struct raft *r, const struct raft_msg *m)
 {
-	if (r->role == RAFT_LEADER)
-		return lead_read(r, m->from, m->context);
+	if (r->role == RAFT_LEADER) {
+		enum err err = lead_read(r, m->from, m->context);
+
+		return err == ERR_FULL ? ERR_BUSY : err;
+	}
 	TRACE(r, .kind = RAFT_EV_NO_LEADER, .msg = RAFT_MSG_READ);
 	return ERR_NO_LEADER;
 }

@@ -70,7 +70,12 @@ enum err recv_append(struct raft *r, const struct raft_msg *m,
 		acknowledge(r, m, r->log.commit);
 		return OK;
 	}
-	if (!log_matches(r, m->index, m->log_term)) {
+	/*
+	 * Without a configuration there is nothing that changes in the log
+	 * could be applied to: it must come first, with a snapshot. Else a new
+	 * node that is added at entry 8 would take itself for the only voter.
+	 */
+	if (r->conf.count == 0 || !log_matches(r, m->index, m->log_term)) {
 		refuse(r, m);
 		return OK;
 	}

@@ -23,7 +23,11 @@ static void recv_refusal(struct raft *r, struct progress *p,
 	TRACE(r, .kind = RAFT_EV_DECREASED, .peer = m->from);
 	if (p->flow == RAFT_FLOW_REPLICATE)
 		progress_become_probe(p);
-	send_append(r, p, true);
+	/* nothing before it could be missing: it wants a configuration */
+	if (m->index == 0)
+		send_snapshot(r, p);
+	else
+		send_append(r, p, true);
 }
 
 static void resume_flow(struct raft *r, struct progress *p, uint64_t index)

@@ -29,25 +29,51 @@ static bool may_vote(const struct raft *r, const struct raft_msg *m)
 	return m->type == RAFT_MSG_PREVOTE && m->term > r->term;
 }
 
+/*
+ * A node that is no voter any more tells with its refusal what is committed.
+ * The candidate may stand by an outdated configuration only because it has not
+ * heard that the change, which its log holds, is committed; if it needs the
+ * vote of a removed node whose log is longer, neither of the two could ever
+ * lead. (A voter with the longer log stands itself.)
+ */
+void refuse_vote(struct raft *r, const struct raft_msg *m)
+{
+	struct raft_msg answer = {
+		.type = m->type == RAFT_MSG_VOTE ? RAFT_MSG_VOTE_REPLY
+						 : RAFT_MSG_PREVOTE_REPLY,
+		.to = m->from,
+		.term = r->term,
+		.reject = true,
+	};
+
+	if (!conf_is_voter(&r->conf, r->c.id)) {
+		answer.index = r->log.commit;
+		answer.log_term = log_term_or_0(r, r->log.commit);
+	}
+	TRACE(r, .kind = RAFT_EV_VOTE_REFUSED, .peer = m->from, .msg = m->type,
+	      .a = m->log_term, .b = m->index, .c = r->vote);
+	output_send(r, &answer);
+}
+
 void recv_vote(struct raft *r, const struct raft_msg *m)
 {
-	struct raft_msg answer = { .to = m->from };
-	bool granted = may_vote(r, m) && is_up_to_date(r, m);
+	struct raft_msg answer = { .to = m->from, .term = m->term };
 
 	CHECK(m->type == RAFT_MSG_PREVOTE || m->term == r->term);
+	if (!may_vote(r, m) || !is_up_to_date(r, m)) {
+		refuse_vote(r, m);
+		return;
+	}
+	/*
+	 * The term is the one asked for: a pre-candidate's is ahead of ours,
+	 * and it ignores answers of old terms.
+	 */
 	answer.type = m->type == RAFT_MSG_VOTE ? RAFT_MSG_VOTE_REPLY
 					       : RAFT_MSG_PREVOTE_REPLY;
-	answer.reject = !granted;
-	/*
-	 * Granted, the term is the one asked for: a pre-candidate's is ahead
-	 * of ours, and it ignores answers of old terms.
-	 */
-	answer.term = granted ? m->term : r->term;
-	TRACE(r, .kind = granted ? RAFT_EV_VOTE_CAST : RAFT_EV_VOTE_REFUSED,
-	      .peer = m->from, .msg = m->type, .a = m->log_term, .b = m->index,
-	      .c = r->vote);
+	TRACE(r, .kind = RAFT_EV_VOTE_CAST, .peer = m->from, .msg = m->type,
+	      .a = m->log_term, .b = m->index, .c = r->vote);
 	output_send(r, &answer);
-	if (granted && m->type == RAFT_MSG_VOTE) {
+	if (m->type == RAFT_MSG_VOTE) {
 		r->election_elapsed = 0;
 		r->vote = m->from;
 	}

@@ -52,16 +52,14 @@ void raft_snapshot_sent(struct raft *r, uint64_t peer, bool ok)
  * Take the snapshot over? Not if it is older than what is committed here: a
  * stale one never truncates (paper 7). Not if the log has its last entry
  * already: then all before it is equal, only the commit index is news.
+ *
+ * This node need not be a member in it: the snapshot may be older than the
+ * change that added the node, which then follows in the log.
  */
 static bool restore(struct raft *r, const struct raft_snapshot *s)
 {
 	if (s->index <= r->log.commit)
 		return false;
-	if (raft_conf_role(&s->conf, r->c.id) == 0) {
-		TRACE(r, .kind = RAFT_EV_SNAPSHOT_FOREIGN, .a = s->index,
-		      .b = s->term);
-		return false;
-	}
 	if (log_matches(r, s->index, s->term)) {
 		TRACE(r, .kind = RAFT_EV_FAST_FORWARD, .a = s->index,
 		      .b = s->term);

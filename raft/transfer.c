@@ -88,8 +88,11 @@ enum err raft_transfer(struct raft *r, uint64_t to)
 
 enum err recv_transfer(struct raft *r, const struct raft_msg *m)
 {
-	if (r->role == RAFT_LEADER)
-		return lead_transfer(r, m->hint);
+	if (r->role == RAFT_LEADER) {
+		enum err err = lead_transfer(r, m->hint);
+
+		return err == ERR_INVALID ? OK : err; /* not a voter: ignored */
+	}
 	TRACE(r, .kind = RAFT_EV_NO_LEADER, .msg = RAFT_MSG_TRANSFER);
 	return ERR_NO_LEADER;
 }

@@ -178,8 +178,16 @@ static void message_entries(struct env *env, const char *indent,
 	out_text(env, "]");
 }
 
+/* What a refused vote tells of the log is not in the form to be kept to. */
+static bool shows_log(const struct message *m)
+{
+	return m->type != TYPE_RAFT || (m->raft.type != RAFT_MSG_VOTE_REPLY &&
+					m->raft.type != RAFT_MSG_PREVOTE_REPLY);
+}
+
 void text_message(struct env *env, const char *indent, const struct message *m)
 {
+	bool log = shows_log(m);
 	char deeper[32];
 	uint32_t i;
 
@@ -189,8 +197,8 @@ void text_message(struct env *env, const char *indent, const struct message *m)
 	target(env, m->to);
 	out_text(env, " %s Term:%llu Log:%llu/%llu", type_name(m),
 		 (unsigned long long)m->term,
-		 (unsigned long long)m->raft.log_term,
-		 (unsigned long long)m->raft.index);
+		 (unsigned long long)(log ? m->raft.log_term : 0),
+		 (unsigned long long)(log ? m->raft.index : 0));
 	if (m->raft.reject)
 		out_text(env, " Rejected (Hint: %llu)",
 			 (unsigned long long)m->raft.hint);

@@ -453,12 +453,6 @@ static void recv_snapshot_words(struct words *w)
 							   : "ignored",
 			 (ull)e->a, (ull)e->b);
 		break;
-	case RAFT_EV_SNAPSHOT_FOREIGN:
-		log_line(env, LEVEL_WARN,
-			 "%llx attempted to restore snapshot "
-			 "but it is not in its configuration",
-			 id);
-		break;
 	default:
 		break;
 	}
