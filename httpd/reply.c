@@ -138,6 +138,8 @@ enum MHD_Result reply_refusal(struct request *r)
 	reply_header(&resp, "Content-Type", "application/json");
 	if (is_retryable(r->problem.status))
 		reply_header(&resp, "Retry-After", "1");
+	if (r->problem.status == 416)
+		reply_header(&resp, "Content-Range", r->content_range);
 	if (r->problem.allow)
 		reply_header(&resp, "Allow", r->problem.allow);
 	return reply_send(r, r->problem.status, resp, n);

@@ -161,6 +161,7 @@ struct request {
 	/* Shown on the answer. */
 	bool show_etag, show_rev;
 	uint64_t rev, etag_rev;
+	char content_range[32]; /* 416                                      */
 	char id[HTTPD_REQUEST_ID_BYTES_MAX + 1];
 	/* The request as parsed. */
 	size_t raw_n, raw_room;

@@ -132,13 +132,10 @@ static void add_info_headers(struct MHD_Response **resp,
 
 static enum MHD_Result answer_range_refused(struct request *r, uint64_t bytes)
 {
-	struct MHD_Response *resp;
-	char text[40];
-
-	resp = MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
-	snprintf(text, sizeof(text), "bytes */%lu", bytes);
-	reply_header(&resp, "Content-Range", text);
-	return reply_send(r, 416, resp, 0);
+	snprintf(r->content_range, sizeof(r->content_range), "bytes */%lu",
+		 bytes);
+	return reply_problem(r, 416, "range_not_satisfiable",
+			     "the value has no such bytes");
 }
 
 static bool range_applies(const struct request *r, uint64_t rev)

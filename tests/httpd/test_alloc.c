@@ -29,7 +29,7 @@ struct node {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	bool woken, stop;
-	enum err failed;
+	_Atomic int failed;
 };
 
 static struct node node;
@@ -50,7 +50,7 @@ static void *core(void *arg)
 	while (!node.stop && !node.failed) {
 		node.woken = false;
 		pthread_mutex_unlock(&node.lock);
-		node.failed = store_step(node.store, &wait_ms);
+		node.failed = (int)store_step(node.store, &wait_ms);
 		pthread_mutex_lock(&node.lock);
 		if (!node.woken && !node.stop && wait_ms) {
 			struct timespec t;
