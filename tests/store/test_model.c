@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "base/crc32c.h"
 #include "tests/lib/store_rig.h"
 
 enum { KEYS = 40, STEPS = 150, SEEDS = 12, BIG = 200000 };
@@ -185,6 +186,97 @@ static void check_list(void)
 		keys += status.keys;
 	}
 	assert_int_equal(keys, n);
+}
+
+/* -------------------------------------------------------------- backups -- */
+
+/* The newest that a backup said of each key, and of the prefixes of all. */
+struct restored {
+	uint64_t version, bytes;
+	bool present;
+};
+
+static void replay(struct restored *keys, const struct record *r)
+{
+	uint64_t version = version_pack(r->index, r->position);
+
+	for (int k = 0; k < KEYS; k++) {
+		struct bytes key = bytes_str(names[k]);
+		bool hit = r->type == RECORD_DELETE_PREFIX
+				   ? bytes_begins(key, r->key)
+				   : bytes_equal(key, r->key);
+
+		if (!hit || keys[k].version >= version ||
+		    store_partition_of(rig.store, key) != r->partition)
+			continue;
+		keys[k].version = version;
+		keys[k].present = r->type == RECORD_PUT;
+		keys[k].bytes = r->flags & LOC_CONTENT ? get_u64(r->value.p + 8)
+						       : r->value.n;
+	}
+}
+
+/* The records of a whole stream, every checksum looked at. */
+static void join_blocks(const struct buf *stream, struct buf *records)
+{
+	size_t off = 48 + 16 * (size_t)rig.partitions;
+	uint32_t crc = crc32c(0, stream->p + 4, off - 4);
+
+	assert_int_equal(crc, get_u32(stream->p));
+	for (;;) {
+		uint32_t n = get_u32(stream->p + off);
+
+		crc = crc32c(crc, stream->p + off + 8, n ? n : 8);
+		assert_int_equal(crc, get_u32(stream->p + off + 4));
+		if (n == 0)
+			break;
+		assert_int_equal(buf_add(records, stream->p + off + 8, n), OK);
+		off += 8 + n;
+		assert_true(off + 16 <= stream->n);
+	}
+	assert_int_equal(off + 16, stream->n);
+}
+
+static void read_backup(struct buf *stream)
+{
+	struct store_backup *b;
+	uint8_t *room = malloc(64 << 10);
+	size_t n = 1;
+
+	assert_int_equal(store_backup_open(rig.store, &b), OK);
+	while (n > 0) {
+		assert_int_equal(store_backup_read(b, room, 64 << 10, &n), OK);
+		assert_int_equal(buf_add(stream, room, n), OK);
+	}
+	store_backup_done(b);
+	free(room);
+}
+
+static void check_backup(void)
+{
+	struct restored keys[KEYS] = { 0 };
+	struct buf stream = BUF_INIT, records = BUF_INIT;
+
+	read_backup(&stream);
+	join_blocks(&stream, &records);
+	for (size_t off = 0; off < records.n;) {
+		struct record r;
+		uint64_t bytes;
+
+		assert_int_equal(record_decode(records.p + off, records.n - off,
+					       get_u32(stream.p), true, &r,
+					       &bytes),
+				 RECORD_OK);
+		replay(keys, &r);
+		off += bytes;
+	}
+	for (int k = 0; k < KEYS; k++) {
+		assert_int_equal(keys[k].present, model.cells[k].present);
+		if (keys[k].present)
+			assert_int_equal(keys[k].bytes, model.cells[k].bytes);
+	}
+	buf_done(&stream);
+	buf_done(&records);
 }
 
 /* ------------------------------------------------------------ operations - */
@@ -461,6 +553,7 @@ static void run_seed(uint32_t partitions)
 			break;
 		case 4:
 			check_list();
+			check_backup();
 			break;
 		case 5:
 		case 6:
@@ -470,6 +563,7 @@ static void run_seed(uint32_t partitions)
 	}
 	assert_true(is_as(&model));
 	check_list();
+	check_backup();
 	store_rig_done(&rig);
 }
 
