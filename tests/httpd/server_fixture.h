@@ -32,7 +32,7 @@ static struct httpd_options fixture_options(void)
 				       .max_value_bytes = 8 << 20,
 				       .request_timeout_ms = 1500,
 				       .commit_timeout_ms = 400,
-				       .idle_timeout_ms = 3000,
+				       .idle_timeout_ms = 1500,
 				       .drain_timeout_ms = 1000,
 				       .clock = clock_os(),
 				       .node_name = "n1",
