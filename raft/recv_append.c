@@ -33,6 +33,29 @@ static uint32_t count_present(const struct raft *r, const struct raft_msg *m)
 	return i;
 }
 
+/*
+ * Is there, at or below the commit index, another entry here than the leader
+ * has? Every leader's log holds all committed entries (paper 5.4.3): one of
+ * the two logs is damaged, or a vote was.
+ */
+static bool contradicts_committed(const struct raft *r,
+				  const struct raft_msg *m, uint64_t *index)
+{
+	uint64_t term = m->log_term, mine;
+	uint32_t i;
+
+	for (i = 0; i <= m->entry_count; i++) {
+		*index = m->index + i;
+		if (*index > r->log.commit)
+			return false;
+		if (i > 0)
+			term = m->entry_terms[i - 1];
+		if (log_term(r, *index, &mine) == OK && mine != term)
+			return true; /* else gone: long since applied */
+	}
+	return false;
+}
+
 static void acknowledge(struct raft *r, const struct raft_msg *m,
 			uint64_t index)
 {
@@ -61,12 +84,14 @@ static void refuse(struct raft *r, const struct raft_msg *m)
 enum err recv_append(struct raft *r, const struct raft_msg *m,
 		     struct raft_accepted *accepted)
 {
-	uint64_t last_new = m->index + m->entry_count, commit;
+	uint64_t last_new = m->index + m->entry_count, commit, at;
 	uint32_t present;
 
 	CHECK(r->role == RAFT_FOLLOWER);
+	if (contradicts_committed(r, m, &at))
+		return alarm_about(r, m, at);
 	if (m->index < r->log.commit) {
-		/* old: what is committed matches any leader's log anyway */
+		/* old: what is committed matches the leader's log anyway */
 		acknowledge(r, m, r->log.commit);
 		return OK;
 	}
@@ -83,9 +108,7 @@ enum err recv_append(struct raft *r, const struct raft_msg *m,
 	if (present < m->entry_count) {
 		uint64_t from = m->index + 1 + present;
 
-		/* committed entries are in every leader's log: paper 5.4.3 */
-		if (from <= r->log.commit)
-			return alarm_about(r, m, from);
+		CHECK(from > r->log.commit);
 		accepted->from = from;
 		accepted->count = m->entry_count - present;
 		log_replace(r, from, m->entry_terms + present, accepted->count);
