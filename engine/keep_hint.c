@@ -112,6 +112,9 @@ enum err keep_hint_look(struct engine *e, struct keep_file *f,
 	uint32_t count;
 	enum err err;
 
+	/* One from before the writer went on in the segment does not fit. */
+	if (df->kind == DATAFILE_LOG)
+		ask.last_sequence = atomic_load(&df->last_sequence);
 	f->looked = true;
 	f->hinted = false;
 	hint_path(df, path);

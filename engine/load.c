@@ -156,10 +156,19 @@ enum err load_try_hint(struct engine *e, struct datafile *df,
 	return OK;
 }
 
+/* The sequence at the head of the stream behind segment i; 0: none. */
+static uint64_t head_behind(const struct load *l, uint32_t i)
+{
+	while (++i < l->log_count)
+		if (l->log[i].head_sequence)
+			return l->log[i].head_sequence;
+	return 0;
+}
+
 /*
  * Is the hint older than what was decided since? A merge may have raised a base
  * over entries that it names; a recovery may have ended the segment before its
- * last frame and copied that elsewhere.
+ * last frame and copied that elsewhere, or let the writer go on in it.
  */
 static bool hint_outlived(const struct manifest *m, uint64_t limit,
 			  const struct hint *hint)
@@ -195,7 +204,9 @@ static enum err load_log_hints(struct load *l)
 		if (err)
 			return err;
 		if (s->hint &&
-		    hint_outlived(&l->e->manifest, s->limit, s->hint)) {
+		    (hint_identity(s->hint)->last_sequence + 1 !=
+			     head_behind(l, i) ||
+		     hint_outlived(&l->e->manifest, s->limit, s->hint))) {
 			hint_free(s->hint);
 			s->hint = NULL;
 		}
