@@ -55,6 +55,21 @@ struct checker {
 	enum err err; /* ERR_INVALID once something was refused, ERR_NOMEM */
 };
 
+enum err conf_where(const struct conf *c, const char *key_name, struct buf *out)
+{
+	const struct conf_key *key = schema_find(key_name);
+	const struct conf_origin *o;
+	enum err err = OK;
+
+	CHECK(key);
+	o = &c->origin[key - conf_schema];
+	if (o->name && o->line)
+		err = buf_addf(out, "%s:%u: ", o->name, o->line);
+	else if (o->name)
+		err = buf_addf(out, "flag %s: ", o->name);
+	return err ? err : buf_addf(out, "%s: ", key_name);
+}
+
 /* "file:line: key: text" or "flag --x: key: text" or "key: text". */
 static void say(struct checker *k, bool refuse, const char *key_name,
 		const char *fmt, ...) __attribute__((format(printf, 4, 5)));
@@ -62,24 +77,17 @@ static void say(struct checker *k, bool refuse, const char *key_name,
 static void say(struct checker *k, bool refuse, const char *key_name,
 		const char *fmt, ...)
 {
-	const struct conf_key *key = schema_find(key_name);
 	struct buf *to = refuse ? k->errors : k->warnings;
-	const struct conf_origin *o;
 	char text[512];
 	va_list ap;
-	enum err err = OK;
+	enum err err;
 
-	CHECK(key);
-	o = &k->c->origin[key - conf_schema];
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	if (o->name && o->line)
-		err = buf_addf(to, "%s:%u: ", o->name, o->line);
-	else if (o->name)
-		err = buf_addf(to, "flag %s: ", o->name);
+	err = conf_where(k->c, key_name, to);
 	if (!err)
-		err = buf_addf(to, "%s: %s\n", key_name, text);
+		err = buf_addf(to, "%s\n", text);
 	if (err)
 		k->err = err;
 	else if (refuse && !k->err)

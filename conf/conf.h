@@ -166,6 +166,13 @@ MUST_CHECK enum err conf_compare(const struct conf *a, const struct conf *b,
 					    bool reloadable),
 				 void *ctx);
 
+/*
+ * Append how a message about key begins: "file:line: key: ", "flag --x: key: "
+ * or "key: ". key is a name of the schema. ERR_NOMEM: a part was appended.
+ */
+MUST_CHECK enum err conf_where(const struct conf *c, const char *key,
+			       struct buf *out);
+
 /* True for 127.0.0.0/8, ::1 and localhost. */
 bool conf_addr_is_loopback(const struct conf_addr *a);
 

@@ -59,6 +59,7 @@ struct engine_options {
 	struct seed *seed; /* salts and ids; used only inside calls          */
 	const char *dir;   /* created when absent                            */
 	uint32_t partitions;
+	uint64_t node_id; /* of a new directory; 0: 1, a first node's        */
 	uint64_t segment_bytes;	 /* log segment, at least ..._BYTES_MIN      */
 	uint64_t min_free_bytes; /* below it puts are refused: ERR_NOSPC     */
 	enum engine_read_mode read_mode;

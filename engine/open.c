@@ -154,9 +154,7 @@ static enum err make_directory(struct engine *e, struct load *l)
 		return err;
 	put_u64(m.cluster_id, seed_next(e->o.seed));
 	put_u64(m.cluster_id + 8, seed_next(e->o.seed));
-	do
-		m.node_id = seed_next(e->o.seed);
-	while (m.node_id == 0);
+	m.node_id = e->o.node_id ? e->o.node_id : 1;
 	m.next_file_id = 1;
 	m.log_floor_sequence = 1;
 	e->manifest = m;

@@ -243,6 +243,10 @@ static enum err open_engine(struct node *n, const struct conf *c,
 				"data directory %s is in use by another "
 				"process\n",
 				c->data_dir);
+	else if (err == ERR_INVALID)
+		(void)!(conf_where(c, "cluster.partitions", why) ||
+			buf_addf(why, "%.*s\n", (int)below.n,
+				 (const char *)below.p));
 	else if (err)
 		explain(why, "data directory", c->data_dir, err, &below);
 	buf_done(&below);
@@ -373,7 +377,9 @@ enum node_exit node_start(const struct conf *c, struct wake *trouble,
 	}
 	err = open_engine(n, c, why);
 	if (err) {
-		result = err == ERR_BUSY ? NODE_BUSY : NODE_RUNTIME;
+		result = err == ERR_BUSY      ? NODE_BUSY
+			 : err == ERR_INVALID ? NODE_CONFIG
+					      : NODE_RUNTIME;
 		goto out_node;
 	}
 	log_opened(n);

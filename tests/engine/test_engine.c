@@ -460,6 +460,30 @@ static void limits_are_errors(void **state)
 	disk_done(&d);
 }
 
+/* What JSON clients print must survive a double: no random 64 bits. */
+static void a_new_directory_has_the_node_id_it_was_given(void **state)
+{
+	uint8_t cluster_id[16];
+	struct disk d;
+	uint64_t id;
+
+	disk_init(&d, 1);
+	engine_identity(d.e, cluster_id, &id);
+	assert_true(id == 1);
+	disk_done(&d);
+
+	disk_init(&d, 1);
+	engine_close(d.e);
+	d.o.dir = "other";
+	d.o.node_id = 7;
+	assert_int_equal(engine_open(&d.o, &d.e, NULL), OK);
+	d.o.node_id = 9; /* of new directories only */
+	reopen(&d);
+	engine_identity(d.e, cluster_id, &id);
+	assert_true(id == 7);
+	disk_done(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -474,6 +498,7 @@ int main(void)
 		cmocka_unit_test(each_segment_begins_with_the_hard_state),
 		cmocka_unit_test(an_entry_larger_than_a_segment_gets_its_own),
 		cmocka_unit_test(limits_are_errors),
+		cmocka_unit_test(a_new_directory_has_the_node_id_it_was_given),
 	};
 
 	log_set_level(LOG_ERROR);

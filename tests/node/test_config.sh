@@ -118,4 +118,13 @@ refuses "a data directory that is a file" 1 "$dir/file" \
 	--config "$dir/conf" --data-dir "$dir/file" --http 127.0.0.1:0
 [ -e "$dir/data" ]
 same "nothing was made on the way" 1 $?
+
+echo 'cluster: { partitions = 2; };' >"$dir/conf"
+rm -rf "$dir/conf.d"
+start_daemon --config "$dir/conf"
+stop_daemon TERM
+echo 'cluster: { partitions = 3; };' >"$dir/conf"
+refuses "another number of partitions names its line" 78 \
+	"$dir/conf:1: cluster.partitions: " \
+	--config "$dir/conf" --data-dir "$dir/data" --http 127.0.0.1:0
 finish
