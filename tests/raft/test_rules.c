@@ -27,7 +27,7 @@ struct solo {
 	uint32_t grant_count;
 	uint64_t applied;
 	struct raft_accepted accepted;
-	bool no_snapshot;
+	bool no_snapshot, has_change;
 };
 
 static enum err solo_term(void *ctx, uint64_t index, uint64_t *term)
@@ -53,7 +53,9 @@ static uint32_t solo_fit(void *ctx, uint64_t from, uint64_t to,
 
 static bool solo_has_change(void *ctx, uint64_t from, uint64_t to)
 {
-	return false;
+	struct solo *s = ctx;
+
+	return s->has_change;
 }
 
 static enum err solo_snapshot(void *ctx, struct raft_snapshot *out)
@@ -240,6 +242,21 @@ static enum err append(struct solo *s, uint64_t term, uint64_t prev_term,
 					       .entry_terms = terms,
 					       .entry_count = n,
 					       .commit = commit });
+}
+
+static enum err snapshot_msg(struct solo *s, uint64_t index, uint64_t term,
+			     uint64_t leader_term)
+{
+	struct raft_snapshot snap = { .index = index, .term = term };
+	uint64_t i;
+
+	for (i = 2; i <= 4; i++)
+		assert_int_equal(raft_conf_add(&snap.conf, i, RAFT_VOTER), OK);
+	assert_int_equal(raft_conf_add(&snap.conf, 1, RAFT_LEARNER), OK);
+	return solo_step(s, (struct raft_msg){ .type = RAFT_MSG_SNAPSHOT,
+					       .from = 2,
+					       .term = leader_term,
+					       .snapshot = &snap });
 }
 
 static void elect(struct solo *s)
@@ -518,6 +535,132 @@ static void late_disk_answer_after_truncation_does_not_count(void **state)
 	solo_done(&s);
 }
 
+/* The point was taken in this term, before its leader replaced the entry. */
+static void disk_answer_for_a_replaced_entry_does_not_count(void **state)
+{
+	const uint64_t terms[] = { 1 }, one[] = { 1 }, two[] = { 2 };
+	struct raft_point old;
+	struct solo s;
+
+	solo_init(&s, 3, terms, 1, 1);
+	s.slow_disk = true;
+	s.c.check_quorum = false;
+	solo_start(&s);
+	assert_int_equal(append(&s, 1, 1, 1, one, 1, 1), OK);
+	assert_int_equal(ask_vote(&s, 3, 2, 0, 0), OK); /* term 2 begins */
+	old = s.point;
+	assert_int_equal(old.term, 2);
+	assert_int_equal(old.index, 2);
+	assert_int_equal(append(&s, 2, 1, 1, two, 1, 1), OK);
+	raft_persisted(s.r, &old);
+	assert_int_equal(status(&s).unpersisted, 2);
+	solo_done(&s);
+}
+
+/* faults.md 3: nobody stands by a configuration that is out of date */
+static void node_with_an_unapplied_change_does_not_stand(void **state)
+{
+	const uint64_t terms[] = { 1, 1 };
+	struct solo s;
+
+	solo_init(&s, 3, terms, 2, 2);
+	s.c.applied = 1;
+	s.has_change = true;
+	solo_start(&s);
+	assert_int_equal(raft_campaign(s.r), OK);
+	assert_int_equal(status(&s).role, RAFT_FOLLOWER);
+	raft_applied(s.r, 1);
+	s.has_change = false;
+	assert_int_equal(raft_campaign(s.r), OK);
+	assert_int_equal(status(&s).role, RAFT_CANDIDATE);
+	solo_done(&s);
+}
+
+/* thesis 4.3: voters 1 2 3 come, voters 1 4 5 go */
+static void joint_configuration_needs_both_majorities(void **state)
+{
+	struct solo s;
+	uint64_t half;
+
+	for (half = 0; half < 2; half++) {
+		uint64_t a = half ? 4 : 2, b = half ? 2 : 4;
+
+		solo_init(&s, 3, NULL, 0, 0);
+		s.c.conf.role[0] |= RAFT_VOTER_OUT;
+		assert_int_equal(raft_conf_add(&s.c.conf, 4, RAFT_VOTER_OUT),
+				 OK);
+		assert_int_equal(raft_conf_add(&s.c.conf, 5, RAFT_VOTER_OUT),
+				 OK);
+		solo_start(&s);
+		assert_int_equal(raft_campaign(s.r), OK);
+		solo_run(&s);
+		assert_int_equal(vote(&s, a, 1), OK);
+		assert_int_equal(vote(&s, a + 1, 1), OK);
+		assert_int_equal(status(&s).role, RAFT_CANDIDATE);
+		assert_int_equal(vote(&s, b, 1), OK);
+		assert_int_equal(status(&s).role, RAFT_LEADER);
+		assert_int_equal(ack(&s, a, 1, 1), OK);
+		assert_int_equal(ack(&s, a + 1, 1, 1), OK);
+		assert_int_equal(status(&s).commit, 0);
+		assert_int_equal(ack(&s, b + 1, 1, 1), OK);
+		assert_int_equal(status(&s).commit, 1);
+		solo_done(&s);
+	}
+}
+
+/* faults.md 8 */
+static void candidate_without_its_own_durable_vote_does_not_lead(void **state)
+{
+	struct solo s;
+
+	solo_init(&s, 3, NULL, 0, 0);
+	s.slow_disk = true;
+	solo_start(&s);
+	assert_int_equal(raft_campaign(s.r), OK);
+	solo_run(&s);
+	assert_int_equal(vote(&s, 2, 1), OK);
+	assert_int_equal(vote(&s, 3, 1), OK);
+	assert_int_equal(status(&s).role, RAFT_CANDIDATE);
+	solo_disk(&s);
+	assert_int_equal(status(&s).role, RAFT_LEADER);
+	solo_done(&s);
+}
+
+/* A new node must not make up a configuration from the log alone. */
+static void node_without_configuration_takes_a_snapshot_only(void **state)
+{
+	const uint64_t one[] = { 1 };
+	struct solo s;
+
+	solo_init(&s, 0, NULL, 0, 0);
+	solo_start(&s);
+	assert_int_equal(append(&s, 1, 0, 0, one, 1, 1), OK);
+	assert_int_equal(s.accepted.count, 0);
+	assert_true(sent(&s, RAFT_MSG_APPEND_REPLY, 2)->reject);
+	assert_int_equal(snapshot_msg(&s, 3, 1, 1), OK);
+	assert_true(s.accepted.snapshot);
+	solo_done(&s);
+}
+
+static void refusal_at_the_start_of_the_log_asks_for_a_snapshot(void **state)
+{
+	struct raft_msg no = { .type = RAFT_MSG_APPEND_REPLY,
+			       .from = 2,
+			       .term = 1,
+			       .reject = true };
+	struct solo s;
+
+	solo_init(&s, 3, NULL, 0, 0);
+	solo_start(&s);
+	elect(&s);
+	assert_int_equal(ack(&s, 3, 1, 1), OK);
+	s.out_count = 0;
+	assert_int_equal(solo_step(&s, no), OK);
+	assert_non_null(sent(&s, RAFT_MSG_SNAPSHOT, 2));
+	assert_null(sent(&s, RAFT_MSG_APPEND, 2));
+	solo_done(&s);
+}
+
 /* faults.md 10 */
 static void repeated_and_old_appends_change_nothing(void **state)
 {
@@ -588,21 +731,6 @@ static void second_leader_of_one_term_is_an_alarm(void **state)
 	assert_int_equal(status(&s).role, RAFT_LEADER);
 	assert_int_equal(ack(&s, 2, 1, 99), ERR_CORRUPT);
 	solo_done(&s);
-}
-
-static enum err snapshot_msg(struct solo *s, uint64_t index, uint64_t term,
-			     uint64_t leader_term)
-{
-	struct raft_snapshot snap = { .index = index, .term = term };
-	uint64_t i;
-
-	for (i = 2; i <= 4; i++)
-		assert_int_equal(raft_conf_add(&snap.conf, i, RAFT_VOTER), OK);
-	assert_int_equal(raft_conf_add(&snap.conf, 1, RAFT_LEARNER), OK);
-	return solo_step(s, (struct raft_msg){ .type = RAFT_MSG_SNAPSHOT,
-					       .from = 2,
-					       .term = leader_term,
-					       .snapshot = &snap });
 }
 
 /* faults.md 12 */
@@ -915,6 +1043,16 @@ int main(void)
 		cmocka_unit_test(leader_sends_before_its_own_disk_is_done),
 		cmocka_unit_test(
 			late_disk_answer_after_truncation_does_not_count),
+		cmocka_unit_test(
+			disk_answer_for_a_replaced_entry_does_not_count),
+		cmocka_unit_test(node_with_an_unapplied_change_does_not_stand),
+		cmocka_unit_test(joint_configuration_needs_both_majorities),
+		cmocka_unit_test(
+			candidate_without_its_own_durable_vote_does_not_lead),
+		cmocka_unit_test(
+			node_without_configuration_takes_a_snapshot_only),
+		cmocka_unit_test(
+			refusal_at_the_start_of_the_log_asks_for_a_snapshot),
 		cmocka_unit_test(repeated_and_old_appends_change_nothing),
 		cmocka_unit_test(conflict_with_a_committed_entry_is_an_alarm),
 		cmocka_unit_test(commit_past_what_is_held_is_an_alarm),
