@@ -128,13 +128,19 @@ static enum err fill_zeros(struct vfs_file *f, uint64_t off, uint64_t end)
 	return err;
 }
 
-/* Length, header, zeros, sync; the file has its .tmp name. */
-static enum err prepare_log(struct datafile *df, bool zero)
+/*
+ * Length, header, zeros, sync; the file has its .tmp name. One that was used
+ * before gets all its blocks: it may have been ended early, and no hole may
+ * meet a full disk in the middle of a frame.
+ */
+static enum err prepare_log(struct datafile *df, bool zero, bool recycled)
 {
 	uint8_t h[FILE_HEADER_BYTES];
 	enum err err;
 
 	err = vfs_truncate(df->f, df->bytes);
+	if (!err && recycled)
+		err = vfs_allocate(df->f, df->bytes);
 	if (err)
 		return err;
 	encode_header(h, df->owner, df->kind, df->id, 0, df->salt);
@@ -144,6 +150,16 @@ static enum err prepare_log(struct datafile *df, bool zero)
 	if (!err)
 		err = vfs_sync(df->f);
 	return err;
+}
+
+/* A file that could not be finished must not keep blocks of a full disk. */
+static void remove_made(const struct datafile_owner *o, const char *path)
+{
+	enum err err = vfs_unlink(o->vfs, path);
+
+	if (err && err != ERR_NOT_FOUND)
+		log_warn("engine", "leftover_stays path=%s reason=%s", path,
+			 err_text(err));
 }
 
 enum err datafile_create_log(const struct datafile_owner *o, uint32_t id,
@@ -169,7 +185,7 @@ enum err datafile_create_log(const struct datafile_owner *o, uint32_t id,
 	if (!err)
 		err = vfs_open(o->vfs, tmp, flags, &df->f);
 	if (!err)
-		err = prepare_log(df, zero);
+		err = prepare_log(df, zero, from != NULL);
 	if (!err)
 		err = vfs_rename(o->vfs, tmp, path);
 	if (!err)
@@ -184,6 +200,8 @@ enum err datafile_create_log(const struct datafile_owner *o, uint32_t id,
 	return OK;
 out_close:
 	datafile_close(df);
+	remove_made(o, tmp);
+	remove_made(o, path);
 	return err;
 }
 

@@ -111,7 +111,7 @@ uint32_t datafile_seed(const struct datafile_owner *o, enum datafile_kind kind,
  * zeros; synced, renamed, directory synced. from: NULL, or the path of a file
  * to recycle (renamed to the .tmp name first; its length is changed to
  * bytes, and what it holds stays: the salt makes it dead).
- * Any error: the .tmp file may remain, the final name does not count.
+ * Any error: the file is removed, as far as that succeeds; from is gone.
  */
 MUST_CHECK enum err datafile_create_log(const struct datafile_owner *o,
 					uint32_t id, uint64_t salt,

@@ -164,30 +164,28 @@ static uint64_t segment_limit(const struct datafile *df, bool use_reserve)
 	return use_reserve ? df->bytes : df->bytes - df->bytes / 64;
 }
 
-/* Where the open frame would end with bytes more. */
-static uint64_t frame_end(const struct log *l, uint64_t bytes)
-{
-	uint64_t fill = l->open ? l->fill - FRAME_HEADER_BYTES : 0;
-
-	return l->off + frame_bytes(fill + bytes);
-}
-
 /* The open frame must go out before an entry of bytes can come in. */
 static bool frame_full(const struct log *l, uint64_t bytes)
 {
 	return l->open && l->records && l->fill + bytes > l->open->cap;
 }
 
+/* Where the frame that takes bytes more would end. */
+static uint64_t frame_end(const struct log *l, uint64_t bytes)
+{
+	uint64_t fill = l->open ? l->fill - FRAME_HEADER_BYTES : 0;
+
+	if (frame_full(l, bytes))
+		return l->off + frame_bytes(fill) + frame_bytes(bytes);
+	return l->off + frame_bytes(fill + bytes);
+}
+
 bool log_needs_switch(const struct log *l, uint64_t bytes, bool use_reserve)
 {
-	uint64_t end = frame_end(l, bytes);
-
 	if (atomic_load_explicit(&l->switch_wanted, memory_order_relaxed) &&
 	    l->off > FILE_HEADER_BYTES)
 		return true;
-	if (frame_full(l, bytes))
-		end += FRAME_ALIGN_BYTES;
-	return end > segment_limit(l->active, use_reserve);
+	return frame_end(l, bytes) > segment_limit(l->active, use_reserve);
 }
 
 /* Blocks for everything up to end, so that the write itself can't lack any. */

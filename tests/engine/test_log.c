@@ -1,0 +1,161 @@
+/*
+ * tests/engine/test_log.c - proves engine/log.c: the ends of segments, what a
+ * full disk does there, and switching while others sync.
+ */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "engine/datafile.h"
+#include "engine/frame.h"
+#include "tests/lib/engine_world.h"
+#include "tests/lib/tmpdir.h"
+
+enum { SEGMENT_BYTES = 1 << 20 };
+
+/* ------------------------------------------------- the end of a segment -- */
+
+/* A delete whose record has that many bytes on disk. */
+static void append_delete(struct world *w, uint64_t index, uint64_t bytes)
+{
+	static uint8_t key[RECORD_KEY_BYTES_MAX];
+	struct engine_record r = {
+		.type = RECORD_DELETE,
+		.key = bytes_of(key, bytes - RECORD_HEADER_BYTES),
+	};
+	struct engine_entry entry = { .index = index,
+				      .term = 1,
+				      .stamp_ns = index,
+				      .records = &r,
+				      .record_count = 1 };
+
+	assert_int_equal(engine_append(w->e, &entry), OK);
+}
+
+/*
+ * Deletes may use a segment to its last byte. A full frame of them ends 1,024
+ * bytes before it, and the next delete needs 1,536.
+ */
+static void a_frame_that_does_not_fit_goes_to_the_next_segment(void **state)
+{
+	const uint64_t frame = 256 << 10, next = 968;
+	uint64_t off = FILE_HEADER_BYTES, index = 0, fill;
+	struct engine_stats s;
+	struct world w;
+
+	(void)state;
+	world_init(&w, 1, 1);
+	assert_int_equal(world_open(&w), OK);
+	while (off < SEGMENT_BYTES - frame - 1024) {
+		append_delete(&w, ++index, 72);
+		assert_int_equal(engine_write(w.e), OK);
+		off += FRAME_ALIGN_BYTES;
+	}
+	fill = FRAME_HEADER_BYTES;
+	while (fill + 80 + 72 <= frame - 504) {
+		append_delete(&w, ++index, 80);
+		fill += 80;
+	}
+	append_delete(&w, ++index, frame - 504 - fill);
+	append_delete(&w, ++index, next);
+	assert_int_equal(engine_sync(w.e), OK);
+	engine_stats(w.e, &s);
+	assert_int_equal(s.files, 2);
+	w.parts[0].acked = index;
+	world_close(&w);
+	assert_int_equal(world_open(&w), OK);
+	assert_int_equal(engine_applied_index(w.e, 0), index);
+	world_done(&w);
+}
+
+/* --------------------------------------------------------- a full disk --- */
+
+enum { VALUE_BYTES = 200000 };
+
+static struct engine_stats stats_of(struct world *w)
+{
+	struct engine_stats s;
+
+	engine_stats(w->e, &s);
+	return s;
+}
+
+static enum err put(struct world *w, uint64_t i)
+{
+	struct world_op op = { RECORD_PUT, (uint8_t)(i % WORLD_KEYS),
+			       VALUE_BYTES };
+
+	return world_change(w, 0, op, true);
+}
+
+static uint64_t disk_free(struct world *w)
+{
+	uint64_t bytes;
+
+	assert_int_equal(vfs_free_bytes(w->o.vfs, "data", &bytes), OK);
+	return bytes;
+}
+
+/*
+ * A segment that was ended early has holes behind its last frame. Used again
+ * on a full disk it refuses puts like any other and poisons nothing.
+ */
+static void a_recycled_segment_has_its_blocks(void **state)
+{
+	enum err err = OK;
+	struct world w;
+	struct vfs_file *f;
+	uint64_t n = 0;
+
+	(void)state;
+	world_init(&w, 2, 1);
+	w.o.segment_bytes = 16 << 20; /* more than is allocated at once */
+	world_reopen(&w);
+	/* Ended early: at the next step after a request, with dead bytes. */
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(put(&w, 0), OK);
+	engine_merge_request(w.e);
+	assert_int_equal(world_keep(&w, 1), OK);
+	w.clock.mono += 10000000000;
+	assert_int_equal(put(&w, 0), OK);
+	assert_int_equal(world_merge(&w), OK);
+	assert_true(stats_of(&w).merges > 0);
+	/* The active one beyond its half: the old one is made ready. */
+	while (n++ < 45) {
+		assert_int_equal(put(&w, n), OK);
+		assert_int_equal(world_keep(&w, 100), OK);
+	}
+	assert_int_equal(vfs_open(w.o.vfs, "data/00000001.log", VFS_READ, &f),
+			 ERR_NOT_FOUND);
+	while (n++ < 85) /* and into it */
+		assert_int_equal(put(&w, n), OK);
+	vfs_sim_set_capacity(w.sim, (256 << 20) - disk_free(&w) + 100000);
+	for (n = 0; !err && n < 200; n++)
+		err = put(&w, n);
+	assert_int_equal(err, ERR_NOSPC);
+	assert_false(stats_of(&w).poisoned);
+	vfs_sim_set_capacity(w.sim, 256 << 20);
+	w.clock.mono += 10000000000;
+	assert_int_equal(put(&w, 1), OK);
+	world_reopen(&w);
+	world_done(&w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+			a_frame_that_does_not_fit_goes_to_the_next_segment),
+		cmocka_unit_test(a_recycled_segment_has_its_blocks),
+	};
+
+	log_set_level(LOG_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
