@@ -179,7 +179,8 @@ static enum err write_one(struct engine *e, uint16_t partition,
 
 	CHECK(partition < e->o.partitions);
 	pthread_mutex_lock(&e->write_lock);
-	if (log_needs_switch(&e->log, bytes, r->type != RECORD_PUT)) {
+	if (atomic_load(&e->log.switch_wanted) ||
+	    log_needs_switch(&e->log, bytes, r->type != RECORD_PUT)) {
 		take_lead(e);
 		leading = true;
 	}

@@ -312,7 +312,7 @@ static bool may_stay_unsynced(struct engine *e)
 {
 	uint64_t span_ns = e->o.sync_interval_ms * 1000000;
 
-	if (e->state_dirty)
+	if (e->state_dirty || atomic_load(&e->sync_wanted))
 		return false;
 	if (e->o.sync_mode == ENGINE_SYNC_NEVER)
 		return true;
@@ -350,6 +350,7 @@ enum err engine_sync(struct engine *e)
 		err = write_state(e);
 	if (err)
 		return err;
+	atomic_store(&e->sync_wanted, false);
 	e->last_sync_ns = clock_mono_ns(e->o.clock);
 	engine_synced(e);
 	return OK;
@@ -362,7 +363,8 @@ void engine_idle(struct engine *e)
 
 	if (atomic_load(&l->poisoned))
 		return;
-	if (e->o.sync_mode == ENGINE_SYNC_INTERVAL && !may_stay_unsynced(e))
+	if (atomic_load(&e->sync_wanted) ||
+	    (e->o.sync_mode == ENGINE_SYNC_INTERVAL && !may_stay_unsynced(e)))
 		err = engine_sync(e);
 	if (!err && (l->synced_sequence > l->claimed_sequence ||
 		     atomic_load(&l->switch_wanted)))

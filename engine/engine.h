@@ -164,8 +164,9 @@ MUST_CHECK enum err engine_write(struct engine *e);
 MUST_CHECK enum err engine_sync(struct engine *e);
 
 /*
- * Call after 10 ms without a batch: an unsynced mark proves the last frame.
- * Cheap when there is nothing to prove. Thread: writer.
+ * Call after 10 ms without a batch, and now and then while idle: an unsynced
+ * mark proves the last frame, and a merge that waits for the writer gets its
+ * segment ended or its sync. Cheap when there is nothing to do. Thread: writer.
  */
 void engine_idle(struct engine *e);
 

@@ -80,6 +80,7 @@ struct engine {
 	_Atomic bool out_of_space;
 	uint64_t space_checked_ns; /* writer */
 	_Atomic bool merge_requested;
+	_Atomic bool sync_wanted; /* a merge waits for a real sync           */
 
 	/* what engine_stats tells; written by whoever owns the event */
 	_Atomic uint64_t merges, merge_bytes_read, merge_bytes_written;

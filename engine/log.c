@@ -43,6 +43,7 @@ enum err log_begin(struct log *l, struct engine *e, struct datafile *active,
 		return ERR_NOMEM;
 	l->sequence = sequence;
 	l->synced_sequence = sequence - 1;
+	l->used_sequence = sequence - 1;
 	l->claimed_sequence = sequence - 1;
 	l->zero_off = active->zero_off > off ? active->zero_off : off;
 	l->allocated_off = l->zero_off;
@@ -183,7 +184,7 @@ static uint64_t frame_end(const struct log *l, uint64_t bytes)
 bool log_needs_switch(const struct log *l, uint64_t bytes, bool use_reserve)
 {
 	if (atomic_load_explicit(&l->switch_wanted, memory_order_relaxed) &&
-	    l->off > FILE_HEADER_BYTES)
+	    !l->syncing && l->off > FILE_HEADER_BYTES)
 		return true;
 	return frame_end(l, bytes) > segment_limit(l->active, use_reserve);
 }
@@ -312,9 +313,28 @@ static enum err switch_segment(struct log *l, uint64_t bytes)
 	l->off = FILE_HEADER_BYTES;
 	l->zero_off = next->zero_off;
 	l->allocated_off = next->zero_off;
-	atomic_store(&l->active_id, next->id);
+	l->heads_due = true;
 	atomic_store(&l->switch_wanted, false);
-	return engine_emit_hard_states(l->e);
+	return OK;
+}
+
+/*
+ * Hard states before anything else in a segment. Without room for them they
+ * stay due; until they are there the segment before does not count as sealed,
+ * for it may hold the only ones.
+ */
+static enum err write_heads(struct log *l)
+{
+	enum err err;
+
+	l->heads_due = false;
+	err = engine_emit_hard_states(l->e);
+	if (err) {
+		l->heads_due = true;
+		return err;
+	}
+	atomic_store(&l->active_id, l->active->id);
+	return OK;
 }
 
 enum err log_reserve(struct log *l, uint64_t bytes, bool use_reserve,
@@ -326,6 +346,11 @@ enum err log_reserve(struct log *l, uint64_t bytes, bool use_reserve,
 		return ERR_IO;
 	if (log_needs_switch(l, bytes, use_reserve)) {
 		err = switch_segment(l, bytes);
+		if (err)
+			return err;
+	}
+	if (l->heads_due) {
+		err = write_heads(l);
 		if (err)
 			return err;
 	}
@@ -360,6 +385,7 @@ void log_commit(struct log *l, uint64_t bytes, uint32_t records, uint32_t flags)
 	l->fill += bytes;
 	l->records += records;
 	l->flags |= flags;
+	atomic_store(&l->used_sequence, l->sequence);
 }
 
 enum err log_mark(struct log *l)
@@ -399,6 +425,8 @@ const uint8_t *log_memory(const struct log *l, const struct datafile *df,
 
 void log_sync_begin(struct log *l, struct log_sync *s)
 {
+	CHECK(!l->syncing);
+	l->syncing = true;
 	s->df = l->active;
 	s->sequence = l->sequence - 1;
 }
@@ -406,6 +434,8 @@ void log_sync_begin(struct log *l, struct log_sync *s)
 enum err log_sync_end(struct log *l, const struct log_sync *s, enum err result,
 		      uint64_t took_ns)
 {
+	CHECK(l->syncing);
+	l->syncing = false;
 	if (result) {
 		log_poison(l, "sync", result);
 		return ERR_IO;
@@ -426,9 +456,9 @@ enum err log_sync(struct log *l)
 	uint64_t began;
 	enum err err;
 
-	log_sync_begin(l, &s);
-	if (s.sequence == l->synced_sequence)
+	if (l->synced_sequence == l->sequence - 1)
 		return atomic_load(&l->poisoned) ? ERR_IO : OK;
+	log_sync_begin(l, &s);
 	began = clock_mono_ns(clock);
 	err = vfs_sync(s.df->f);
 	return log_sync_end(l, &s, err, clock_mono_ns(clock) - began);

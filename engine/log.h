@@ -38,10 +38,14 @@ struct log {
 	_Atomic uint64_t
 		sequence; /* of the open or next frame                     */
 	_Atomic uint64_t synced_sequence;
+	_Atomic uint64_t used_sequence; /* of the newest frame with a record */
 	uint64_t claimed_sequence;
 	uint64_t zero_off; /* below it the segment holds no hole            */
 	uint64_t allocated_off;
+	bool heads_due; /* hard states are still to come at active's head    */
+	bool syncing;	/* between log_sync_begin and log_sync_end           */
 	uint8_t *zeros; /* LOG_ZERO_BYTES of them */
+	/* The segment in use, once its head is there: those before are sealed */
 	_Atomic uint32_t active_id;
 	_Atomic bool switch_wanted; /* a merge waits for the active segment */
 	_Atomic bool poisoned;

@@ -2,7 +2,7 @@
  * engine/merge.c - merge: the order of its steps, and the switch.
  *
  *   outputs written, synced, renamed; hints written; directory synced
- *   barrier: everything settled when the last record was judged is durable
+ *   barrier: everything appended when the last record was judged is durable
  *   one manifest: outputs in, inputs out, base of each partition raised
  *   key directory: each key from where it was to its output
  *   inputs out of the file table; the keeper removes them when nobody reads
@@ -142,18 +142,15 @@ void merge_free(struct merge *m)
 
 /* ------------------------------------------------------------- barrier --- */
 
-static bool all_durable(const struct merge *m)
+/* Whatever sync_mode says: sync_wanted has the writer sync for once. */
+static bool all_durable(struct merge *m)
 {
-	const struct engine *e = m->e;
+	struct engine *e = m->e;
 
 	if (atomic_load(&e->log.synced_sequence) >= m->barrier_sequence)
 		return true;
-	for (uint32_t i = 0; i < e->o.partitions; i++)
-		if (m->parts[i].seen &&
-		    atomic_load(&e->partitions[i].synced_index) <
-			    m->parts[i].barrier_index)
-			return false;
-	return true;
+	atomic_store(&e->sync_wanted, true);
+	return false;
 }
 
 /*

@@ -481,13 +481,15 @@ static enum err put_config(struct merge *m, struct merge_part *p)
 	return err;
 }
 
-/* After the last pass: what must be durable before the inputs may go. */
+/*
+ * After the last pass: what must be durable before the inputs may go. That is
+ * all that was appended, not only what is settled: a record is judged by the
+ * directory a moment before its index counts as applied, and the hard states
+ * at the head of the active segment may be the only ones left.
+ */
 static void set_barrier(struct merge *m)
 {
-	for (uint32_t i = 0; i < m->e->o.partitions; i++)
-		m->parts[i].barrier_index =
-			atomic_load(&m->e->partitions[i].applied_index);
-	m->barrier_sequence = atomic_load(&m->e->log.sequence);
+	m->barrier_sequence = atomic_load(&m->e->log.used_sequence);
 	m->phase = PHASE_BARRIER;
 }
 

@@ -60,7 +60,6 @@ struct merge_part {
 	uint64_t kept_bytes;
 	uint64_t config_version, config_loc; /* as in the open output        */
 	uint64_t first_index, last_index, last_term, last_stamp_ns;
-	uint64_t barrier_index; /* settled when the copying ended            */
 };
 
 struct merge {
@@ -75,7 +74,7 @@ struct merge {
 	uint32_t input; /* being walked                                      */
 	struct walk *walk;
 	uint32_t seal; /* partition next to be sealed                        */
-	uint64_t barrier_sequence;
+	uint64_t barrier_sequence; /* of the newest frame begun then         */
 	struct manifest_loss *losses;
 	uint32_t loss_count;
 	uint32_t waits;

@@ -14,7 +14,9 @@
 
 #include "base/log.h"
 #include "engine/datafile.h"
+#include "engine/engine_internal.h"
 #include "engine/frame.h"
+#include "engine/walk.h"
 #include "tests/lib/engine_world.h"
 #include "tests/lib/tmpdir.h"
 
@@ -148,12 +150,129 @@ static void a_recycled_segment_has_its_blocks(void **state)
 	world_done(&w);
 }
 
+/* Partitions whose hard state stands in the segment with that id. */
+static uint32_t hard_states_in(struct world *w, uint32_t id)
+{
+	struct walk_item it;
+	struct walk *walk;
+	uint32_t n = 0;
+
+	assert_int_equal(walk_new(engine_file(w->e, id), 0, &walk), OK);
+	do {
+		assert_int_equal(walk_next(walk, &it), OK);
+		n += it.kind == WALK_RECORD &&
+		     it.record.type == RECORD_HARD_STATE;
+	} while (it.kind != WALK_END);
+	walk_free(walk);
+	return n;
+}
+
+/*
+ * The head of a segment may find the disk full. The segment is the next one
+ * all the same, and its hard states come before anything else in it: those in
+ * the segments before go when these are merged.
+ */
+static void hard_states_follow_when_there_is_room_again(void **state)
+{
+	struct engine_hard_state hs = { .term = 7, .vote = 3 };
+	enum err err = OK;
+	struct world w;
+	uint32_t refused = 0;
+
+	(void)state;
+	for (uint64_t nth = 1; nth <= 4; nth++) {
+		world_init(&w, nth, 2);
+		world_reopen(&w);
+		assert_int_equal(engine_set_hard_state(w.e, 1, &hs), OK);
+		while (engine_active_id(w.e) == 1 &&
+		       !log_needs_switch(&w.e->log, VALUE_BYTES + 1000, false))
+			assert_int_equal(put(&w, 1), OK);
+		vfs_sim_fail(w.sim, VFS_SIM_ALLOCATE, nth, ERR_NOSPC, false);
+		err = put(&w, 1);
+		vfs_sim_fail(w.sim, VFS_SIM_ALLOCATE, 0, OK, false);
+		refused += err == ERR_NOSPC;
+		if (err)
+			assert_int_equal(err, ERR_NOSPC);
+		assert_int_equal(put(&w, 2), OK);
+		assert_int_not_equal(engine_active_id(w.e), 1);
+		assert_true(hard_states_in(&w, engine_active_id(w.e)) >= 2);
+		world_reopen(&w);
+		world_done(&w);
+	}
+	assert_true(refused >= 2); /* the new file, and its head */
+}
+
+/* ------------------------------------------------- switching and syncing - */
+
+struct asking_clock {
+	struct clock clock;
+	struct world *w;
+};
+
+static uint64_t still(struct clock *c)
+{
+	(void)c; /* time does not matter here */
+	return 1000000000;
+}
+
+/* The keeper asks for another segment just before a record is appended. */
+static uint64_t ask_meanwhile(struct clock *c)
+{
+	struct asking_clock *a = (struct asking_clock *)c;
+	uint64_t wait_ms;
+
+	engine_merge_request(a->w->e);
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(engine_keep(a->w->e, &wait_ms), OK);
+	return 1;
+}
+
+static void no_segment_is_switched_under_a_running_sync(void **state)
+{
+	struct asking_clock clock = { { still, still, still }, NULL };
+	struct log_sync s;
+	struct engine *e;
+	struct world w;
+
+	(void)state;
+	world_init(&w, 5, 1);
+	w.o.clock = &clock.clock;
+	clock.w = &w;
+	assert_int_equal(world_open(&w), OK);
+	e = w.e;
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(
+			engine_put(e, 0, bytes_str("k"), bytes_str("v"), true),
+			OK);
+	/* Another thread is where lead_sync has let the lock go. */
+	pthread_mutex_lock(&e->write_lock);
+	e->sync_running = true;
+	log_sync_begin(&e->log, &s);
+	pthread_mutex_unlock(&e->write_lock);
+	clock.clock.wall_ns = ask_meanwhile;
+	assert_int_equal(
+		engine_put(e, 0, bytes_str("k"), bytes_str("w"), false), OK);
+	clock.clock.wall_ns = still;
+	assert_true(atomic_load(&e->log.switch_wanted));
+	assert_int_equal(engine_active_id(e), 1);
+	pthread_mutex_lock(&e->write_lock);
+	assert_int_equal(log_sync_end(&e->log, &s, OK, 0), OK);
+	e->sync_running = false;
+	pthread_mutex_unlock(&e->write_lock);
+	assert_int_equal(engine_put(e, 0, bytes_str("k"), bytes_str("x"), true),
+			 OK);
+	assert_int_not_equal(engine_active_id(e), 1);
+	world_done(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(
 			a_frame_that_does_not_fit_goes_to_the_next_segment),
 		cmocka_unit_test(a_recycled_segment_has_its_blocks),
+		cmocka_unit_test(hard_states_follow_when_there_is_room_again),
+		cmocka_unit_test(no_segment_is_switched_under_a_running_sync),
 	};
 
 	log_set_level(LOG_ERROR);
