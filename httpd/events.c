@@ -7,8 +7,8 @@
  *
  * The stream is a content reader that suspends its connection when there is
  * nothing to say. A comment line every 15 s shows both sides that the other
- * still lives; without it a vanished client would never be noticed, for
- * libmicrohttpd does not look at a suspended connection.
+ * still lives: a client that vanished without a word would never be noticed
+ * without it. One that closed is found by the deadline thread.
  */
 #include "httpd/handlers.h"
 #include "httpd/json.h"
@@ -75,6 +75,8 @@ static enum err wait_for_more(struct request *r)
 {
 	uint64_t now = httpd_now(r->h);
 
+	if (atomic_load(&r->conn->gone))
+		return ERR_CLOSED;
 	if (now >= r->heartbeat_ns) {
 		set_heartbeat(r);
 		return buf_addf(&r->stream, ":\n\n");

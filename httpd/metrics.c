@@ -79,12 +79,13 @@ static enum err add_log2(struct buf *b, const char *name, const char *help,
 
 	err = buf_addf(b, "# HELP %s %s\n# TYPE %s histogram\n", name, help,
 		       name);
+	/* Bucket i holds what took less than 2^i microseconds. */
 	for (unsigned i = 0; !err && i < STORE_BUCKETS; i++) {
 		total += buckets[i];
 		if (i < 5 || i > 24)
 			continue; /* under 32 us, over 16 s */
 		err = buf_addf(b, "%s_bucket{le=\"%.9g\"} %lu\n", name,
-			       (double)(1ull << (i + 1)) / 1e6, total);
+			       (double)(1ull << i) / 1e6, total);
 	}
 	if (!err)
 		err = buf_addf(b,

@@ -15,6 +15,8 @@
  */
 #include "httpd/httpd.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -176,6 +178,13 @@ static enum MHD_Result go_on(struct request *r, const char *data, size_t *n)
 	enum err err;
 
 	if (request_is_waiting(r)) {
+		/*
+		 * Of a chunked body libmicrohttpd offers the next chunk at
+		 * once, also to a connection that was just suspended; left
+		 * alone, it comes back after the resume.
+		 */
+		if (!request_wait_is_over(r))
+			return MHD_YES;
 		err = body_resumed(r);
 		atomic_store(&r->conn->stage, STAGE_RECEIVING);
 		result = err ? reply_error(r, err) : MHD_YES;
@@ -286,24 +295,39 @@ static void end_waiting(struct conn *c)
 	}
 }
 
+static bool has_ended(const struct conn *c)
+{
+	char byte;
+	ssize_t n = recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+}
+
 /*
  * libmicrohttpd takes a short read for the end of what there is; when the
- * client's FIN came along with the last bytes it never looks again. Seen
- * twice a second apart, with nobody working on the connection, it is over.
+ * client's FIN came along with the last bytes it never looks again, and at a
+ * suspended connection it does not look at all. Seen twice a second apart,
+ * with nobody working on the connection, it is over. Who waits for a change
+ * and has closed only the sending side is answered now, not later.
  * c->lock is held.
  */
 static void look_for_end(struct conn *c)
 {
 	int stage = atomic_load(&c->stage);
 	uint64_t deadline_ns = atomic_load(&c->deadline_ns);
+	bool waits = stage == STAGE_WATCHING || stage == STAGE_STREAMING;
 	bool over;
-	char byte;
 
-	if (stage != STAGE_IDLE && stage != STAGE_RECEIVING)
+	if (!waits && stage != STAGE_IDLE && stage != STAGE_RECEIVING)
 		return;
-	over = recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
-	if (over && c->ended_at_ns == deadline_ns)
-		shutdown(c->fd, SHUT_RDWR);
+	over = has_ended(c);
+	if (over && c->ended_at_ns == deadline_ns) {
+		atomic_store(&c->gone, true);
+		if (waits)
+			wake_late(c);
+		else
+			shutdown(c->fd, SHUT_RDWR);
+	}
 	c->ended_at_ns = over ? deadline_ns : 0;
 }
 
@@ -449,15 +473,11 @@ static struct httpd *new_httpd(const struct httpd_options *o)
 		err = ERR_NOMEM;
 	if (copy_text(&h->o.version))
 		err = ERR_NOMEM;
-	h->first_address = strdup(o->listen_count ? o->listen[0] : "");
-	if (err || !h->first_address)
-		goto out_free;
-	return h;
-out_free:
+	if (!err)
+		return h;
 	free((char *)h->o.node_name);
 	free((char *)h->o.cluster_id);
 	free((char *)h->o.version);
-	free(h->first_address);
 	free(h);
 	return NULL;
 }
@@ -474,6 +494,21 @@ static void free_httpd(struct httpd *h)
 	pthread_cond_destroy(&h->tick);
 	pthread_mutex_destroy(&h->lock);
 	free(h);
+}
+
+/* What /_/status calls this node's address: with the port that was bound. */
+static enum err name_address(struct httpd *h, const char *text)
+{
+	const char *colon = strrchr(text, ':');
+	size_t host_n = colon ? (size_t)(colon - text) : strlen(text);
+	size_t room = host_n + sizeof(":65535");
+
+	h->first_address = malloc(room);
+	if (!h->first_address)
+		return ERR_NOMEM;
+	snprintf(h->first_address, room, "%.*s:%u", (int)host_n, text,
+		 h->ports[0]);
+	return OK;
 }
 
 static enum err start_threads(struct httpd *h, struct buf *why)
@@ -506,6 +541,8 @@ enum err httpd_start(const struct httpd_options *o, struct httpd **out,
 				  why);
 		h->daemon_count = i + 1;
 	}
+	if (!err)
+		err = name_address(h, o->listen[0]);
 	if (!err)
 		err = start_threads(h, why);
 	if (err) {

@@ -420,7 +420,8 @@ struct store_stats {
 	uint64_t writes, write_batches, refusals, expired;
 	uint64_t watches, uploads;
 	uint64_t commit_count, commit_ns_total; /* handed in -> completed    */
-	uint64_t commit_buckets[STORE_BUCKETS]; /* by log2 of microseconds   */
+	/* [i]: took 2^(i-1) to 2^i us; [0]: less than 1                     */
+	uint64_t commit_buckets[STORE_BUCKETS];
 	uint64_t sync_buckets[STORE_BUCKETS];	/* likewise, of each sync    */
 };
 

@@ -182,6 +182,18 @@ static bool concerns(const struct store_watch *w, struct bytes key)
 			: bytes_begins(key, w->prefix);
 }
 
+/*
+ * An idle watch has seen all that came before: lasts. A cursor may lie ahead
+ * of that (it was another node's, which had applied more): it stays.
+ */
+static void skip_seen(struct watch_hub *hub, struct store_watch *w)
+{
+	for (uint32_t i = 0; i < hub->partitions; i++) {
+		if (is_after(hub->lasts[i], w->after[i]))
+			w->after[i] = hub->lasts[i];
+	}
+}
+
 /* The event at off, of n bytes, concerns w. */
 static void tell(struct watch_hub *hub, struct store_watch *w, uint64_t off,
 		 uint64_t n)
@@ -193,9 +205,7 @@ static void tell(struct watch_hub *hub, struct store_watch *w, uint64_t off,
 		w->at = off;
 		w->piled_bytes = 0;
 		w->counted_from = off;
-		/* lasts is what came before this event: all of it was seen */
-		memcpy(w->after, hub->lasts,
-		       hub->partitions * sizeof(*w->after));
+		skip_seen(hub, w);
 		make_due(hub, w);
 	}
 	w->piled_bytes += n;
@@ -655,18 +665,18 @@ static enum err scan_one(struct watch_hub *hub, struct store_watch *w,
 {
 	struct event_head *h = ring_at(hub, w->at);
 	struct position pos = { h->index, h->number };
-	bool wanted = is_after(pos, w->after[h->partition]) &&
-		      concerns(w, bytes_of(h + 1, h->key_bytes));
+	bool own = concerns(w, bytes_of(h + 1, h->key_bytes));
+	bool wanted = own && is_after(pos, w->after[h->partition]);
 	enum err err;
 
 	if (wanted) {
 		err = copy_event(hub, w, h, event);
 		if (err)
 			return err;
-		if (w->at >= w->counted_from) {
-			CHECK(w->piled_bytes >= h->bytes);
-			w->piled_bytes -= h->bytes;
-		}
+	}
+	if (own && w->at >= w->counted_from) {
+		CHECK(w->piled_bytes >= h->bytes);
+		w->piled_bytes -= h->bytes;
 	}
 	if (is_after(pos, w->after[h->partition]))
 		w->after[h->partition] = pos;

@@ -198,6 +198,38 @@ static void chunked_bodies_are_taken(void **state)
 	expect_body("abcde");
 }
 
+/* libmicrohttpd offers chunk after chunk of what it has read, suspended or
+ * not. */
+static void many_small_chunks_wait_for_the_store(void **state)
+{
+	enum { CHUNKS = 5000, EACH = 1000 };
+	size_t room = 200 + CHUNKS * (EACH + 16), n;
+	char *text = malloc(room);
+
+	for (int round = 0; round < 5; round++) {
+		n = (size_t)sprintf(text,
+				    "PUT /c%d HTTP/1.1\r\nHost: t\r\n"
+				    "Transfer-Encoding: chunked\r\n\r\n",
+				    round);
+		for (int i = 0; i < CHUNKS; i++) {
+			n += (size_t)sprintf(text + n, "%x\r\n", EACH);
+			memset(text + n, 'a' + i % 26, EACH);
+			n += EACH;
+			n += (size_t)sprintf(text + n, "\r\n");
+		}
+		n += (size_t)sprintf(text + n, "0\r\n\r\n");
+		answer_done(&fixture.a);
+		client_raw(fixture.port, text, n, false, &fixture.a);
+		expect_status(201);
+	}
+	ask("GET", "/c4?raw", "", NULL);
+	expect_status(200);
+	assert_int_equal(fixture.a.body.n, CHUNKS * EACH);
+	for (int i = 0; i < CHUNKS * EACH; i++)
+		assert_int_equal(fixture.a.body.p[i], 'a' + i / EACH % 26);
+	free(text);
+}
+
 static void json_values_end_at_one_mebibyte(void **state)
 {
 	size_t n = HTTPD_JSON_VALUE_BYTES_MAX;
@@ -540,6 +572,7 @@ static void bad_batches_are_refused_whole(void **state)
 static void system_pages_answer(void **state)
 {
 	struct json_object *o, *v;
+	char address[64];
 
 	ask("GET", "/_/health", "", NULL);
 	expect_status(200);
@@ -557,6 +590,10 @@ static void system_pages_answer(void **state)
 	assert_non_null(o);
 	assert_true(json_object_object_get_ex(o, "members", &v));
 	assert_int_equal(json_object_array_length(v), 1);
+	v = json_object_array_get_idx(v, 0);
+	assert_true(json_object_object_get_ex(v, "http", &v));
+	snprintf(address, sizeof(address), "127.0.0.1:%u", fixture.port);
+	assert_string_equal(json_object_get_string(v), address);
 	assert_true(json_object_object_get_ex(o, "stats", &v));
 	assert_true(json_object_object_get_ex(v, "rusage_maxrss", NULL));
 	assert_true(json_object_object_get_ex(o, "storage", &v));
@@ -565,6 +602,12 @@ static void system_pages_answer(void **state)
 	json_object_put(o);
 	ask("GET", "/_/metrics", "", NULL);
 	expect_status(200);
+	assert_non_null(strstr((char *)fixture.a.body.p,
+			       "raftcask_commit_duration_seconds_bucket{le=\""
+			       "0.000512\"} 0\n"));
+	assert_non_null(strstr((char *)fixture.a.body.p,
+			       "raftcask_commit_duration_seconds_bucket{le=\""
+			       "0.001024\"} 1\n"));
 	assert_non_null(strstr((char *)fixture.a.body.p,
 			       "# TYPE raftcask_http_requests_total counter"));
 	ask("HEAD", "/_/metrics", "", NULL);
@@ -596,6 +639,7 @@ int main(void)
 		server_test(bad_keys_are_refused),
 		server_test(large_values_stream_both_ways),
 		server_test(chunked_bodies_are_taken),
+		server_test(many_small_chunks_wait_for_the_store),
 		server_test(json_values_end_at_one_mebibyte),
 		server_test(the_size_limit_is_kept),
 		server_test(conditions_of_writes),

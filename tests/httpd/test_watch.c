@@ -67,6 +67,17 @@ static void a_delete_ends_the_wait_with_404(void **state)
 	expect_header("X-Raftcask-Revision", "3");
 }
 
+static void a_client_that_left_is_not_waited_for(void **state)
+{
+	int poll_fd = ask_later("/k?watch&wait=60s", "");
+	int stream_fd = ask_later("/_/watch?prefix=k", "");
+
+	wait_for_watches(2);
+	close(poll_fd);
+	close(stream_fd);
+	wait_for_watches(0);
+}
+
 static void a_missing_key_is_waited_for(void **state)
 {
 	int fd = ask_later("/k?watch&wait=10s&raw", "");
@@ -282,6 +293,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		watch_test(a_change_ends_the_wait),
 		watch_test(a_delete_ends_the_wait_with_404),
+		watch_test(a_client_that_left_is_not_waited_for),
 		watch_test(a_missing_key_is_waited_for),
 		watch_test(a_change_in_the_past_answers_at_once),
 		watch_test(events_come_with_ids_to_resume_from),

@@ -86,6 +86,28 @@ static void expect_end(struct store_watch *w, enum err err)
 	free(e);
 }
 
+static void a_cursor_ahead_of_this_node_is_waited_for(void **state)
+{
+	int notes = 0;
+	char ahead[32], filler[1000];
+	struct store_watch *w;
+	uint64_t rev;
+
+	memset(filler, 'f', sizeof(filler) - 1);
+	filler[sizeof(filler) - 1] = 0;
+	assert_int_equal(store_rig_put(&rig, "a", "0", &rev), OK);
+	snprintf(ahead, sizeof(ahead), "%lu", rev + 2000);
+	w = watch("a", true, ahead, &notes);
+	for (int i = 0; i < 2000; i++) {
+		expect_end(w, ERR_PENDING);
+		put("a", filler);
+	}
+	expect_end(w, ERR_PENDING);
+	put("a", "1");
+	expect(w, STORE_EVENT_PUT, "a", "1", NULL);
+	store_watch_close(w);
+}
+
 static void a_watch_is_told_once_and_sees_all_in_order(void **state)
 {
 	int notes = 0, exact_notes = 0;
@@ -385,6 +407,7 @@ int main(void)
 #define T4(f) cmocka_unit_test_setup_teardown(f, setup_four, teardown)
 #define TM(f) cmocka_unit_test_setup_teardown(f, setup_many, teardown)
 	const struct CMUnitTest tests[] = {
+		T(a_cursor_ahead_of_this_node_is_waited_for),
 		T(a_watch_is_told_once_and_sees_all_in_order),
 		T4(a_watch_is_told_once_and_sees_all_in_order),
 		T(every_event_of_a_txn_has_an_id_to_resume_from),
