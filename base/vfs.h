@@ -54,6 +54,7 @@ struct vfs_file_ops {
 			    int iov_count, uint64_t off);
 	enum err (*sync)(struct vfs_file *);
 	enum err (*size)(struct vfs_file *, uint64_t *bytes);
+	enum err (*data_from)(struct vfs_file *, uint64_t off, uint64_t *data);
 	enum err (*truncate)(struct vfs_file *, uint64_t bytes);
 	enum err (*allocate)(struct vfs_file *, uint64_t bytes);
 	enum err (*map)(struct vfs_file *, uint64_t bytes, const uint8_t **p);
@@ -129,6 +130,17 @@ static inline MUST_CHECK enum err vfs_sync(struct vfs_file *f)
 static inline MUST_CHECK enum err vfs_size(struct vfs_file *f, uint64_t *bytes)
 {
 	return f->ops->size(f, bytes);
+}
+
+/*
+ * The first offset from off on that may hold anything but zeros; the file's
+ * length if there is none. Space that was reserved and never written need not
+ * be read to know what is in it. A disk that cannot tell answers off itself.
+ */
+static inline MUST_CHECK enum err vfs_data_from(struct vfs_file *f,
+						uint64_t off, uint64_t *data)
+{
+	return f->ops->data_from(f, off, data);
 }
 
 /* Cut or extend (with zeros) to bytes. */

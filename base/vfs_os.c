@@ -179,6 +179,19 @@ static enum err os_size(struct vfs_file *f, uint64_t *bytes)
 	return OK;
 }
 
+static enum err os_data_from(struct vfs_file *f, uint64_t off, uint64_t *data)
+{
+	off_t at = lseek(fd_of(f), (off_t)off, SEEK_DATA);
+
+	if (at >= 0)
+		*data = (uint64_t)at;
+	else if (errno == ENXIO)
+		return os_size(f, data);
+	else
+		*data = off;
+	return OK;
+}
+
 static enum err os_truncate(struct vfs_file *f, uint64_t bytes)
 {
 	while (ftruncate(fd_of(f), (off_t)bytes))
@@ -223,6 +236,7 @@ static const struct vfs_file_ops os_file_ops = {
 	.pwritev = os_pwritev,
 	.sync = os_sync,
 	.size = os_size,
+	.data_from = os_data_from,
 	.truncate = os_truncate,
 	.allocate = os_allocate,
 	.map = os_map,

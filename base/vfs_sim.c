@@ -315,6 +315,25 @@ static enum err sim_size(struct vfs_file *file, uint64_t *bytes)
 	return err;
 }
 
+/* Never written space is known; a bad sector in it is something to read. */
+static enum err sim_data_from(struct vfs_file *file, uint64_t off,
+			      uint64_t *data)
+{
+	struct sim_file *f = (struct sim_file *)file;
+	enum err err = enter_file(f, VFS_SIM_READ, 0);
+	const struct disk_image *img;
+
+	if (err)
+		return err;
+	img = &inode_of(f)->live;
+	if (off < img->hi || off >= img->size ||
+	    disk_is_bad(&f->sim->disk, f->ino, off, img->size - off))
+		*data = off < img->size ? off : img->size;
+	else
+		*data = img->size;
+	return leave(f->sim, OK);
+}
+
 static enum err resize(struct vfs_file *file, uint64_t bytes, bool reserve)
 {
 	struct sim_file *f = (struct sim_file *)file;
@@ -395,6 +414,7 @@ static const struct vfs_file_ops sim_file_ops = {
 	.pwritev = sim_pwritev,
 	.sync = sim_sync,
 	.size = sim_size,
+	.data_from = sim_data_from,
 	.truncate = sim_truncate,
 	.allocate = sim_allocate,
 	.map = sim_map,

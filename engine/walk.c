@@ -192,6 +192,21 @@ static enum err try_frame(struct walk *w, uint64_t off, bool *found)
 	return OK;
 }
 
+/* Over space that was reserved and never written, without reading it. */
+static enum err skip_unwritten(struct walk *w, uint64_t *off)
+{
+	uint64_t data;
+	enum err err;
+
+	if (*off >= w->end ||
+	    (*off >= w->buf_off && *off < w->buf_off + w->buf.n))
+		return OK;
+	err = vfs_data_from(w->df->f, *off, &data);
+	if (!err && data > *off)
+		*off = data & ~(uint64_t)(FRAME_ALIGN_BYTES - 1);
+	return err;
+}
+
 static enum err step_frame(struct walk *w, struct walk_item *item)
 {
 	uint64_t off = w->off;
@@ -207,7 +222,12 @@ static enum err step_frame(struct walk *w, struct walk_item *item)
 			found = false;
 			break;
 		}
-		off += found ? 0 : FRAME_ALIGN_BYTES;
+		if (found)
+			break;
+		off += FRAME_ALIGN_BYTES;
+		err = skip_unwritten(w, &off);
+		if (err)
+			return err;
 	}
 	if (!found || off > w->off) {
 		*item = (struct walk_item){

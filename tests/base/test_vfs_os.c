@@ -153,6 +153,28 @@ static void sizes_are_cut_extended_and_reserved(void **state)
 	vfs_close(f);
 }
 
+/* Whoever skips to data_from must skip nothing but zeros. */
+static void space_never_written_is_known_without_reading(void **state)
+{
+	struct fixture *x = *state;
+	struct vfs_file *f = open_new(x->path);
+	uint64_t data;
+
+	assert_int_equal(vfs_allocate(f, 1 << 20), OK);
+	assert_int_equal(vfs_pwrite(f, "x", 1, 700000), OK);
+	for (uint64_t off = 0; off <= 700000; off += 50000) {
+		assert_int_equal(vfs_data_from(f, off, &data), OK);
+		assert_in_range(data, off, 700000);
+	}
+	assert_int_equal(vfs_data_from(f, 700000, &data), OK);
+	assert_int_equal(data, 700000);
+	assert_int_equal(vfs_data_from(f, 800000, &data), OK);
+	assert_in_range(data, 800000, 1 << 20);
+	assert_int_equal(vfs_data_from(f, 1 << 20, &data), OK);
+	assert_int_equal(data, 1 << 20);
+	vfs_close(f);
+}
+
 static void a_mapping_shows_later_writes(void **state)
 {
 	struct fixture *x = *state;
@@ -274,6 +296,7 @@ int main(void)
 		TEST(many_pieces_are_written_in_order),
 		TEST(a_limit_in_the_middle_of_a_write_is_nospc),
 		TEST(sizes_are_cut_extended_and_reserved),
+		TEST(space_never_written_is_known_without_reading),
 		TEST(a_mapping_shows_later_writes),
 		TEST(a_lock_excludes_other_processes_and_this_one),
 		TEST(read_all_keeps_its_limit),
