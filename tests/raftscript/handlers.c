@@ -306,6 +306,8 @@ static const char *deliver_all_to(struct node *n)
 
 /* ----------------------------------------------------------- stabilize --- */
 
+enum { ROUNDS_MAX = 2000 };
+
 static int parse_level(const char *name)
 {
 	static const char *const names[] = { "debug", "info",  "warn",
@@ -342,9 +344,11 @@ static const char *stabilize(struct env *env, struct node **nodes, uint32_t n)
 {
 	const char *err = NULL;
 	bool done = false;
-	uint32_t i;
+	uint32_t i, rounds = 0;
 
 	while (!done && !err) {
+		if (++rounds > ROUNDS_MAX)
+			return "does not come to rest";
 		done = true;
 		for (i = 0; i < n && !err; i++) {
 			if (!node_has_ready(nodes[i]))
