@@ -35,6 +35,7 @@ enum {
 	RETRY_MS = 1000,     /* after background work failed                 */
 	OWN_FILES_MAX = 512, /* descriptors beside those of connections      */
 	LISTEN_TEXT_BYTES = CONF_HOST_BYTES_MAX + 16,
+	PAGE_BYTES = 4096, /* the engine wants segments of whole pages       */
 };
 
 struct node {
@@ -228,7 +229,7 @@ static enum err open_engine(struct node *n, const struct conf *c,
 	o.seed = &n->engine_seed;
 	o.dir = c->data_dir;
 	o.partitions = c->partitions;
-	o.segment_bytes = c->file_bytes_max;
+	o.segment_bytes = c->file_bytes_max / PAGE_BYTES * PAGE_BYTES;
 	o.min_free_bytes = c->min_free_bytes;
 	o.read_mode = c->read == CONF_READ_MMAP ? ENGINE_READ_MMAP
 						: ENGINE_READ_PREAD;
