@@ -62,7 +62,7 @@ static void say_file(struct load *l, enum datafile_kind kind, uint32_t id,
 			 "%s/%s belongs to another node, cluster or place; "
 			 "put the right file back",
 			 l->e->dir, name);
-		return;
+		break;
 	case ERR_VERSION:
 		load_say(l, "%s/%s was written by a newer version", l->e->dir,
 			 name);
