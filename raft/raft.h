@@ -35,8 +35,8 @@
  *
  * Memory: everything is reserved by raft_new; no later call allocates. When an
  * output queue is full an input is refused with ERR_FULL and nothing changes:
- * take a ready and call again. Pointers in a ready are valid until the next
- * call that takes a non-const struct raft *.
+ * take a ready and call again. What a ready points to is valid until the next
+ * raft_ready; the snapshot of a SNAPSHOT in it only until the next input.
  *
  * Threads: one at a time per struct raft; different groups are independent.
  *
@@ -215,8 +215,9 @@ struct raft_log_view {
 	/* Is there a membership change among the entries from..to? */
 	bool (*has_change)(void *ctx, uint64_t from, uint64_t to);
 	/*
-	 * The newest snapshot that can be sent now. ERR_BUSY: none at the
-	 * moment, raft asks again later.
+	 * The newest snapshot that can be sent now: at least of entry
+	 * first_index - 1, at most applied. ERR_BUSY: none at the moment, raft
+	 * asks again later.
 	 */
 	enum err (*snapshot)(void *ctx, struct raft_snapshot *snapshot);
 };

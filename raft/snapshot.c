@@ -24,6 +24,7 @@ bool send_snapshot(struct raft *r, struct progress *p)
 	}
 	CHECK(p->snapshot.index > 0);
 	CHECK(p->snapshot.index <= r->log.commit);
+	CHECK(p->snapshot.index + 1 >= r->log.first);
 	TRACE(r, .kind = RAFT_EV_SNAPSHOT_SEND, .peer = p->id,
 	      .a = p->snapshot.index, .b = p->snapshot.term);
 	progress_become_snapshot(p, p->snapshot.index);
