@@ -219,6 +219,7 @@ struct engine_info {
 	uint64_t version;
 	uint64_t loc;	      /* loc_flags() of it are of interest           */
 	uint32_t value_bytes; /* logical                                     */
+	uint16_t attr_bytes;
 };
 
 /* ERR_NOT_FOUND. Thread: any; takes no lock, waits for nobody. */

@@ -41,6 +41,7 @@ enum err engine_peek(struct engine *e, uint16_t partition, struct bytes key,
 		info->version = k->version;
 		info->loc = k->loc;
 		info->value_bytes = k->value_bytes;
+		info->attr_bytes = k->attr_bytes;
 		err = OK;
 	}
 	epoch_exit(e->readers);
@@ -435,6 +436,7 @@ static bool tell(const struct keydir_entry *k, struct bytes *found,
 		info->version = k->version;
 		info->loc = k->loc;
 		info->value_bytes = k->value_bytes;
+		info->attr_bytes = k->attr_bytes;
 	}
 	return true;
 }

@@ -7,9 +7,10 @@
  * the pending overlay, so each sees those before it; a refusal takes the
  * overlay back and appends nothing.
  *
- * An outcome that needs the bytes of a value that is not applied yet (a value
- * condition, a GET) waits until it is: ERR_PENDING ends the batch in front of
- * it. Everything else is known from the overlay.
+ * An outcome that needs bytes that are not applied yet (a value condition, a
+ * GET, the attributes of a key that is replaced) waits until they are:
+ * ERR_PENDING ends the batch in front of it. Everything else is known from the
+ * overlay.
  */
 #include <stdlib.h>
 
@@ -71,6 +72,36 @@ static enum err drop_old_content(struct decision *d, struct bytes key,
 		return OK;
 	}
 	return entry_drop_content(&d->s->entry, id);
+}
+
+/* A key that is replaced keeps the attributes of its record. */
+static enum err keep_attrs(struct decision *d, struct bytes key,
+			   const struct key_state *state,
+			   struct engine_record *put)
+{
+	struct engine_value v;
+	uint8_t *room;
+	enum err err;
+
+	if (!state->present || !state->attr_bytes)
+		return OK;
+	if (state->pending)
+		return ERR_PENDING;
+	err = engine_get(d->s->engine, d->p->id, key, ENGINE_VERIFY, &v);
+	if (err == ERR_NOMEM)
+		return err;
+	if (err) { /* as with its content: a damaged key can be replaced */
+		log_warn("store", "attributes_lost partition=%u error=%s",
+			 (unsigned)d->p->id, err_text(err));
+		return OK;
+	}
+	room = entry_room(&d->s->entry, v.attrs.n);
+	if (room) {
+		memcpy(room, v.attrs.p, v.attrs.n);
+		put->attrs = bytes_of(room, v.attrs.n);
+	}
+	engine_value_done(&v);
+	return room ? OK : ERR_NOMEM;
 }
 
 /* ---------------------------------------------------------- conditions --- */
@@ -184,8 +215,11 @@ static enum err decide_put(struct decision *d, uint32_t i)
 	if (err)
 		return err;
 	err = drop_old_content(d, op->key, &state);
+	if (!err)
+		err = keep_attrs(d, op->key, &state, &put);
 	if (err)
 		return err;
+	becomes.attr_bytes = (uint16_t)put.attrs.n;
 	if (op->ttl_ns) {
 		put.flags |= LOC_EXPIRES;
 		put.expiry_ns = log_clock_ns(d->s, d->p) + op->ttl_ns;

@@ -26,6 +26,7 @@ struct pending_state {
 	uint64_t index; /* entry that set it */
 	uint64_t bytes; /* of the value, logical */
 	uint64_t content_id;
+	uint16_t attr_bytes;
 };
 
 struct pending_node {

@@ -215,6 +215,10 @@ struct store_condition {
 	struct bytes value;
 };
 
+/*
+ * A PUT of a key that is there keeps the attributes of its record; a key that
+ * was deleted and comes again begins without.
+ */
 enum store_op_kind { STORE_PUT, STORE_DELETE, STORE_GET };
 
 struct store_op {
@@ -422,7 +426,7 @@ struct store_stats {
 	uint64_t commit_count, commit_ns_total; /* handed in -> completed    */
 	/* [i]: took 2^(i-1) to 2^i us; [0]: less than 1                     */
 	uint64_t commit_buckets[STORE_BUCKETS];
-	uint64_t sync_buckets[STORE_BUCKETS];	/* likewise, of each sync    */
+	uint64_t sync_buckets[STORE_BUCKETS]; /* likewise, of each sync    */
 };
 
 /* Counters since start. Thread: any. */

@@ -32,6 +32,7 @@ static void state_of_pending(const struct pending_state *from,
 		.rev = from->present ? from->index : 0,
 		.bytes = from->bytes,
 		.content_id = from->content_id,
+		.attr_bytes = from->attr_bytes,
 	};
 }
 
@@ -43,6 +44,7 @@ static void state_of_applied(const struct engine_info *from,
 		.flags = loc_flags(from->loc),
 		.rev = version_index(from->version),
 		.bytes = from->value_bytes,
+		.attr_bytes = from->attr_bytes,
 	};
 }
 

@@ -22,6 +22,7 @@ struct key_state {
 	unsigned flags;	     /* enum loc_flags                               */
 	uint64_t rev, bytes; /* bytes: logical size of the value             */
 	uint64_t content_id; /* with pending and LOC_CONTENT only            */
+	uint16_t attr_bytes; /* of its record's attributes                   */
 };
 
 /* What key will be. Touches no disk; cannot fail. */

@@ -57,6 +57,87 @@ static void a_put_is_read_back_and_survives_power_loss(void **state)
 	assert_true(store_revision(rig.store, 0) > rev);
 }
 
+/* A record with attributes, as a mount will write them, behind the store's
+ * back; the store is started over it. */
+static void write_with_attrs(const char *key, const char *attrs)
+{
+	struct engine_partition_info info;
+	struct engine_record record = { .type = RECORD_PUT,
+					.key = bytes_str(key),
+					.attrs = bytes_str(attrs),
+					.value = bytes_str("old") };
+	struct engine_entry entry = { .records = &record, .record_count = 1 };
+
+	engine_partition_info(rig.engine, 0, &info);
+	entry.index = info.last_index + 1;
+	entry.term = info.last_term;
+	entry.stamp_ns = info.last_stamp_ns + 1;
+	assert_int_equal(engine_append(rig.engine, &entry), OK);
+	assert_int_equal(engine_sync(rig.engine), OK);
+	store_rig_stop(&rig);
+	store_rig_start(&rig);
+}
+
+static void expect_attrs(const char *key, const char *attrs)
+{
+	struct store_value *v;
+
+	assert_int_equal(store_get(rig.store, bytes_str(key), &v), OK);
+	assert_true(bytes_equal(store_value_attrs(v), bytes_str(attrs)));
+	store_value_done(v);
+}
+
+static void count_done(struct store_write *w)
+{
+	assert_int_equal(w->err, OK);
+	(*(int *)w->user)++;
+}
+
+static void a_replaced_key_keeps_its_attributes(void **state)
+{
+	static uint8_t large[300000];
+	struct store_op ops[2] = { { .kind = STORE_PUT,
+				     .key = bytes_str("a"),
+				     .value = bytes_str("txn") },
+				   { .kind = STORE_PUT,
+				     .key = bytes_str("b"),
+				     .value = bytes_str("new") } };
+	struct store_write w = { .then_ops = ops, .then_count = 2 };
+	struct store_write both[2];
+	int done = 0;
+
+	write_with_attrs("a", "mode=0600");
+	expect_attrs("a", "mode=0600");
+	assert_int_equal(put("a", "1"), OK);
+	store_rig_expect(&rig, "a", "1");
+	expect_attrs("a", "mode=0600");
+	assert_int_equal(store_rig_write(&rig, &w), OK);
+	store_rig_expect(&rig, "a", "txn");
+	expect_attrs("a", "mode=0600");
+	expect_attrs("b", "");
+	assert_int_equal(store_rig_upload(&rig, bytes_str("a"),
+					  bytes_of(large, sizeof(large)),
+					  100000, NULL),
+			 OK);
+	expect_attrs("a", "mode=0600");
+	/* Twice in one batch: the second waits for the first. */
+	for (int i = 0; i < 2; i++) {
+		both[i] = (struct store_write){ .then_ops = ops,
+						.then_count = 1,
+						.done = count_done,
+						.user = &done };
+		assert_int_equal(store_write(rig.store, &both[i]), OK);
+	}
+	while (done < 2)
+		assert_int_equal(store_rig_step(&rig), OK);
+	expect_attrs("a", "mode=0600");
+	store_rig_crash(&rig);
+	expect_attrs("a", "mode=0600");
+	assert_int_equal(del("a"), OK);
+	assert_int_equal(put("a", "2"), OK);
+	expect_attrs("a", "");
+}
+
 static void a_deleted_key_is_gone_and_stays_gone(void **state)
 {
 	bool existed;
@@ -614,6 +695,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_put_is_read_back_and_survives_power_loss),
 		T(a_deleted_key_is_gone_and_stays_gone),
+		T(a_replaced_key_keeps_its_attributes),
 		T(deleting_an_absent_key_appends_nothing),
 		T(impossible_keys_are_refused_at_once),
 		T(nothing_lies_below_a_file),
