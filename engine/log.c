@@ -48,6 +48,9 @@ enum err log_begin(struct log *l, struct engine *e, struct datafile *active,
 	l->zero_off = active->zero_off > off ? active->zero_off : off;
 	l->allocated_off = l->zero_off;
 	atomic_store(&active->written, off);
+	/* What a scan saw behind off is no frame of the stream any more. */
+	atomic_store(&active->last_sequence,
+		     off > FILE_HEADER_BYTES ? sequence - 1 : 0);
 	atomic_store(&l->active_id, active->id);
 	pthread_mutex_init(&l->free_lock, NULL);
 	return OK;

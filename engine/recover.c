@@ -27,6 +27,7 @@ struct copy {
 	struct load *l;
 	struct datafile *df;
 	uint64_t off, sequence;
+	uint64_t source; /* of the frame copied last */
 	struct manifest_file files[8];
 	uint32_t count;
 	struct buf buf; /* the frame being made */
@@ -146,40 +147,61 @@ static enum err copy_hard_states(struct copy *c)
 	return err;
 }
 
-/* Copy the frames of one segment above proven, up to kept. */
-static enum err copy_segment(struct copy *c, const struct load_segment *s)
+/* One step of copy_segment; *open: a frame is being made. */
+static enum err copy_item(struct copy *c, const struct walk_item *it,
+			  bool *open)
 {
 	struct load *l = c->l;
+	enum err err = OK;
+
+	if (*open && it->kind != WALK_RECORD) {
+		err = put_frame(c, l->proven);
+		*open = false;
+	}
+	if (err)
+		return err;
+	switch (it->kind) {
+	case WALK_FRAME:
+		if (it->frame.sequence <= l->proven)
+			return OK;
+		if (it->frame.sequence != ++c->source)
+			return ERR_IO;
+		*open = it->frame.record_count > 0;
+		return *open ? start_frame(c, it->bytes, it->frame.flags) : OK;
+	case WALK_RECORD:
+		if (it->frame.sequence <= l->proven)
+			return OK;
+		return it->state == RECORD_OK ? copy_record(c, &it->record)
+					      : ERR_IO;
+	case WALK_DAMAGE:
+		return it->frame.sequence > l->proven ? ERR_IO : OK;
+	case WALK_END:
+		break;
+	}
+	return OK;
+}
+
+/*
+ * Copy the frames of one segment above proven, up to kept. The scan saw them
+ * sound; what reads otherwise now is a failing disk.
+ */
+static enum err copy_segment(struct copy *c, const struct load_segment *s)
+{
 	struct walk_item it;
 	bool open = false;
 	struct walk *w;
-	enum err err = walk_new(s->df, l->kept, &w);
+	enum err err = walk_new(s->df, 0, &w);
 
 	if (err)
 		return err;
-	for (;;) {
+	do {
 		err = walk_next(w, &it);
-		if (!err && open && it.kind != WALK_RECORD) {
-			err = put_frame(c, l->proven);
-			open = false;
-		}
-		if (err || it.kind == WALK_END)
-			break;
-		if (it.kind != WALK_RECORD ? it.kind != WALK_FRAME : !open)
-			continue;
-		if (it.kind == WALK_RECORD) {
-			CHECK(it.state == RECORD_OK);
-			err = copy_record(c, &it.record);
-		} else if (it.frame.sequence > l->kept) {
-			break;
-		} else if (it.frame.sequence > l->proven &&
-			   it.frame.record_count) {
-			err = start_frame(c, it.bytes, it.frame.flags);
-			open = true;
-		}
-		if (err)
-			break;
-	}
+		if (!err && it.kind == WALK_FRAME &&
+		    it.frame.sequence > c->l->kept)
+			it.kind = WALK_END;
+		if (!err)
+			err = copy_item(c, &it, &open);
+	} while (!err && it.kind != WALK_END);
 	walk_free(w);
 	return err;
 }
@@ -194,6 +216,8 @@ static enum err write_copies(struct copy *c)
 	for (uint32_t i = 0; !err && i < l->log_count; i++)
 		if (!l->log[i].hint && l->log[i].scan.last_sequence > l->proven)
 			err = copy_segment(c, &l->log[i]);
+	if (!err && c->source != l->kept)
+		err = ERR_IO;
 	if (!err)
 		err = end_file(c);
 	synced = c->sequence - 1;
@@ -271,7 +295,9 @@ static void remove_dropped(struct load *l, uint32_t id)
 
 enum err load_recover(struct load *l)
 {
-	struct copy c = { .l = l, .sequence = l->proven + 1 };
+	struct copy c = { .l = l,
+			  .sequence = l->proven + 1,
+			  .source = l->proven };
 	uint32_t *drop = calloc(l->log_count + 1, sizeof(*drop));
 	uint32_t drops = 0;
 	enum err err;

@@ -159,7 +159,8 @@ static bool is_wanted(const struct engine_snapshot *s,
 		return false;
 	if (df->kind == DATAFILE_LOG &&
 	    (r->index <= s->base[r->partition] ||
-	     item->frame.sequence < s->reset[r->partition]))
+	     item->frame.sequence < s->reset[r->partition] ||
+	     !engine_record_live(s->e, r->partition, r->index, r->term)))
 		return false;
 	switch (r->type) {
 	case RECORD_DELETE:

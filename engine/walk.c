@@ -26,6 +26,8 @@ struct walk {
 	uint64_t next_off; /* of the next frame                          */
 	uint64_t end;	   /* of the file                                */
 	struct frame frame;
+	uint64_t seen_sequence; /* of the last frame told                */
+	bool sealed;		/* last_sequence is known to be there    */
 	bool in_body, ended;
 	struct buf buf; /* bytes buf_off.. of the file                   */
 	uint64_t buf_off;
@@ -39,6 +41,7 @@ enum err walk_new(struct datafile *df, uint64_t last_sequence, struct walk **w)
 		return ERR_NOMEM;
 	n->df = df;
 	n->last_sequence = last_sequence;
+	n->sealed = last_sequence != 0;
 	n->off = FILE_HEADER_BYTES;
 	n->end = df->bytes;
 	if (atomic_load(&df->written) < n->end)
@@ -229,6 +232,14 @@ static enum err step_frame(struct walk *w, struct walk_item *item)
 		if (err)
 			return err;
 	}
+	if (!found && w->sealed && w->seen_sequence < w->last_sequence &&
+	    w->off < w->end) {
+		*item = (struct walk_item){ .kind = WALK_DAMAGE,
+					    .off = w->off,
+					    .bytes = w->end - w->off };
+		w->off = w->end;
+		return OK;
+	}
 	if (!found || off > w->off) {
 		*item = (struct walk_item){
 			.kind = found ? WALK_DAMAGE : WALK_END,
@@ -246,6 +257,7 @@ static enum err step_frame(struct walk *w, struct walk_item *item)
 	w->off = off + FRAME_HEADER_BYTES;
 	w->body_end = w->off + w->frame.body_bytes;
 	w->next_off = off + item->bytes;
+	w->seen_sequence = w->frame.sequence;
 	w->in_body = true;
 	return OK;
 }

@@ -33,7 +33,8 @@ struct walk;
 
 /*
  * Begin at the file's first byte behind its header. df is borrowed.
- * last_sequence: stop behind that frame (log, sealed); 0: walk to the end.
+ * last_sequence: of a sealed log segment the last frame; the walk stops behind
+ * it, and tells damage when it is not there. 0: walk to the end.
  * Frames above the limit that the manifest sets (df->max_index of a log
  * segment) do not count and are not told. ERR_NOMEM.
  */
