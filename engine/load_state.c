@@ -357,6 +357,8 @@ static enum err fill_live(void *ctx, const struct run_item *item)
 	df = engine_file(f->e, loc_file_id(item->loc));
 	if (!df)
 		return ERR_CORRUPT;
+	if (item->loc & LOC_DAMAGED)
+		engine_note_corrupt(f->e, df, loc_off(item->loc), 1);
 	err = keydir_append(f->p->kd, item->key, item->version, item->loc,
 			    item->value_bytes, item->attr_bytes);
 	if (!err && item->expiry_ns)

@@ -364,6 +364,8 @@ static enum err relocate_item(struct merge *m, struct keydir *kd,
 		return err;
 	CHECK(moved);
 	count_moved(m, from, to, item->disk_bytes);
+	if (item->loc & LOC_DAMAGED)
+		engine_note_corrupt(m->e, to, loc_off(item->loc), 1);
 	return OK;
 }
 

@@ -139,7 +139,10 @@ static enum err see_item(struct offline_found *found, struct datafile *df,
 	case WALK_RECORD:
 		found->report.records++;
 		x.value = true;
-		return it->state == RECORD_OK ? OK : add_damage(found, &x);
+		/* A merge carries a lost value on, marked as such. */
+		if (it->state == RECORD_OK && !(it->record.flags & LOC_DAMAGED))
+			return OK;
+		return add_damage(found, &x);
 	case WALK_DAMAGE:
 		if (df->kind == DATAFILE_MERGED || it->frame.sequence)
 			return add_damage(found, &x);

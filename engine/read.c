@@ -66,6 +66,11 @@ static const uint8_t *unwritten(struct datafile *df, uint64_t off, uint64_t n)
 	}
 }
 
+static void note_damage(struct engine *e, const struct found *f)
+{
+	engine_note_corrupt(e, f->df, f->off, 1);
+}
+
 static void fill_found(struct found *f, const struct keydir_entry *k)
 {
 	f->version = k->version;
@@ -100,6 +105,7 @@ static enum err find(struct engine *e, struct partition *p, struct bytes key,
 	if (f->df->map)	  /* begin the one wait for memory that is left */
 		__builtin_prefetch(f->df->map + f->off);
 	if (f->loc & LOC_DAMAGED) {
+		note_damage(e, f);
 		err = ERR_CORRUPT;
 		goto out;
 	}
@@ -189,11 +195,6 @@ static enum err verify_mapped(const uint8_t *rec, const struct found *f,
 		err = ERR_CORRUPT;
 	memcpy(h, head, RECORD_HEADER_BYTES);
 	return err;
-}
-
-static void note_damage(struct engine *e, const struct found *f)
-{
-	engine_note_corrupt(e, f->df, f->off, 1);
 }
 
 /* Point v into a whole record at rec. */

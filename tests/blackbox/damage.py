@@ -264,7 +264,6 @@ def after_damage(node, what, tally):
     outcome = start(node)
     text = node.log_text()
     corrupt = []
-    tally["merged"] = False
     if outcome == "serves":
         corrupt = examine(node)
         s = node.status()["storage"]["corrupt"]
@@ -278,7 +277,6 @@ def after_damage(node, what, tally):
                    "metrics count it")
             expect(s[0]["file"] in node.log_text(), "the log names it")
         equal(node.stop(), 0, "SIGTERM")
-        tally["merged"] = "merge_done" in node.log_text()
         tally["corrupt" if corrupt else "right"] += 1
     else:
         tally["refuses"] += 1
@@ -295,7 +293,7 @@ def after_damage(node, what, tally):
 
 def after_repair(node, outcome, corrupt, tally):
     status, said = offline("check", node)
-    if outcome == "refuses" or (corrupt and not tally["merged"]):
+    if outcome == "refuses" or corrupt:
         expect(status not in (0, 2), "check reports it:", status, said)
         expect(len(said) > 10, "check says what:", said)
     elif status == 0:
@@ -347,7 +345,6 @@ def rounds(count, damages, kinds=KINDS):
         round_of(rng, damages[i % len(damages)],
                  kinds[i // len(damages) % len(kinds)],
                  rng.choice((original.clean, original.killed)), tally)
-    del tally["merged"]
     print("# %d rounds: %s" % (count, tally))
 
 
@@ -400,6 +397,48 @@ def _():
         equal((r.status, r.code), (500, "corrupt"), "JSON GET")
         node.put(key, b"written anew", 204)
         equal(node.get(key).body, b"written anew", "a new value heals it")
+        node.remove()
+
+
+@case("a damaged value stays damaged through merges and restarts")
+def _():
+    rng = random.Random(SEED)
+    for which in (original.clean, original.killed) * 2:
+        node = original.copy(which)
+        files = contents(node.data)
+        hit = []
+        live = [k for k, v in original.values.items()
+                if v and 1000 < len(v) < 60000]
+        for key in rng.sample(live, len(live)):
+            places = [(name, data.find(original.values[key]))
+                      for name, data in files.items()
+                      if original.values[key] in data]
+            if len(hit) == 6 or original.active in dict(places):
+                continue
+            for name, at in places:
+                files[name] = files[name][:at] + b"damage" + \
+                    files[name][at + 6:]
+                write(os.path.join(node.data, name), files[name])
+            hit.append(key)
+        expect(len(hit) >= 3, "some values are hit")
+        equal(start(node), "serves", "it")
+        equal(sorted(examine(node)), sorted(hit), "corrupt keys")
+        for _ in range(2):
+            # Everything around them dies, and is merged away.
+            for key in live:
+                if key not in hit:
+                    node.put(key, original.values[key])
+            node.call("POST", "/_/merge", b"")
+            time.sleep(0.3)
+            wait_for(lambda: node.status()["storage"]["merge"] == "idle",
+                     "the merge ends")
+            equal(sorted(examine(node)), sorted(hit), "after a merge")
+            expect(node.status()["storage"]["corrupt"], "status names them")
+            node.kill9()
+            status, said = offline("check", node)
+            expect(status not in (0, 2), "check after a merge:", said)
+            equal(start(node), "serves", "it, after a merge")
+            equal(sorted(examine(node)), sorted(hit), "after a restart")
         node.remove()
 
 
