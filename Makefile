@@ -39,7 +39,9 @@ BENCH_SRC := $(wildcard bench/bench_*.c)
 BENCH_LIB_SRC := $(wildcard bench/lib/*.c)
 
 .DEFAULT_GOAL := all
-.PHONY: help all deps run test check tests asan tests-asan tsan tests-tsan lint \
+JOBS ?= $(shell nproc)
+
+.PHONY: help all deps run test check bench tests asan tests-asan tsan tests-tsan lint \
 	analyze fuzz cov tests-cov install uninstall clean
 .DELETE_ON_ERROR:
 
@@ -99,7 +101,7 @@ deps: ## install the packages that building and testing need
 # The system's own configuration must not meddle: --config names no settings.
 RUN_HTTP ?= 127.0.0.1:8080
 run: deps ## build and run one node in the foreground, data in data/
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@echo
 	@echo "In another terminal:"
 	@echo "  curl -X POST http://$(RUN_HTTP)/hello -H" \
@@ -112,10 +114,18 @@ run: deps ## build and run one node in the foreground, data in data/
 		--http $(RUN_HTTP)
 
 test: deps ## install what is missing, build, run every test
+	@$(MAKE) --no-print-directory -j$(JOBS) all tests
 	@$(MAKE) --no-print-directory check
 
 check: all tests ## run every test with what is installed
 	@tests/run $(TESTS) $(TEST_SH)
+
+bench: ## the engine and HTTP beside their peers, in one run (BENCH=--quick)
+	packaging/install-deps bench
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(B)/bench/bench_engine \
+		$(B)/bench/bench_hello
+	@$(B)/bench/bench_engine $(BENCH)
+	@bench/http.sh
 
 asan: tests-asan ## the tests under AddressSanitizer and UBSan
 	@BUILD=$(B)/asan UBSAN_OPTIONS=print_stacktrace=1 tests/run -t 600 \

@@ -16,12 +16,14 @@
  */
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/guard.h"
+#include "base/log.h"
 #include "base/seed.h"
 #include "bench/lib/kv.h"
 #include "bench/lib/measure.h"
@@ -84,7 +86,7 @@ static double get_round(struct column *c, size_t value_bytes, uint64_t n,
 			uint64_t ops, uint64_t seed_number)
 {
 	static uint8_t got[65536];
-	char (*keys)[17] = malloc(ops * sizeof(*keys));
+	char(*keys)[17] = malloc(ops * sizeof(*keys));
 	struct seed seed;
 	uint64_t start, ns;
 
@@ -131,12 +133,17 @@ static void print_row(size_t value_bytes, struct column *c, int n, double unit)
 static void bench_get(bool one_key)
 {
 	static const struct kv_kind *const kinds[] = {
-		&kv_engine_mmap,     &kv_engine_pinned,
-		&kv_engine_verified, &kv_engine_pread,
+		&kv_engine_mmap,
+		&kv_engine_pinned,
+		&kv_engine_verified,
+		&kv_engine_pread,
 		&kv_engine_pread_verified,
-		&kv_bare_copy,	     &kv_bare_copy_crc,
-		&kv_bare_pread,	     &kv_lmdb,
-		&kv_leveldb,	     &kv_rocksdb,
+		&kv_bare_copy,
+		&kv_bare_copy_crc,
+		&kv_bare_pread,
+		&kv_lmdb,
+		&kv_leveldb,
+		&kv_rocksdb,
 	};
 	enum { N = sizeof(kinds) / sizeof(*kinds) };
 	struct column c[N];
@@ -167,8 +174,8 @@ static void bench_get(bool one_key)
 static void bench_put(void)
 {
 	static const struct kv_kind *const kinds[] = { &kv_engine_mmap,
-						       &kv_leveldb,
-						       &kv_rocksdb, &kv_lmdb };
+						       &kv_leveldb, &kv_rocksdb,
+						       &kv_lmdb };
 	enum { N = sizeof(kinds) / sizeof(*kinds) };
 	struct column c[N];
 	int rounds = quick ? 3 : 5;
@@ -188,8 +195,8 @@ static void bench_put(void)
 				seed_init(&seed, (uint64_t)r);
 				start = now_ns();
 				for (uint64_t i = 0; i < ops; i++) {
-					bench_key(key, seed_below(&seed,
-								  1u << 30));
+					bench_key(key,
+						  seed_below(&seed, 1u << 30));
 					if (!kinds[k]->put(c[k].kv, key, 16,
 							   value, sizes[s],
 							   false))
@@ -276,14 +283,16 @@ static void bench_sync(void)
 				open_column(&c[k], kinds[k], put_sizes[s], 1);
 			for (int r = 0; r < rounds; r++)
 				for (int k = 0; k < N; k++)
-					if (kinds[k]->threads || threads[t] == 1)
+					if (kinds[k]->threads ||
+					    threads[t] == 1)
 						samples_add(
 							&c[k].samples,
 							1e9 / sync_round(
-								&c[k],
-								put_sizes[s],
-								threads[t],
-								ops));
+								      &c[k],
+								      put_sizes
+									      [s],
+								      threads[t],
+								      ops));
 			print_row(put_sizes[s], c, N, 1000);
 			for (int k = 0; k < N; k++)
 				close_column(&c[k]);
@@ -310,6 +319,44 @@ static void drop_from_page_cache(const char *dir)
 	}
 }
 
+/* As the daemon does: files are looked at on as many threads as processors. */
+struct share {
+	pthread_t thread;
+	void (*fn)(void *arg, uint32_t i);
+	void *arg;
+	uint32_t n;
+	_Atomic uint32_t *next;
+};
+
+static void *take_shares(void *arg)
+{
+	struct share *s = arg;
+	uint32_t i;
+
+	while ((i = atomic_fetch_add(s->next, 1)) < s->n)
+		s->fn(s->arg, i);
+	return NULL;
+}
+
+static void run_parallel(void (*fn)(void *arg, uint32_t i), void *arg,
+			 uint32_t n)
+{
+	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+	_Atomic uint32_t next = 0;
+	struct share s[64];
+	int threads = processors < 64 ? (int)processors : 64;
+
+	for (int i = 0; i < threads; i++) {
+		s[i] = (struct share){
+			.fn = fn, .arg = arg, .n = n, .next = &next
+		};
+		if (pthread_create(&s[i].thread, NULL, take_shares, &s[i]))
+			exit(1);
+	}
+	for (int i = 0; i < threads; i++)
+		pthread_join(s[i].thread, NULL);
+}
+
 static struct engine *open_engine(const char *dir, struct seed *seed)
 {
 	struct engine_options o;
@@ -323,6 +370,7 @@ static struct engine *open_engine(const char *dir, struct seed *seed)
 	o.seed = seed;
 	o.dir = dir;
 	o.partitions = 1;
+	o.parallel = run_parallel;
 	if (engine_open(&o, &e, &why)) {
 		fprintf(stderr, "bench: %.*s\n", (int)why.n,
 			(const char *)why.p);
@@ -496,6 +544,7 @@ int main(int argc, char **argv)
 	struct seed seed;
 
 	guard_install();
+	log_set_level(LOG_WARN);
 	seed_init(&seed, 7);
 	for (size_t i = 0; i < sizeof(value); i += 8)
 		put_u64(value + i, seed_next(&seed));

@@ -45,8 +45,8 @@ int main(int argc, char **argv)
 	d = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD,
 			     (unsigned short)atoi(argv[1]), NULL, NULL, answer,
 			     NULL, MHD_OPTION_CONNECTION_LIMIT, 4096,
-			     atoi(argv[2]) > 1 ? MHD_OPTION_THREAD_POOL_SIZE :
-						 MHD_OPTION_END,
+			     atoi(argv[2]) > 1 ? MHD_OPTION_THREAD_POOL_SIZE
+					       : MHD_OPTION_END,
 			     atoi(argv[2]), MHD_OPTION_END);
 	if (!d) {
 		fprintf(stderr, "bench_hello: cannot listen\n");

@@ -85,7 +85,7 @@ redis_rate() { # connections
 
 for c in 1 100; do
 	for _ in $(seq "$rounds"); do
-		wrk_rate $c "$hello" >>"$dir/hello.$c"
+		wrk_rate $c "$hello" "$dir/get.lua" >>"$dir/hello.$c"
 		wrk_rate $c "$cask" "$dir/get.lua" >>"$dir/get.$c"
 		wrk_rate $c "$cask" "$dir/put.lua" >>"$dir/put.$c"
 		[ -z "$redis" ] || redis_rate $c >>"$dir/redis.$c"

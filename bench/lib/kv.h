@@ -45,7 +45,8 @@ extern const struct kv_kind kv_rocksdb;
 extern const struct kv_kind kv_bare_copy;     /* memcpy out of a mapping      */
 extern const struct kv_kind kv_bare_copy_crc; /* and its checksum             */
 extern const struct kv_kind kv_bare_pread;    /* pread of the value           */
-extern const struct kv_kind kv_bare_overwrite; /* pwrite over zeros, fdatasync */
-extern const struct kv_kind kv_bare_append;    /* append, fdatasync           */
+extern const struct kv_kind
+	kv_bare_overwrite;		    /* pwrite over zeros, fdatasync */
+extern const struct kv_kind kv_bare_append; /* append, fdatasync           */
 
 #endif
