@@ -164,6 +164,9 @@ bool engine_record_live(struct engine *e, uint16_t partition, uint64_t index,
 void engine_note_corrupt(struct engine *e, const struct datafile *df,
 			 uint64_t off, uint64_t keys);
 
+/* The file is gone, and its damaged places with it. Thread: any. */
+void engine_forget_corrupt(struct engine *e, const struct datafile *df);
+
 /* Bytes on disk of the record that entry points at. */
 static inline uint64_t entry_disk_bytes(const struct keydir_entry *k)
 {

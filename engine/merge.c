@@ -422,8 +422,10 @@ static enum err relocate_step(struct merge *m)
 static void remove_inputs(struct merge *m)
 {
 	pthread_mutex_lock(&m->e->keep_lock);
-	for (uint32_t i = 0; i < m->input_count; i++)
+	for (uint32_t i = 0; i < m->input_count; i++) {
+		engine_forget_corrupt(m->e, m->inputs[i].df);
 		engine_file_remove(m->e, m->inputs[i].df);
+	}
 	pthread_mutex_unlock(&m->e->keep_lock);
 	m->phase = PHASE_DONE;
 }

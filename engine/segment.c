@@ -172,3 +172,18 @@ void engine_note_corrupt(struct engine *e, const struct datafile *df,
 		log_error("engine", "damage file=%s off=%llu keys=%llu", name,
 			  (unsigned long long)off, (unsigned long long)keys);
 }
+
+void engine_forget_corrupt(struct engine *e, const struct datafile *df)
+{
+	char name[DATAFILE_NAME_BYTES];
+	uint32_t kept = 0;
+
+	datafile_name(df->kind, df->id, name);
+	pthread_mutex_lock(&e->stats_lock);
+	for (uint32_t i = 0; i < e->corrupt_count; i++) {
+		if (strcmp(e->corrupt[i].file, name) != 0)
+			e->corrupt[kept++] = e->corrupt[i];
+	}
+	e->corrupt_count = kept;
+	pthread_mutex_unlock(&e->stats_lock);
+}

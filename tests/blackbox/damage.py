@@ -372,6 +372,14 @@ def _():
     rounds(ROUNDS, [flip])
 
 
+def forgotten(node):
+    """Write and merge: is the damaged place given back and forgotten?"""
+    node.put("away", os.urandom(300000))
+    node.call("POST", "/_/merge", b"")
+    time.sleep(0.1)
+    return node.status()["storage"]["corrupt"] == []
+
+
 @case("a flipped bit in a value damages that key alone, named in status")
 def _():
     rng = random.Random(SEED)
@@ -397,6 +405,8 @@ def _():
         equal((r.status, r.code), (500, "corrupt"), "JSON GET")
         node.put(key, b"written anew", 204)
         equal(node.get(key).body, b"written anew", "a new value heals it")
+        wait_for(lambda: forgotten(node), "the damage is merged away")
+        equal(node.get(key).body, b"written anew", "after the merge")
         node.remove()
 
 
