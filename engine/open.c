@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "engine/frame.h"
 #include "engine/keep.h"
 #include "engine/load.h"
 #include "engine/segment.h"
@@ -235,22 +236,32 @@ static enum err load_clean(struct engine *e, struct load *l)
 }
 
 /*
- * The writer goes on at active_off with the number of the mark that may stand
- * there. Should its first frame go to another segment, the old mark would have
- * that number too: it is wiped out first.
+ * Marks behind the last proven frame are the proof of that frame: without them
+ * it would be cut as torn should it decay. What is seen of them may be only in
+ * the page cache. They are written again as they are and synced; then they are
+ * proven too, and the writer goes on behind them.
  */
-static enum err wipe_marks(struct load *l)
+static enum err prove_marks(struct load *l)
 {
 	const struct load_segment *s = &l->log[l->active];
-	uint8_t zeros[FILE_HEADER_BYTES] = { 0 };
+	uint8_t mark[FRAME_ALIGN_BYTES];
 	enum err err = OK;
 
 	if (s->hint || s->scan.end_off <= l->active_off)
 		return OK;
 	for (uint64_t off = l->active_off; !err && off < s->scan.end_off;
-	     off += sizeof(zeros))
-		err = vfs_pwrite(s->df->f, zeros, sizeof(zeros), off);
-	return err ? err : vfs_sync(s->df->f);
+	     off += sizeof(mark)) {
+		err = datafile_read(s->df, off, sizeof(mark), mark);
+		if (!err)
+			err = vfs_pwrite(s->df->f, mark, sizeof(mark), off);
+	}
+	if (!err)
+		err = vfs_sync(s->df->f);
+	if (err)
+		return err;
+	l->proven = s->scan.last_sequence;
+	l->active_off = s->scan.end_off;
+	return OK;
 }
 
 static enum err start_writer(struct engine *e, struct load *l)
@@ -266,11 +277,11 @@ static enum err start_writer(struct engine *e, struct load *l)
 		if (err)
 			return err;
 	} else {
-		df = l->log[i].df;
-		off = l->active_off;
-		err = wipe_marks(l);
+		err = prove_marks(l);
 		if (err)
 			return err;
+		df = l->log[i].df;
+		off = l->active_off;
 	}
 	err = log_begin(&e->log, e, df, off, l->proven + 1);
 	if (err)

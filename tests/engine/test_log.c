@@ -265,6 +265,64 @@ static void no_segment_is_switched_under_a_running_sync(void **state)
 	world_done(&w);
 }
 
+/* ------------------------------------------------------------ the proof -- */
+
+static uint64_t put_and_close(struct world *w)
+{
+	uint64_t last_off;
+
+	for (uint64_t i = 0; i < 3; i++)
+		assert_int_equal(put(w, i), OK);
+	last_off = atomic_load(&engine_file(w->e, 1)->written);
+	assert_int_equal(put(w, 9), OK);
+	world_close(w);
+	return last_off;
+}
+
+/* What was acknowledged has its proof, also while a restart is under way. */
+static void a_restart_keeps_the_proof_of_the_last_frame(void **state)
+{
+	(void)state;
+	for (int keep = 0; keep < 2; keep++) {
+		struct world w;
+		uint64_t off;
+
+		world_init(&w, 7, 1);
+		assert_int_equal(world_open(&w), OK);
+		off = put_and_close(&w);
+		assert_int_equal(world_open(&w), OK);
+		if (keep) {
+			world_close(&w);
+		} else {
+			vfs_sim_crash_hard(w.sim);
+			engine_close(w.e);
+			w.e = NULL;
+		}
+		assert_int_equal(
+			vfs_sim_flip(w.sim, "data/00000001.log", off + 8, 1),
+			OK);
+		assert_int_equal(world_open(&w), ERR_CORRUPT);
+		world_done(&w);
+	}
+}
+
+static void a_clean_close_needs_no_recovery(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, 8, 1);
+	assert_int_equal(world_open(&w), OK);
+	(void)put_and_close(&w); /* where does not matter */
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(world_open(&w), OK);
+		assert_int_equal(w.e->manifest.log_count, 1);
+		assert_int_equal(engine_active_id(w.e), 1);
+		world_close(&w);
+	}
+	world_done(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -272,6 +330,8 @@ int main(void)
 			a_frame_that_does_not_fit_goes_to_the_next_segment),
 		cmocka_unit_test(a_recycled_segment_has_its_blocks),
 		cmocka_unit_test(hard_states_follow_when_there_is_room_again),
+		cmocka_unit_test(a_restart_keeps_the_proof_of_the_last_frame),
+		cmocka_unit_test(a_clean_close_needs_no_recovery),
 		cmocka_unit_test(no_segment_is_switched_under_a_running_sync),
 	};
 
