@@ -175,10 +175,12 @@ static enum err add_record(struct hint_job *job, struct hint_partition *hp,
 			   const struct walk_item *it)
 {
 	const struct record *r = &it->record;
+	unsigned damaged = it->state == RECORD_BAD_VALUE ? LOC_DAMAGED : 0;
 	struct run_item item = {
 		.key = r->key,
 		.version = version_pack(r->index, r->position),
-		.loc = loc_pack(job->df->id, it->off, record_loc_flags(r)),
+		.loc = loc_pack(job->df->id, it->off,
+				record_loc_flags(r) | damaged),
 		.term = r->term,
 		.expiry_ns = r->expiry_ns,
 		.value_bytes = record_logical_bytes(r),

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/log.h"
+#include "engine/offline.h"
 #include "tests/lib/engine_world.h"
 #include "tests/lib/fail_alloc.h"
 #include "tests/lib/tmpdir.h"
@@ -520,8 +521,27 @@ static void a_thousand_merges_leak_no_file(void **state)
 
 /* -------------------------------------------------------------- damage --- */
 
+/* The status names one damaged place, at loc. */
+static void assert_named(struct world *w, uint64_t loc)
+{
+	struct engine_stats s = stats_of(w);
+	char name[64];
+
+	snprintf(name, sizeof(name), "%08x.dat", loc_file_id(loc));
+	assert_int_equal(s.corrupt_count, 1);
+	assert_string_equal(s.corrupt[0].file, name);
+	assert_int_equal(s.corrupt[0].off, loc_off(loc));
+}
+
+static void be_silent(void *ctx, const char *line)
+{
+	(void)ctx; /* the report counts */
+	(void)line;
+}
+
 static void damaged_values_stay_damaged(void **state)
 {
+	struct offline_report report;
 	struct engine_value v;
 	struct engine_info info;
 	struct world w;
@@ -547,14 +567,23 @@ static void damaged_values_stay_damaged(void **state)
 				 OK);
 		assert_true(loc_file_id(moved.loc) != loc_file_id(info.loc));
 		assert_true(moved.version == info.version);
+		assert_named(&w, moved.loc);
 		assert_int_equal(
 			engine_get(w.e, 0, bytes_of(key, n), ENGINE_VERIFY, &v),
 			ERR_CORRUPT);
+		world_close(&w);
+		assert_int_equal(offline_check(w.o.vfs, "data", be_silent, NULL,
+					       &report),
+				 OK);
+		assert_int_equal(report.damaged, 1);
+		assert_int_equal(world_open(&w), OK);
+		assert_named(&w, moved.loc);
 		world_close(&w);
 		snprintf(path, sizeof(path), "data/%08x.dat.hint",
 			 loc_file_id(moved.loc));
 		assert_int_equal(vfs_unlink(w.o.vfs, path), OK);
 		assert_int_equal(world_open(&w), OK);
+		assert_named(&w, moved.loc);
 		assert_int_equal(
 			engine_get(w.e, 0, bytes_of(key, n), ENGINE_VERIFY, &v),
 			ERR_CORRUPT);
