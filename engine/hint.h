@@ -96,6 +96,8 @@ MUST_CHECK enum err hint_load_table(struct vfs *vfs, const char *path,
 /* What the hint says of its data file. Valid as long as hint. */
 const struct hint_file *hint_identity(const struct hint *hint);
 
+/* How many partitions it has, and the i-th of them, i below the count. Valid
+ * as long as hint. */
 uint32_t hint_partition_count(const struct hint *hint);
 const struct hint_partition *hint_partition(const struct hint *hint,
 					    uint32_t i);

@@ -82,6 +82,7 @@ void keep_retire_step(struct engine *e);
 MUST_CHECK enum err keep_retire_reserve(struct keep *k, uint32_t count);
 void keep_retire(struct keep *k, struct datafile *df);
 
+/* At close: remove fresh and spare segments, close the retired files. */
 void keep_segment_done(struct engine *e);
 
 /* ------------------------------------------------------- keep_hint.c ---- */
@@ -102,7 +103,10 @@ MUST_CHECK enum err keep_hint_begin(struct engine *e, struct datafile *df,
 MUST_CHECK enum err keep_hint_step(struct engine *e, struct hint_job *job,
 				   struct keep_file *f, bool *done);
 
+/* The id of the data file that job walks. */
 uint32_t keep_hint_file_id(const struct hint_job *job);
+
+/* Release the job, finished or given up. NULL is accepted. */
 void keep_hint_end(struct hint_job *job);
 
 #endif

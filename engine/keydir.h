@@ -43,6 +43,7 @@ MUST_CHECK enum err keydir_new(struct epoch *readers, struct keydir **kd);
 /* No reader and no iterator may be inside. NULL is accepted. */
 void keydir_free(struct keydir *kd);
 
+/* Become the one that may write and iterate; held over no disk access. */
 void keydir_lock(struct keydir *kd);
 void keydir_unlock(struct keydir *kd);
 
@@ -105,9 +106,8 @@ const struct keydir_entry *keydir_seek(struct keydir *kd, struct bytes key,
 				       struct keydir_iter *it);
 
 /* To the last key < key (key.p NULL: to the last of all); entry or NULL. */
-const struct keydir_entry *keydir_seek_before(struct keydir *kd,
-					      struct bytes key,
-					      struct keydir_iter *it);
+const struct keydir_entry *
+keydir_seek_before(struct keydir *kd, struct bytes key, struct keydir_iter *it);
 
 /* To the neighbour; NULL past the end. */
 const struct keydir_entry *keydir_next(struct keydir_iter *it);

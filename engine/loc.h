@@ -19,12 +19,12 @@
  * of them is the record header's flags byte without RECORD_LAST.
  */
 enum loc_flags {
-	LOC_CONTENT = 1, /* value only names a content: chunks lie elsewhere */
-	LOC_EXPIRES = 2, /* the record carries an expiry                     */
-	LOC_DAMAGED = 4, /* value known lost: reads answer ERR_CORRUPT       */
-	LOC_LINK = 8,	 /* symbolic link                                    */
+	LOC_CONTENT = 1,  /* value only names a content: chunks lie elsewhere */
+	LOC_EXPIRES = 2,  /* the record carries an expiry                     */
+	LOC_DAMAGED = 4,  /* value known lost: reads answer ERR_CORRUPT       */
+	LOC_LINK = 8,	  /* symbolic link                                    */
 	LOC_SPECIAL = 16, /* fifo, socket or device node                     */
-	LOC_INODE = 32,	 /* the key's record only names an inode             */
+	LOC_INODE = 32,	  /* the key's record only names an inode             */
 	LOC_FLAGS_MAX = 2047,
 };
 

@@ -18,7 +18,7 @@ enum { MANIFEST_FORMAT_VERSION = 1 };
 struct manifest_file {
 	uint32_t id;
 	uint64_t salt;
-	uint64_t bytes;	   /* merged: exact length; log: allocated length    */
+	uint64_t bytes;	    /* merged: exact length; log: allocated length    */
 	uint64_t min_index; /* merged: over all records; log: 0              */
 	uint64_t max_index;
 };

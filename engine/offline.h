@@ -30,12 +30,14 @@ MUST_CHECK enum err offline_check(struct vfs *vfs, const char *dir,
 				  offline_say_fn *say, void *ctx,
 				  struct offline_report *report);
 
+/* Called for each record; r is valid during the call. */
+typedef void offline_record_fn(void *ctx, const char *file, uint64_t off,
+			       enum record_state state, const struct record *r);
+
 /*
  * Call fn for every readable record of every file in stream order, damaged
  * ones with the state and what is known of them. Errors as check.
  */
-typedef void offline_record_fn(void *ctx, const char *file, uint64_t off,
-			       enum record_state state, const struct record *r);
 MUST_CHECK enum err offline_dump(struct vfs *vfs, const char *dir,
 				 offline_record_fn *fn, void *ctx);
 
