@@ -409,6 +409,40 @@ static void each_segment_begins_with_the_hard_state(void **state)
 	disk_done(&d);
 }
 
+/* While an entry is not settled its segment gets no hint: it may never be. */
+static void a_segment_with_an_unsettled_entry_has_no_hint(void **state)
+{
+	static uint8_t value[300000];
+	struct engine_record r = { .type = RECORD_PUT,
+				   .key = bytes_str("big"),
+				   .value = bytes_of(value, sizeof(value)) };
+	struct engine_entry entry = { .term = 5,
+				      .records = &r,
+				      .record_count = 1 };
+	uint64_t wait_ms;
+	struct vfs_file *f;
+	struct disk d;
+
+	(void)state;
+	disk_init(&d, 1);
+	for (entry.index = 1; entry.index < 12; entry.index++) {
+		assert_int_equal(engine_append(d.e, &entry), OK);
+		assert_int_equal(engine_sync(d.e), OK);
+	}
+	assert_int_equal(engine_settle(d.e, 0, 2, NULL, NULL), OK);
+	for (int i = 0; i < 50; i++) {
+		assert_int_equal(engine_keep(d.e, &wait_ms), OK);
+		d.clock.mono += 1000000000;
+	}
+	assert_int_equal(
+		vfs_open(d.o.vfs, "data/00000001.log.hint", VFS_READ, &f),
+		ERR_NOT_FOUND);
+	crash_and_reopen(&d);
+	assert_true(info_of(&d, 0).applied_index <= 2);
+	assert_int_equal(info_of(&d, 0).last_index, 11);
+	disk_done(&d);
+}
+
 static void an_entry_larger_than_a_segment_gets_its_own(void **state)
 {
 	static uint8_t value[3 << 20];
@@ -496,6 +530,7 @@ int main(void)
 		cmocka_unit_test(
 			a_damaged_vote_is_never_replaced_by_an_older_one),
 		cmocka_unit_test(each_segment_begins_with_the_hard_state),
+		cmocka_unit_test(a_segment_with_an_unsettled_entry_has_no_hint),
 		cmocka_unit_test(an_entry_larger_than_a_segment_gets_its_own),
 		cmocka_unit_test(limits_are_errors),
 		cmocka_unit_test(a_new_directory_has_the_node_id_it_was_given),
