@@ -251,6 +251,31 @@ enum err load_scan(struct load *l)
 	return err ? err : scan_all(l);
 }
 
+bool load_hints_hide_state(const struct load *l)
+{
+	bool hinted = false;
+
+	for (uint32_t i = 0; i < l->log_count; i++) {
+		hinted |= l->log[i].hint != NULL;
+		if (!l->log[i].hint && l->log[i].scan.first_sequence &&
+		    l->log[i].scan.first_sequence <= l->kept)
+			return false;
+	}
+	return hinted;
+}
+
+enum err load_scan_hinted(struct load *l)
+{
+	for (uint32_t i = 0; i < l->log_count; i++) {
+		struct load_segment *s = &l->log[i];
+
+		hint_free(s->hint);
+		s->hint = NULL;
+		scan_done(&s->scan);
+	}
+	return scan_all(l);
+}
+
 enum err load_rescan(struct load *l, uint64_t limit)
 {
 	for (uint32_t i = 0; i < l->log_count; i++) {

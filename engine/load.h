@@ -91,6 +91,15 @@ MUST_CHECK enum err load_files(struct load *l);
 /* Load hints, scan the rest. */
 MUST_CHECK enum err load_scan(struct load *l);
 
+/*
+ * After load_judge: hints serve all of the log that counts, because the frame
+ * at the head of what was scanned is torn. Hints know no hard state.
+ */
+bool load_hints_hide_state(const struct load *l);
+
+/* Scan what has a hint too. Judge again afterwards. */
+MUST_CHECK enum err load_scan_hinted(struct load *l);
+
 /* Scan again, only up to sequence limit. */
 MUST_CHECK enum err load_rescan(struct load *l, uint64_t limit);
 

@@ -100,10 +100,8 @@ static enum err choose_state(struct load *l, uint32_t i,
 	struct partition *p = &l->e->partitions[i];
 	const struct engine_hard_state *second =
 		place->slots ? &place->states[i] : NULL;
-	bool second_sure = place->slots == 2 ||
-			   (place->slots == 1 && place->sequence == 1);
 
-	if (log && log->damaged && !second_sure) {
+	if (log && log->damaged && !place->sure) {
 		load_say(l,
 			 "%s: term and vote of partition %u are damaged in "
 			 "both places; `raftcask repair --data-dir %s` says "
@@ -144,8 +142,7 @@ enum err load_hard_state(struct load *l)
 	}
 	if (!err) {
 		e->state_sequence = place.sequence;
-		e->state_dirty = place.slots == 0 ||
-				 (place.slots == 1 && place.sequence > 1);
+		e->state_dirty = !place.sure;
 		if (e->state_dirty && place.present)
 			log_warn("engine", "state_file_rewritten slots=%u",
 				 place.slots);

@@ -206,6 +206,11 @@ static enum err load_clean(struct engine *e, struct load *l)
 			err = load_scan(l);
 		if (!err)
 			err = load_judge(l);
+		if (!err && load_hints_hide_state(l)) {
+			err = load_scan_hinted(l);
+			if (!err)
+				err = load_judge(l);
+		}
 		if (err)
 			return err;
 		if (l->cut) {

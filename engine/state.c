@@ -24,6 +24,14 @@ static void state_path(const struct engine *e, char path[DATAFILE_PATH_BYTES])
 	snprintf(path, DATAFILE_PATH_BYTES, "%s/state", e->dir);
 }
 
+static bool is_blank(const uint8_t *slot, uint64_t n)
+{
+	for (uint64_t i = 0; i < n; i++)
+		if (slot[i])
+			return false;
+	return true;
+}
+
 /* One slot; one that is damaged or torn is skipped. */
 static enum err read_slot(struct engine *e, const uint8_t *slot,
 			  struct state_place *s)
@@ -59,6 +67,7 @@ enum err state_read(struct engine *e, struct state_place *s)
 	uint64_t n = slot_bytes(e);
 	struct vfs_file *f;
 	uint8_t *slots;
+	bool unread = false;
 	size_t got = 0;
 	enum err err;
 
@@ -73,12 +82,15 @@ enum err state_read(struct engine *e, struct state_place *s)
 	err = slots && s->states ? OK : ERR_NOMEM;
 	if (!err)
 		err = vfs_pread(f, slots, 2 * n, 0, &got);
-	if (err == ERR_IO)
-		err = OK; /* an unreadable place is a damaged one */
+	unread = err == ERR_IO; /* an unreadable place is a damaged one */
+	if (unread)
+		err = OK;
 	if (!err)
 		err = read_slot(e, slots, s);
 	if (!err)
 		err = read_slot(e, slots + n, s);
+	s->sure = s->slots == 2 || (s->slots == 1 && s->sequence == 1 &&
+				    !unread && is_blank(slots, n));
 	free(slots);
 	vfs_close(f);
 	if (err) {

@@ -28,6 +28,11 @@ enum { STATE_MAGIC = 0x54535352, STATE_FORMAT_VERSION = 1 };
 struct state_place {
 	bool present;	/* the file exists                                  */
 	uint32_t slots; /* that are whole, 0..2                             */
+	/*
+	 * No newer slot than the newest found can have been there: both are
+	 * whole, or one is and the other was never written.
+	 */
+	bool sure;
 	uint64_t sequence;
 	struct engine_hard_state *states; /* per partition, if slots > 0    */
 };
