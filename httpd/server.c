@@ -15,7 +15,7 @@
  */
 #include "httpd/httpd.h"
 
-#include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -297,10 +297,12 @@ static void end_waiting(struct conn *c)
 
 static bool has_ended(const struct conn *c)
 {
+	struct pollfd look = { .fd = c->fd }; /* errors are always told */
 	char byte;
-	ssize_t n = recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 
-	return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+	if (recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+		return true;
+	return poll(&look, 1, 0) == 1;
 }
 
 /*
