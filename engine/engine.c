@@ -70,9 +70,10 @@ static void touch(struct engine *e, struct partition *p)
 	e->touched[e->touched_count++] = (uint16_t)(p - e->partitions);
 }
 
-static bool is_client_type(uint8_t type)
+static bool is_client_record(const struct engine_record *r)
 {
-	return type != RECORD_NOOP && type != RECORD_CONFIG;
+	return r->type != RECORD_NOOP && r->type != RECORD_CONFIG &&
+	       is_client_key(r->key);
 }
 
 /* Limits of one record; what an entry from outside may get wrong. */
@@ -109,7 +110,7 @@ static enum err measure_entry(const struct engine_entry *entry, uint64_t *bytes,
 			return err;
 		*bytes += record_bytes(r->key.n, r->attrs.n, r->value.n);
 		*use_reserve &= r->type != RECORD_PUT;
-		*client |= is_client_type(r->type);
+		*client |= is_client_record(r);
 	}
 	return *bytes > ENGINE_ENTRY_BYTES_MAX ? ERR_TOO_LARGE : OK;
 }

@@ -201,10 +201,13 @@ struct engine_partition_info {
 	uint64_t last_index, last_term; /* of the log, durable or not        */
 	uint64_t synced_index;		/* entries up to it are durable      */
 	uint64_t applied_index;
-	uint64_t last_stamp_ns;	 /* log clock of the last entry              */
-	uint64_t keys;		 /* settled, of every kind                   */
-	uint64_t client_entries; /* 0: never held a client's write, which is
-				    a PUT of a key not beginning with NUL    */
+	uint64_t last_stamp_ns; /* log clock of the last entry              */
+	uint64_t keys;		/* settled, of every kind                   */
+	/*
+	 * 0: no file holds a client's write, which is a put or delete of a
+	 * key that does not begin with NUL. Else some number above it.
+	 */
+	uint64_t client_entries;
 	struct engine_hard_state hard_state;
 };
 

@@ -187,6 +187,12 @@ static inline uint32_t record_logical_bytes(const struct record *r)
 	return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
 }
 
+/* Keys that begin with a NUL are the store's own; "" is a range tombstone's. */
+static inline bool is_client_key(struct bytes key)
+{
+	return key.n == 0 || key.p[0] != 0;
+}
+
 /* The flags of a location that come from the record; only merge writes
  * LOC_DAMAGED into one. */
 static inline unsigned record_loc_flags(const struct record *r)

@@ -53,24 +53,47 @@ const struct expiry_item *expiry_first(const struct expiry *x)
 	return x->count ? x->heap[0] : NULL;
 }
 
-void expiry_pop(struct expiry *x)
+/* Put item where it belongs at i or below, i being free. */
+static void sink(struct expiry *x, uint64_t i, struct expiry_item *item)
 {
-	struct expiry_item *last;
-	uint64_t i = 0, child;
+	uint64_t child;
 
-	CHECK(x->count > 0);
-	free(x->heap[0]);
-	last = x->heap[--x->count];
 	while ((child = 2 * i + 1) < x->count) {
 		if (child + 1 < x->count &&
 		    x->heap[child + 1]->expiry_ns < x->heap[child]->expiry_ns)
 			child++;
-		if (last->expiry_ns <= x->heap[child]->expiry_ns)
+		if (item->expiry_ns <= x->heap[child]->expiry_ns)
 			break;
 		x->heap[i] = x->heap[child];
 		i = child;
 	}
-	x->heap[i] = last;
+	x->heap[i] = item;
+}
+
+void expiry_pop(struct expiry *x)
+{
+	CHECK(x->count > 0);
+	free(x->heap[0]);
+	x->count--;
+	if (x->count)
+		sink(x, 0, x->heap[x->count]);
+}
+
+void expiry_sweep(struct expiry *x,
+		  bool (*fn)(void *ctx, const struct expiry_item *item),
+		  void *ctx)
+{
+	uint64_t kept = 0;
+
+	for (uint64_t i = 0; i < x->count; i++) {
+		if (fn(ctx, x->heap[i]))
+			x->heap[kept++] = x->heap[i];
+		else
+			free(x->heap[i]);
+	}
+	x->count = kept;
+	for (uint64_t i = kept / 2; i-- > 0;)
+		sink(x, i, x->heap[i]);
 }
 
 /* What is due is a tree at the top of the heap; its depth is the heap's. */

@@ -37,6 +37,14 @@ const struct expiry_item *expiry_first(const struct expiry *x);
 void expiry_pop(struct expiry *x);
 
 /*
+ * Drop every item for which fn says false: those of versions that are gone,
+ * when a key that is written often has left many of them behind.
+ */
+void expiry_sweep(struct expiry *x,
+		  bool (*fn)(void *ctx, const struct expiry_item *item),
+		  void *ctx);
+
+/*
  * Call fn for items due at or before now_ns, in no order, until it answers
  * false or there are no more. fn must not change *x.
  */

@@ -17,7 +17,8 @@
 /* What one data file contributes to one partition. */
 struct part_run {
 	struct run *run; /* owned, NULL: none */
-	uint64_t last_index, last_stamp_ns, client_entries;
+	uint64_t last_index, last_stamp_ns;
+	uint64_t client_records; /* of entries above the commit */
 };
 
 /* An entry above the commit, in stream order within its segment. */

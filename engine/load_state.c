@@ -164,6 +164,12 @@ static bool is_tombstone(uint8_t type)
 	       type == RECORD_DELETE_PREFIX;
 }
 
+/* A record that says something of a key: the others never enter a run. */
+static bool has_key(const struct record *r)
+{
+	return r->type == RECORD_PUT || is_tombstone(r->type);
+}
+
 static enum err add_item(struct run **run, const struct datafile *df,
 			 const struct walk_item *it)
 {
@@ -240,16 +246,17 @@ static enum err take_record(struct load *l, struct load_segment *s,
 	    it->frame.sequence < mp->reset_sequence ||
 	    !terms_live(&e->partitions[r->partition].terms, r->index, r->term))
 		return OK;
-	if (r->index > l->commit[r->partition])
-		return add_tail(s, it);
 	part = part_of(s, r->partition);
+	if (r->index > l->commit[r->partition]) {
+		part->client_records += has_key(r) && is_client_key(r->key);
+		return add_tail(s, it);
+	}
 	if (r->index >= part->last_index) {
 		part->last_index = r->index;
 		part->last_stamp_ns = r->stamp_ns;
 	}
-	if (r->type != RECORD_PUT && !is_tombstone(r->type))
+	if (!has_key(r))
 		return OK;
-	part->client_entries++;
 	return add_item(&part->run, s->df, it);
 }
 
@@ -279,9 +286,9 @@ static void look_hinted(struct load_segment *s)
 		const struct hint_partition *h = hint_partition(s->hint, i);
 
 		*part_of(s, h->partition) =
-			(struct part_run){ h->run, h->last_index,
-					   h->last_stamp_ns,
-					   run_count(h->run) };
+			(struct part_run){ .run = h->run,
+					   .last_index = h->last_index,
+					   .last_stamp_ns = h->last_stamp_ns };
 	}
 }
 
@@ -315,7 +322,7 @@ static enum err scan_merged(struct load *l, struct load_merged *m)
 			err = load_say_damage(l, m->df, it.off, it.bytes);
 		else if (it.kind == WALK_RECORD && it.state == RECORD_BAD_VALUE)
 			engine_note_corrupt(l->e, m->df, it.off, 1);
-		if (!err && it.kind == WALK_RECORD)
+		if (!err && it.kind == WALK_RECORD && has_key(&it.record))
 			err = add_item(&m->run, m->df, &it);
 		if (err)
 			break;
@@ -349,6 +356,7 @@ static enum err fill_live(void *ctx, const struct run_item *item)
 	struct datafile *df;
 	enum err err;
 
+	f->p->client_entries += is_client_key(item->key);
 	if (item->type != RECORD_PUT)
 		return OK;
 	df = engine_file(f->e, loc_file_id(item->loc));
@@ -369,8 +377,10 @@ static enum err fill_live(void *ctx, const struct run_item *item)
 
 static void fill_dead(void *ctx, const struct run_item *item)
 {
-	(void)ctx; /* what is not counted alive is dead */
-	(void)item;
+	struct filling *f = ctx;
+
+	/* What is not counted alive is dead; but a client wrote it. */
+	f->p->client_entries += is_client_key(item->key);
 }
 
 /* Collect the runs of one partition: merged files first, then the log. */
@@ -408,8 +418,6 @@ static enum err fill_partition(struct load *l, uint32_t i)
 	if (!runs)
 		return ERR_NOMEM;
 	n = collect_runs(l, i, runs);
-	for (uint32_t k = 0; k < n; k++)
-		p->client_entries += run_count(runs[k]);
 	keydir_lock(p->kd);
 	err = run_merge(runs, n, fill_live, fill_dead, &f);
 	keydir_unlock(p->kd);
@@ -421,6 +429,7 @@ static enum err fill_partition(struct load *l, uint32_t i)
 			stamp_index = part->last_index;
 			p->last_stamp_ns = part->last_stamp_ns;
 		}
+		p->client_entries += part->client_records;
 	}
 	atomic_store(&p->applied_index, l->commit[i]);
 	return err;
@@ -452,7 +461,6 @@ static enum err fill_tails(struct load *l)
 				return ERR_CORRUPT;
 			}
 			tail_set(&p->tail, t->index, &t->entry);
-			p->client_entries++;
 		}
 	}
 	return OK;

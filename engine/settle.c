@@ -154,6 +154,32 @@ static void tell_removed(struct engine *e, const struct settled *s,
 	}
 }
 
+enum { EXPIRIES_DEAD_MIN = 1024 };
+
+static bool is_current(void *ctx, const struct expiry_item *item)
+{
+	const struct keydir_entry *k =
+		keydir_get(ctx, bytes_of(item->key, item->key_bytes));
+
+	return k && k->version == item->version;
+}
+
+/*
+ * Remember when r expires. A key that is written again and again before it
+ * expires leaves an item each time; when most are such, they are dropped.
+ */
+static enum err note_expiry(struct engine *e, struct partition *p,
+			    const struct record *r)
+{
+	if (p->expiry.count >= 2 * keydir_count(p->kd) + EXPIRIES_DEAD_MIN) {
+		epoch_enter(e->readers);
+		expiry_sweep(&p->expiry, is_current, p->kd);
+		epoch_exit(e->readers);
+	}
+	return expiry_add(&p->expiry, r->key,
+			  version_pack(r->index, r->position), r->expiry_ns);
+}
+
 /* Accounting, expiry and callback of one record; no lock held. */
 static enum err finish_record(struct engine *e, struct partition *p,
 			      struct datafile *df, const struct settled *s,
@@ -173,10 +199,8 @@ static enum err finish_record(struct engine *e, struct partition *p,
 			record_bytes(s->r.key.n, s->r.attrs.n, s->r.value.n),
 			memory_order_relaxed);
 		if (s->r.expiry_ns) {
-			enum err err = expiry_add(
-				&p->expiry, s->r.key,
-				version_pack(s->r.index, s->r.position),
-				s->r.expiry_ns);
+			enum err err = note_expiry(e, p, &s->r);
+
 			if (err)
 				return err;
 		}

@@ -11,7 +11,7 @@
 
 #include "base/log.h"
 #include "base/vfs_sim.h"
-#include "engine/engine.h"
+#include "engine/engine_internal.h"
 
 struct disk {
 	struct vfs_sim *sim;
@@ -443,6 +443,69 @@ static void a_segment_with_an_unsettled_entry_has_no_hint(void **state)
 	disk_done(&d);
 }
 
+/* A key that is refreshed before it expires costs memory once. */
+static void a_refreshed_expiry_is_remembered_once(void **state)
+{
+	struct engine_record r = { .type = RECORD_PUT };
+	struct engine_entry entry = { .term = 1,
+				      .records = &r,
+				      .record_count = 1 };
+	uint8_t key[ENGINE_KEY_BYTES_MAX];
+	uint64_t expiry_ns, version;
+	struct disk d;
+	size_t n;
+	char name[16];
+
+	(void)state;
+	disk_init(&d, 1);
+	for (entry.index = 1; entry.index <= 20000; entry.index++) {
+		snprintf(name, sizeof(name), "%llu",
+			 (unsigned long long)entry.index % 7);
+		r.key = bytes_str(name);
+		r.expiry_ns = 1000000 + entry.index * 13 % 20011;
+		assert_int_equal(engine_append(d.e, &entry), OK);
+		assert_int_equal(engine_settle(d.e, 0, entry.index, NULL, NULL),
+				 OK);
+		assert_true(d.e->partitions[0].expiry.count <= 1024 + 2 * 7);
+	}
+	/* Of the last seven, the earliest. */
+	assert_true(engine_next_expiry(d.e, 0, &expiry_ns, &version, key, &n));
+	for (uint64_t i = 20000 - 6; i <= 20000; i++)
+		assert_true(expiry_ns <= 1000000 + i * 13 % 20011);
+	assert_true(version_index(version) > 20000 - 7);
+	disk_done(&d);
+}
+
+/* What the store keeps for itself does not make a directory a used one. */
+static void hidden_keys_are_no_client_writes(void **state)
+{
+	struct engine_record r = { .type = RECORD_PUT };
+	struct engine_entry entry = { .term = 1,
+				      .records = &r,
+				      .record_count = 1 };
+	struct disk d;
+
+	(void)state;
+	disk_init(&d, 2);
+	r.key = bytes_of("\0ring", 5);
+	for (entry.index = 1; entry.index <= 3; entry.index++)
+		assert_int_equal(engine_append(d.e, &entry), OK);
+	assert_int_equal(engine_settle(d.e, 0, 2, NULL, NULL), OK);
+	entry.partition = 1;
+	entry.index = 1;
+	r.key = bytes_str("a");
+	assert_int_equal(engine_append(d.e, &entry), OK);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(info_of(&d, 0).client_entries, 0);
+		assert_true(info_of(&d, 1).client_entries > 0);
+		if (i == 1)
+			assert_int_equal(engine_settle(d.e, 1, 1, NULL, NULL),
+					 OK);
+		reopen(&d);
+	}
+	disk_done(&d);
+}
+
 static void an_entry_larger_than_a_segment_gets_its_own(void **state)
 {
 	static uint8_t value[3 << 20];
@@ -531,6 +594,8 @@ int main(void)
 			a_damaged_vote_is_never_replaced_by_an_older_one),
 		cmocka_unit_test(each_segment_begins_with_the_hard_state),
 		cmocka_unit_test(a_segment_with_an_unsettled_entry_has_no_hint),
+		cmocka_unit_test(a_refreshed_expiry_is_remembered_once),
+		cmocka_unit_test(hidden_keys_are_no_client_writes),
 		cmocka_unit_test(an_entry_larger_than_a_segment_gets_its_own),
 		cmocka_unit_test(limits_are_errors),
 		cmocka_unit_test(a_new_directory_has_the_node_id_it_was_given),
