@@ -476,6 +476,53 @@ static void a_refreshed_expiry_is_remembered_once(void **state)
 	disk_done(&d);
 }
 
+/* Whatever file the record lies in, and whether or not it has a hint. */
+static void an_expiry_survives_merges_and_restarts(void **state)
+{
+	static uint8_t value[100000];
+	struct engine_record r = { .type = RECORD_PUT };
+	struct engine_entry entry = { .term = 1,
+				      .records = &r,
+				      .record_count = 1 };
+	uint8_t key[ENGINE_KEY_BYTES_MAX];
+	uint64_t expiry_ns, version, wait_ms;
+	struct engine_stats s;
+	struct disk d;
+	size_t n;
+
+	(void)state;
+	disk_init(&d, 1);
+	r.value = bytes_of(value, sizeof(value));
+	for (entry.index = 1; entry.index <= 30; entry.index++) {
+		r.key = bytes_str(entry.index == 3 ? "lease" : "churn");
+		r.expiry_ns = entry.index == 3 ? 777 : 0;
+		assert_int_equal(engine_append(d.e, &entry), OK);
+		assert_int_equal(engine_sync(d.e), OK);
+		assert_int_equal(engine_settle(d.e, 0, entry.index, NULL, NULL),
+				 OK);
+	}
+	for (int i = 0; i < 3; i++) {
+		assert_true(engine_next_expiry(d.e, 0, &expiry_ns, &version,
+					       key, &n));
+		assert_int_equal(expiry_ns, 777);
+		assert_int_equal(version, version_pack(3, 0));
+		assert_true(bytes_equal(bytes_of(key, n), bytes_str("lease")));
+		engine_merge_request(d.e);
+		for (int k = 0; k < 100; k++) {
+			assert_int_equal(engine_keep(d.e, &wait_ms), OK);
+			engine_idle(d.e);
+			d.clock.mono += 100000000;
+		}
+		engine_stats(d.e, &s);
+		assert_true(s.merges > 0 || i > 0);
+		if (i == 1)
+			crash_and_reopen(&d);
+		else
+			reopen(&d);
+	}
+	disk_done(&d);
+}
+
 /* What the store keeps for itself does not make a directory a used one. */
 static void hidden_keys_are_no_client_writes(void **state)
 {
@@ -595,6 +642,7 @@ int main(void)
 		cmocka_unit_test(each_segment_begins_with_the_hard_state),
 		cmocka_unit_test(a_segment_with_an_unsettled_entry_has_no_hint),
 		cmocka_unit_test(a_refreshed_expiry_is_remembered_once),
+		cmocka_unit_test(an_expiry_survives_merges_and_restarts),
 		cmocka_unit_test(hidden_keys_are_no_client_writes),
 		cmocka_unit_test(an_entry_larger_than_a_segment_gets_its_own),
 		cmocka_unit_test(limits_are_errors),
