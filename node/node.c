@@ -383,9 +383,9 @@ enum node_exit node_start(const struct conf *c, struct wake *trouble,
 					      : NODE_RUNTIME;
 		goto out_node;
 	}
-	log_opened(n);
 	if (open_store(n, c, why))
 		goto out_store;
+	log_opened(n);
 	if (start_service(n, c, why))
 		goto out_store;
 	*out = n;

@@ -6,10 +6,11 @@ import json
 import os
 import random
 import subprocess
+import sys
 import time
 
 from harness import (Node, SEED, Skip, case, equal, expect, libc,
-                     main, make_directory, wait_for)
+                     main, make_directory, skip, wait_for)
 
 # Three segments of 1 MiB, a reserve, and room for some tens of values.
 SIZE_MB = 24
@@ -222,7 +223,11 @@ def _():
 
 
 if __name__ == "__main__":
-    # Mounts of its own, which end with it, whatever ends it.
-    if libc.unshare(CLONE_NEWNS) == 0:
-        subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    # Mounts of its own, which end with it, whatever ends it. In a chroot / is
+    # no mount point: then they cannot be kept from the host, and none is made.
+    if libc.unshare(CLONE_NEWNS) == 0 and subprocess.run(
+            ["mount", "--make-rprivate", "/"],
+            stderr=subprocess.DEVNULL).returncode != 0:
+        skip("a small file system of its own", "no private mounts here")
+        sys.exit(77)
     main()

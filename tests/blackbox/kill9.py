@@ -68,6 +68,7 @@ class Writer:
         """The answer r to a GET must be one of the states; only it stays."""
         states = self.states.get(key, [None])
         expect(r.status in (200, 404), "GET of", key, "answered", r)
+        may_expire = key in self.ends
         if r.status == 404:
             early = key in self.ends and \
                 time.monotonic() < self.ends[key][0]
@@ -89,7 +90,9 @@ class Writer:
                 expect(time.monotonic() < self.ends[key][1], key,
                        "should have expired")
             self.states[key] = [found]
-        self.check_groups(key, found)
+        # A key that is gone because its time was up tells of no batch.
+        if found is not None or not may_expire:
+            self.check_groups(key, found)
 
     def check_groups(self, key, found):
         for group in self.groups:
