@@ -370,6 +370,11 @@ void engine_idle(struct engine *e)
 	if (!err && (l->synced_sequence > l->claimed_sequence ||
 		     atomic_load(&l->switch_wanted)))
 		err = log_mark(l);
+	if (!err && l->synced_sequence > e->end_sequence) {
+		err = state_end_write(e, l->synced_sequence, false);
+		if (!err)
+			e->end_sequence = l->synced_sequence;
+	}
 	if (err && err != ERR_NOSPC)
 		log_warn("engine", "idle_mark_failed reason=%s", err_text(err));
 }

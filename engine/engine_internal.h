@@ -62,6 +62,7 @@ struct engine {
 	bool state_dirty; /* a term or vote is not yet in the state file     */
 	struct vfs_file *state_file;
 	uint64_t state_sequence;
+	uint64_t end_sequence; /* what the end mark claims                   */
 	struct settled *settled; /* room for the changes of one entry        */
 	uint32_t settled_cap;
 	struct buf removed_keys; /* of a DELETE_PREFIX, for its callbacks    */

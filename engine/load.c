@@ -14,6 +14,8 @@
  */
 #include "engine/load.h"
 
+#include "engine/state.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -443,10 +445,15 @@ static void find_end(struct load *l)
 
 enum err load_judge(struct load *l)
 {
-	struct judge j = { .expected = l->e->manifest.log_floor_sequence };
-	enum err err = OK;
+	struct engine *e = l->e;
+	struct judge j = { .expected = e->manifest.log_floor_sequence };
+	enum err err =
+		state_end_read(e->o.vfs, e->dir, &e->manifest, &l->proven);
 
-	l->proven = j.expected - 1;
+	if (err)
+		return err;
+	if (l->proven < j.expected)
+		l->proven = j.expected - 1;
 	l->clean = true;
 	for (uint32_t i = 0; i < l->log_count; i++) {
 		const struct load_segment *s = &l->log[i];
@@ -477,12 +484,18 @@ enum err load_judge(struct load *l)
 	}
 	l->kept = j.expected - 1;
 	if (!j.ended && l->kept < l->proven) {
+		char name[DATAFILE_NAME_BYTES] = "the log";
+
+		if (j.gap)
+			datafile_name(DATAFILE_LOG,
+				      l->log[j.gap_segment].df->id, name);
 		load_say(l,
-			 "%s: frames %llu to %llu were synced and are gone; "
-			 "`raftcask repair --data-dir %s` says what would be "
-			 "lost",
-			 l->e->dir, (unsigned long long)j.expected,
-			 (unsigned long long)l->proven, l->e->dir);
+			 "%s/%s: frames %llu to %llu were synced and are gone "
+			 "from offset %llu on; `raftcask repair --data-dir %s` "
+			 "says what would be lost",
+			 e->dir, name, (unsigned long long)j.expected,
+			 (unsigned long long)l->proven,
+			 (unsigned long long)(j.gap ? j.gap_off : 0), e->dir);
 		return ERR_CORRUPT;
 	}
 	find_end(l);

@@ -14,6 +14,7 @@
 #include "engine/engine.h"
 #include "engine/hint.h"
 #include "engine/offline_internal.h"
+#include "engine/state.h"
 
 enum { LINE_BYTES = 512, KEEP_IDLE_MS = 1000 };
 
@@ -109,10 +110,11 @@ static enum err see_frame(struct offline_found *found, struct datafile *df,
 	if (f->synced_sequence > found->proven)
 		found->proven = f->synced_sequence;
 	if (f->sequence != found->expected) {
-		struct offline_damage x = {
-			found->end_file, DATAFILE_LOG,	   false,
-			found->end_off,	 found->end_bytes, found->expected
-		};
+		struct offline_damage x = { .file_id = found->end_file,
+					    .kind = DATAFILE_LOG,
+					    .off = found->end_off,
+					    .bytes = found->end_bytes,
+					    .sequence = found->expected };
 
 		if (found->end_file)
 			err = add_damage(found, &x);
@@ -123,15 +125,18 @@ static enum err see_frame(struct offline_found *found, struct datafile *df,
 			err = add_damage(found, &x);
 	}
 	found->expected = f->sequence + 1;
-	found->end_file = 0;
+	found->end_file = found->tail_file = 0;
 	return err;
 }
 
 static enum err see_item(struct offline_found *found, struct datafile *df,
 			 const struct walk_item *it)
 {
-	struct offline_damage x = { df->id,  df->kind,	false,
-				    it->off, it->bytes, it->frame.sequence };
+	struct offline_damage x = { .file_id = df->id,
+				    .kind = df->kind,
+				    .off = it->off,
+				    .bytes = it->bytes,
+				    .sequence = it->frame.sequence };
 
 	switch (it->kind) {
 	case WALK_FRAME:
@@ -153,6 +158,11 @@ static enum err see_item(struct offline_found *found, struct datafile *df,
 	found->end_file = df->id;
 	found->end_off = it->off;
 	found->end_bytes = it->bytes;
+	if (df->kind == DATAFILE_LOG && !found->tail_file) {
+		found->tail_file = df->id;
+		found->tail_off = it->off;
+		found->tail_bytes = df->bytes - it->off;
+	}
 	return OK;
 }
 
@@ -254,8 +264,10 @@ static void tell(struct offline_dir *d, struct offline_found *found)
 		const struct offline_damage *x = &found->damages[i];
 		char name[DATAFILE_NAME_BYTES];
 		bool torn = offline_is_torn(found, x);
-		const char *what = torn ? "torn end of the last write, "
-					  "never acknowledged"
+		const char *what = torn	     ? "torn end of the last write, "
+					       "never acknowledged"
+				   : x->tail ? "synced writes from here on "
+					       "are gone"
 				   : x->value
 					   ? "damaged value; its key answers "
 					     "corrupt"
@@ -276,6 +288,25 @@ static void tell(struct offline_dir *d, struct offline_found *found)
 	found->count = kept;
 }
 
+/* The log's second witness: does it end where it was last synced? */
+static enum err look_at_end(struct offline_dir *d, struct offline_found *found)
+{
+	struct offline_damage x = { .file_id = found->tail_file,
+				    .kind = DATAFILE_LOG,
+				    .tail = true,
+				    .off = found->tail_off,
+				    .bytes = found->tail_bytes,
+				    .sequence = found->expected };
+	uint64_t end;
+	enum err err = state_end_read(d->vfs, d->dir, &d->manifest, &end);
+
+	if (!err && end > found->proven)
+		found->proven = end;
+	if (err || found->expected > found->proven || !found->tail_file)
+		return err;
+	return add_damage(found, &x);
+}
+
 enum err offline_look(struct offline_dir *d, struct offline_found *found)
 {
 	const struct manifest *m = &d->manifest;
@@ -284,6 +315,8 @@ enum err offline_look(struct offline_dir *d, struct offline_found *found)
 	*found = (struct offline_found){ .expected = m->log_floor_sequence };
 	for (uint32_t i = 0; !err && i < m->log_count; i++)
 		err = look_at_file(d, found, DATAFILE_LOG, 0, &m->log[i]);
+	if (!err)
+		err = look_at_end(d, found);
 	for (uint32_t p = 0; !err && p < m->partition_count; p++) {
 		const struct manifest_partition *mp = &m->partitions[p];
 

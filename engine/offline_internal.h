@@ -25,6 +25,7 @@ struct offline_damage {
 	uint32_t file_id;
 	enum datafile_kind kind;
 	bool value; /* only a value: its key answers "corrupt"        */
+	bool tail;  /* log: synced frames are gone from here to the end */
 	uint64_t off, bytes;
 	uint64_t sequence; /* log: of the frame that is hit or missing       */
 };
@@ -40,6 +41,9 @@ struct offline_found {
 	/* Where the stream broke off last: the place a lost frame leaves.   */
 	uint32_t end_file;
 	uint64_t end_off, end_bytes;
+	/* Where it broke off first since the last frame.                    */
+	uint32_t tail_file;
+	uint64_t tail_off, tail_bytes;
 };
 
 /*

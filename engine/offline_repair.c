@@ -17,6 +17,7 @@
 #include "base/crc32c.h"
 #include "engine/engine.h"
 #include "engine/offline_internal.h"
+#include "engine/state.h"
 
 enum { HEADER_READ_BYTES = FILE_HEADER_BYTES + FRAME_HEADER_BYTES };
 
@@ -60,7 +61,8 @@ static enum err add_losses(struct offline_dir *d,
 	for (uint32_t i = 0; i < found->count; i++) {
 		const struct offline_damage *x = &found->damages[i];
 
-		if (blocks_open(found, x))
+		/* No range for a lost end: the log will go on in there. */
+		if (blocks_open(found, x) && !x->tail)
 			losses[m->loss_count++] =
 				(struct manifest_loss){ x->file_id, x->off,
 							x->bytes };
@@ -150,6 +152,8 @@ static enum err give_up(struct offline_dir *d,
 	err = add_losses(d, found);
 	if (!err)
 		err = unlink_log_hints(d);
+	if (!err)
+		err = state_end_wipe(d->vfs, d->dir, &d->manifest);
 	if (!err)
 		err = manifest_store(d->vfs, d->dir, &d->manifest);
 	if (!err)

@@ -469,11 +469,13 @@ static enum err stop_log(struct engine *e)
 		err = log_sync(&e->log);
 	if (!err && e->state_dirty)
 		err = state_write(e);
-	if (err || e->log.synced_sequence == e->log.claimed_sequence)
-		return err;
-	err = log_mark(&e->log);
-	if (!err)
-		err = log_sync(&e->log);
+	if (!err && e->log.synced_sequence > e->log.claimed_sequence) {
+		err = log_mark(&e->log);
+		if (!err)
+			err = log_sync(&e->log);
+	}
+	if (!err && e->log.synced_sequence > e->end_sequence)
+		err = state_end_write(e, e->log.synced_sequence, true);
 	return err;
 }
 

@@ -1,5 +1,6 @@
 /*
- * engine/state.c - the file "state": term and vote in their second place.
+ * engine/state.c - the file "state": term, vote and the log's end in their
+ * second place.
  */
 #include "engine/state.h"
 
@@ -9,19 +10,29 @@
 #include "base/check.h"
 #include "base/crc32c.h"
 
-enum { SLOT_HEADER_BYTES = 64, SLOT_STATE_BYTES = 16, SLOT_ALIGN = 512 };
+enum {
+	SLOT_HEADER_BYTES = 64,
+	SLOT_STATE_BYTES = 16,
+	SLOT_ALIGN = 512,
+	END_MARK_BYTES = 64,
+};
 
-static uint64_t slot_bytes(const struct engine *e)
+static uint64_t slot_bytes_of(const struct manifest *m)
 {
 	uint64_t n = SLOT_HEADER_BYTES +
-		     (uint64_t)e->manifest.partition_count * SLOT_STATE_BYTES;
+		     (uint64_t)m->partition_count * SLOT_STATE_BYTES;
 
 	return (n + SLOT_ALIGN - 1) / SLOT_ALIGN * SLOT_ALIGN;
 }
 
-static void state_path(const struct engine *e, char path[DATAFILE_PATH_BYTES])
+static uint64_t slot_bytes(const struct engine *e)
 {
-	snprintf(path, DATAFILE_PATH_BYTES, "%s/state", e->dir);
+	return slot_bytes_of(&e->manifest);
+}
+
+static void state_path(const char *dir, char path[DATAFILE_PATH_BYTES])
+{
+	snprintf(path, DATAFILE_PATH_BYTES, "%s/state", dir);
 }
 
 static bool is_blank(const uint8_t *slot, uint64_t n)
@@ -72,7 +83,7 @@ enum err state_read(struct engine *e, struct state_place *s)
 	enum err err;
 
 	*s = (struct state_place){ 0 };
-	state_path(e, path);
+	state_path(e->dir, path);
 	err = vfs_open(e->o.vfs, path, VFS_READ, &f);
 	if (err)
 		return err == ERR_NOT_FOUND ? OK : err;
@@ -105,7 +116,7 @@ enum err state_open(struct engine *e, uint64_t sequence)
 	char path[DATAFILE_PATH_BYTES];
 	enum err err;
 
-	state_path(e, path);
+	state_path(e->dir, path);
 	err = vfs_open(e->o.vfs, path, VFS_WRITE | VFS_CREATE, &e->state_file);
 	if (!err)
 		e->state_sequence = sequence;
@@ -142,5 +153,72 @@ enum err state_write(struct engine *e)
 	if (!err)
 		e->state_sequence = sequence;
 	free(slot);
+	return err;
+}
+
+/* ------------------------------------------------------------ end mark --- */
+
+enum err state_end_read(struct vfs *vfs, const char *dir,
+			const struct manifest *m, uint64_t *sequence)
+{
+	uint8_t mark[END_MARK_BYTES];
+	char path[DATAFILE_PATH_BYTES];
+	struct vfs_file *f;
+	size_t got = 0;
+	enum err err;
+
+	*sequence = 0;
+	state_path(dir, path);
+	err = vfs_open(vfs, path, VFS_READ, &f);
+	if (err)
+		return err == ERR_NOT_FOUND ? OK : err;
+	err = vfs_pread(f, mark, sizeof(mark), 2 * slot_bytes_of(m), &got);
+	vfs_close(f);
+	if (err == ERR_IO || (!err && got < sizeof(mark)))
+		return OK; /* an unreadable claim is none */
+	if (err)
+		return err;
+	if (get_u32(mark + 4) == STATE_END_MAGIC &&
+	    get_u32(mark) == crc32c(0, mark + 4, sizeof(mark) - 4) &&
+	    get_u64(mark + 8) == m->node_id &&
+	    memcmp(mark + 16, m->cluster_id, 16) == 0)
+		*sequence = get_u64(mark + 32);
+	return OK;
+}
+
+enum err state_end_write(struct engine *e, uint64_t sequence, bool sync)
+{
+	uint8_t mark[SLOT_ALIGN] = { 0 };
+	enum err err;
+
+	CHECK(e->state_file);
+	CHECK(sequence <= e->log.synced_sequence);
+	put_u32(mark + 4, STATE_END_MAGIC);
+	put_u64(mark + 8, e->manifest.node_id);
+	memcpy(mark + 16, e->manifest.cluster_id, 16);
+	put_u64(mark + 32, sequence);
+	put_u32(mark, crc32c(0, mark + 4, END_MARK_BYTES - 4));
+	err = vfs_pwrite(e->state_file, mark, sizeof(mark), 2 * slot_bytes(e));
+	if (!err && sync)
+		err = vfs_sync(e->state_file);
+	return err;
+}
+
+enum err state_end_wipe(struct vfs *vfs, const char *dir,
+			const struct manifest *m)
+{
+	uint8_t zeros[SLOT_ALIGN] = { 0 };
+	char path[DATAFILE_PATH_BYTES];
+	struct vfs_file *f;
+	enum err err;
+
+	state_path(dir, path);
+	err = vfs_open(vfs, path, VFS_WRITE, &f);
+	if (err)
+		return err == ERR_NOT_FOUND ? OK : err;
+	err = vfs_pwrite(f, zeros, sizeof(zeros), 2 * slot_bytes_of(m));
+	if (!err)
+		err = vfs_sync(f);
+	vfs_close(f);
 	return err;
 }

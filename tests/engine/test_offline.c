@@ -239,6 +239,68 @@ static void a_lost_manifest_is_rebuilt_from_the_files(void **state)
 	}
 }
 
+/* Zeros from the last frame that holds key on, as if it was never written. */
+static void wipe_end(struct world *w, const char *path, uint64_t off)
+{
+	static uint8_t zeros[1 << 20];
+	struct vfs_file *f;
+	uint64_t n;
+
+	assert_int_equal(vfs_open(w->o.vfs, path, VFS_WRITE, &f), OK);
+	assert_int_equal(vfs_size(f, &n), OK);
+	assert_true(n - off <= sizeof(zeros));
+	assert_int_equal(vfs_pwrite(f, zeros, n - off, off), OK);
+	assert_int_equal(vfs_sync(f), OK);
+	vfs_close(f);
+}
+
+/*
+ * No frame is left that could claim the lost ones; the end mark in the second
+ * place does, after a clean stop and after a rest.
+ */
+static void a_synced_end_that_is_gone_is_damage_not_a_torn_tail(void **state)
+{
+	for (int clean = 0; clean < 2; clean++) {
+		struct world_op op = { RECORD_PUT, 5, 300 };
+		struct offline_report r;
+		struct buf why = BUF_INIT;
+		struct said s = { 0 };
+		struct world w;
+		char path[64];
+		uint64_t off;
+
+		build(&w);
+		world_reopen(&w);
+		assert_int_equal(world_change(&w, 1, op, true), OK);
+		off = locate(&w, 5, path);
+		engine_idle(w.e);
+		if (!clean)
+			vfs_sim_kill(w.sim);
+		world_close(&w);
+		wipe_end(&w, path, off / 512 * 512);
+		assert_int_equal(engine_open(&w.o, &w.e, &why), ERR_CORRUPT);
+		assert_int_equal(buf_add(&why, "", 1), OK);
+		assert_non_null(strstr((char *)why.p, path));
+		assert_non_null(strstr((char *)why.p, "raftcask repair"));
+		buf_done(&why);
+		assert_true(check(&w, &s, &r) >= 1);
+		assert_non_null(strstr(s.text, path));
+		assert_int_equal(
+			offline_repair(w.o.vfs, "data", false, say, &s),
+			ERR_CORRUPT);
+		assert_int_equal(offline_repair(w.o.vfs, "data", true, say, &s),
+				 OK);
+		w.parts[1].acked--;
+		w.parts[1].count--;
+		world_reopen(&w);
+		assert_int_equal(world_change(&w, 1, op, true), OK);
+		world_close(&w);
+		assert_int_equal(check(&w, &s, &r), 0);
+		world_reopen(&w);
+		world_done(&w);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -249,6 +311,8 @@ int main(void)
 		cmocka_unit_test(repair_without_consent_changes_nothing),
 		cmocka_unit_test(repair_with_consent_opens_again),
 		cmocka_unit_test(a_lost_manifest_is_rebuilt_from_the_files),
+		cmocka_unit_test(
+			a_synced_end_that_is_gone_is_damage_not_a_torn_tail),
 	};
 
 	log_set_level(LOG_ERROR);
