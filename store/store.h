@@ -52,7 +52,8 @@ struct store_options {
 	const char *node_name;
 	uint32_t partitions;
 	uint64_t max_value_bytes;     /* at most 4 GiB - 1                    */
-	uint64_t watch_history_bytes; /* of changes kept for watches          */
+	uint64_t watch_history_bytes; /* of changes kept for watches; younger
+				     ones than 10 min up to 4 times as many  */
 	uint64_t staging_idle_ms;     /* an upload idle this long is collected;
 				     0: 10 minutes                           */
 	/* A request waits and the core thread may sleep: wake it. Any thread. */

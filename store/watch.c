@@ -2,11 +2,10 @@
  * store/watch.c - the history of changes and those who watch it.
  *
  * Every applied change of a user's key is copied into one ring of bytes, as
- * engine_settle tells it. Offsets into it only ever grow; the ring holds
- * [head, tail). A watch that has read all that concerns it is idle and holds
- * no place; a change that concerns it wakes it and is its place. A watch that
- * lets too much pile up is cut, one whose place was overwritten is told
- * ERR_COMPACTED.
+ * engine_settle tells it (history.c). A watch that has read all that concerns
+ * it is idle and holds no place; a change that concerns it wakes it and is its
+ * place. A watch that lets too much pile up is cut, one whose place was
+ * forgotten is told ERR_COMPACTED.
  *
  * A position in one partition is (index, number of the change within the
  * entry): each event has a name of its own. The floor of a partition is the
@@ -25,69 +24,12 @@
 
 #include "base/check.h"
 #include "store/keyrules.h"
-#include "store/store_internal.h"
+#include "store/watch_hub.h"
 
 enum {
-	BUCKETS = 4096,
 	WATCHES_MAX = 65536,
 	VECTOR_MAX = 24,
-	HISTORY_BYTES_MIN = 256 << 10,
 	SCAN_STEPS = 256,
-};
-
-struct position {
-	uint64_t index;
-	uint32_t number;
-};
-
-/* An event in the ring; then key and value; padded to 8. bytes 0: a gap. */
-struct event_head {
-	uint32_t bytes; /* with head and padding */
-	uint8_t kind;
-	uint8_t has_value;
-	uint16_t partition;
-	uint32_t key_bytes, number;
-	uint64_t index;
-	uint64_t value_bytes; /* of the value, kept here or not */
-};
-
-struct watch_list {
-	struct store_watch *first;
-};
-
-struct watch_hub {
-	struct store *s;
-	pthread_mutex_t lock;
-	pthread_cond_t notified;
-	uint8_t *ring;
-	uint64_t cap, head, tail;
-	uint32_t partitions;
-	uint64_t instance;
-	struct position *floors, *lasts; /* one for each partition */
-	struct watch_list exact[BUCKETS], prefix;
-	uint32_t count;
-	uint32_t holders; /* watches, and the store while it lives */
-	bool closed;
-	struct store_watch *due; /* to be notified */
-	pthread_t notifier;
-	struct store_watch *notifying;
-};
-
-struct store_watch {
-	struct watch_hub *hub;
-	struct store_watch *next, **link; /* in its list */
-	struct store_watch *due_next;
-	bool is_due, exact, idle, cut;
-	uint32_t bucket;
-	uint64_t at;	       /* place in the ring, when not idle */
-	uint64_t counted_from; /* changes from here on count as piled up */
-	uint64_t piled_bytes;
-	void (*notify)(void *user);
-	void *user;
-	struct position *after; /* one for each partition */
-	struct buf event;	/* key and value last given out */
-	struct bytes prefix;	/* in room */
-	uint8_t room[];
 };
 
 static bool is_after(struct position a, struct position b)
@@ -102,51 +44,6 @@ static uint32_t bucket_of_key(struct bytes key)
 	for (size_t i = 0; i < key.n; i++)
 		h = (h ^ key.p[i]) * 0x100000001b3;
 	return (uint32_t)(h >> 40) % BUCKETS;
-}
-
-/* ------------------------------------------------------------------ ring - */
-
-static struct event_head *ring_at(struct watch_hub *hub, uint64_t off)
-{
-	return (struct event_head *)(hub->ring + off % hub->cap);
-}
-
-/* Skip the gap at the ring's end, if off points at one. */
-static uint64_t ring_normal(struct watch_hub *hub, uint64_t off)
-{
-	uint64_t rest = hub->cap - off % hub->cap;
-
-	if (rest < sizeof(struct event_head) || ring_at(hub, off)->bytes == 0)
-		return off + rest;
-	return off;
-}
-
-static void drop_oldest(struct watch_hub *hub)
-{
-	uint64_t off = ring_normal(hub, hub->head);
-	struct event_head *h;
-
-	hub->head = off;
-	if (off >= hub->tail)
-		return;
-	h = ring_at(hub, off);
-	hub->floors[h->partition] = (struct position){ h->index, h->number };
-	hub->head = off + h->bytes;
-}
-
-/* Room for n bytes in one piece at the tail, which moves past any gap. */
-static uint8_t *ring_room(struct watch_hub *hub, uint64_t n)
-{
-	uint64_t rest = hub->cap - hub->tail % hub->cap, gap = 0;
-
-	if (rest < n)
-		gap = rest;
-	while (hub->tail + gap + n - hub->head > hub->cap)
-		drop_oldest(hub);
-	if (gap >= sizeof(struct event_head))
-		ring_at(hub, hub->tail)->bytes = 0;
-	hub->tail += gap;
-	return hub->ring + hub->tail % hub->cap;
 }
 
 /* -------------------------------------------------------------- watches -- */
@@ -277,7 +174,7 @@ void watch_publish(struct watch_hub *hub, const struct engine_applied *a)
 	pthread_mutex_lock(&hub->lock);
 	last = &hub->lasts[h.partition];
 	h.number = last->index == h.index ? last->number + 1 : 0;
-	p = ring_room(hub, n);
+	p = history_room(hub, n);
 	memcpy(p, &h, sizeof(h));
 	memcpy(p + sizeof(h), r->key.p, r->key.n);
 	if (value_bytes > 0)
@@ -313,7 +210,7 @@ static void hub_free(struct watch_hub *hub)
 {
 	pthread_mutex_destroy(&hub->lock);
 	pthread_cond_destroy(&hub->notified);
-	free(hub->ring);
+	history_done(hub);
 	free(hub->floors);
 	free(hub->lasts);
 	free(hub);
@@ -322,7 +219,6 @@ static void hub_free(struct watch_hub *hub)
 enum err watch_hub_new(struct store *s, struct watch_hub **out)
 {
 	struct watch_hub *hub = calloc(1, sizeof(*hub));
-	uint64_t cap = s->o.watch_history_bytes;
 
 	if (!hub)
 		return ERR_NOMEM;
@@ -330,14 +226,11 @@ enum err watch_hub_new(struct store *s, struct watch_hub **out)
 	pthread_cond_init(&hub->notified, NULL);
 	hub->s = s;
 	hub->partitions = s->partition_count;
-	hub->cap = (cap < HISTORY_BYTES_MIN ? HISTORY_BYTES_MIN : cap) & ~7ull;
 	hub->instance = s->o.seed ? seed_next(s->o.seed) : 0;
 	hub->holders = 1;
-	/* Touched page by page as the history grows. */
-	hub->ring = malloc(hub->cap);
 	hub->floors = calloc(hub->partitions, sizeof(*hub->floors));
 	hub->lasts = calloc(hub->partitions, sizeof(*hub->lasts));
-	if (!hub->ring || !hub->floors || !hub->lasts) {
+	if (history_init(hub) || !hub->floors || !hub->lasts) {
 		hub_free(hub);
 		return ERR_NOMEM;
 	}
@@ -450,7 +343,7 @@ static enum err parse_place(struct watch_hub *hub, const char *at,
 		return ERR_INVALID;
 	if (instance != hub->instance >> 1 || off < hub->head)
 		return ERR_COMPACTED;
-	if (off > hub->tail)
+	if (off > hub->tail || !history_is_edge(hub, off))
 		return ERR_INVALID;
 	w->at = off;
 	memset(w->after, 0, hub->partitions * sizeof(*w->after));
@@ -663,7 +556,7 @@ static enum err copy_event(struct watch_hub *hub, struct store_watch *w,
 static enum err scan_one(struct watch_hub *hub, struct store_watch *w,
 			 struct store_event *event)
 {
-	struct event_head *h = ring_at(hub, w->at);
+	struct event_head *h = history_at(hub, w->at);
 	struct position pos = { h->index, h->number };
 	bool own = concerns(w, bytes_of(h + 1, h->key_bytes));
 	bool wanted = own && is_after(pos, w->after[h->partition]);
@@ -703,7 +596,7 @@ static enum err scan_some(struct watch_hub *hub, struct store_watch *w,
 		if (w->at < hub->head)
 			return ERR_COMPACTED;
 		if (w->at < hub->tail)
-			w->at = ring_normal(hub, w->at);
+			w->at = history_normal(hub, w->at);
 		if (w->at >= hub->tail) {
 			w->idle = true;
 			return ERR_PENDING;

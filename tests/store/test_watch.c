@@ -259,6 +259,16 @@ static void what_falls_out_of_the_history_is_compacted(void **state)
 	snprintf(text, sizeof(text), "%llu", (unsigned long long)rev - 1);
 	for (int i = 0; i < 40; i++)
 		put("other", big);
+	/* Over the 1 MiB that is wanted, but young. */
+	assert_int_equal(try_watch(text), OK);
+	store_rig_pass(&rig, 11 * 60 * 1000);
+	put("other", big);
+	assert_int_equal(try_watch(text), ERR_COMPACTED);
+	assert_int_equal(store_rig_put(&rig, "k", "1", &rev), OK);
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)rev - 1);
+	for (int i = 0; i < 80; i++)
+		put("other", big);
+	/* Young, but over four times as much. */
 	assert_int_equal(try_watch(text), ERR_COMPACTED);
 	put("quiet", "now");
 	assert_int_equal(notes, 1);
@@ -266,6 +276,30 @@ static void what_falls_out_of_the_history_is_compacted(void **state)
 	expect_end(idle, ERR_PENDING);
 	store_watch_close(idle);
 	free(big);
+}
+
+static void a_made_up_place_is_no_cursor(void **state)
+{
+	char id[STORE_CURSOR_BYTES_MAX], forged[STORE_CURSOR_BYTES_MAX + 8];
+	struct store_watch *w;
+	unsigned long long off;
+	int notes = 0;
+
+	w = watch("", false, "", &notes);
+	put("k", "1");
+	expect(w, STORE_EVENT_PUT, "k", "1", id);
+	put("k", "2");
+	store_watch_close(w);
+	off = strtoull(strchr(id, '.') + 1, NULL, 10);
+	assert_int_equal(try_watch(id), OK);
+	for (unsigned long long i = 1; i < 16; i++) {
+		snprintf(forged, sizeof(forged), "%.*s.%llu",
+			 (int)(strchr(id, '.') - id), id, off + i);
+		assert_int_equal(try_watch(forged), ERR_INVALID);
+		snprintf(forged, sizeof(forged), "%.*s.%llu",
+			 (int)(strchr(id, '.') - id), id, off - i);
+		assert_int_equal(try_watch(forged), ERR_INVALID);
+	}
 }
 
 static void a_slow_watch_is_cut(void **state)
@@ -416,6 +450,7 @@ int main(void)
 		T(a_listing_names_the_place_to_watch_from),
 		T4(a_listing_names_the_place_to_watch_from),
 		TM(a_listing_names_the_place_to_watch_from),
+		TM(a_made_up_place_is_no_cursor),
 		T(history_begins_with_what_was_applied_at_the_start),
 		T4(history_begins_with_what_was_applied_at_the_start),
 		T(what_falls_out_of_the_history_is_compacted),
