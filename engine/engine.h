@@ -43,7 +43,7 @@ enum engine_sync_mode {
 	ENGINE_SYNC_NEVER,    /* writes; the kernel decides                  */
 };
 
-/* When files are merged; cli-config: storage.merge. */
+/* When files are merged: storage.merge of conf/raftcask.conf. */
 struct engine_merge_options {
 	uint32_t window_start_min, window_end_min; /* local minutes of day;
 				     equal: always                           */

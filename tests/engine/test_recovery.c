@@ -503,6 +503,61 @@ static void a_tail_torn_at_any_byte_is_cut(void **state)
 	}
 }
 
+/*
+ * A value that is a copy of the segment it lies in, its frames at multiples of
+ * 512 as a scan looks for them. Also when the frame around it is torn, so that
+ * the scan goes through the value, nothing in it is taken for the log.
+ */
+static void a_value_full_of_frames_is_no_log(void **state)
+{
+	enum { KEY_BYTES = 5, PAD = 512 - 64 - 64 - KEY_BYTES, COPY = 512 * 5 };
+	static const uint8_t zeros[512];
+	uint64_t last = 512 * (FLIP_KEYS + 1); /* the frame with the copy */
+	uint8_t v[PAD + COPY] = { 0 };
+
+	(void)state;
+	for (int torn = 0; torn < 2; torn++) {
+		struct engine_value got;
+		struct buf b = BUF_INIT;
+		struct engine *e;
+		struct disk d;
+		char key[16];
+
+		disk_init(&d, 11);
+		d.o.read_mode = ENGINE_READ_PREAD;
+		e = fill_small(&d);
+		assert_int_equal(vfs_read_all(d.o.vfs, "data/00000001.log",
+					      16 << 20, &b),
+				 OK);
+		memcpy(v + PAD, b.p, COPY);
+		buf_done(&b);
+		assert_int_equal(key_of(9, key).n, KEY_BYTES);
+		assert_int_equal(engine_put(e, 0, key_of(9, key),
+					    bytes_of(v, sizeof(v)), true),
+				 OK);
+		vfs_sim_kill(d.sim);
+		engine_close(e);
+		if (torn)
+			write_file(&d, "data/00000001.log", last, zeros, 512);
+		for (int twice = 0; twice < 2; twice++) {
+			enum err err;
+
+			e = must_open(&d);
+			assert_int_equal(count_served(e), FLIP_KEYS);
+			err = engine_get(e, 0, key_of(9, key), ENGINE_VERIFY,
+					 &got);
+			assert_int_equal(err, torn ? ERR_NOT_FOUND : OK);
+			if (!err) {
+				assert_true(bytes_equal(
+					got.value, bytes_of(v, sizeof(v))));
+				engine_value_done(&got);
+			}
+			engine_close(e);
+		}
+		vfs_sim_free(d.sim);
+	}
+}
+
 /* ------------------------------------------------------ failing calls ---- */
 
 static void a_failed_sync_acknowledges_nothing_more(void **state)
@@ -669,6 +724,7 @@ int main(void)
 		cmocka_unit_test(a_newer_version_heals_a_damaged_key),
 		cmocka_unit_test(an_unreadable_sector_is_found),
 		cmocka_unit_test(a_tail_torn_at_any_byte_is_cut),
+		cmocka_unit_test(a_value_full_of_frames_is_no_log),
 		cmocka_unit_test(a_failed_sync_acknowledges_nothing_more),
 		cmocka_unit_test(a_full_disk_refuses_puts_and_comes_back),
 		cmocka_unit_test(every_failing_call_of_open_is_an_error),

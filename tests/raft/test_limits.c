@@ -329,7 +329,7 @@ static void same_inputs_give_same_outputs(void **state)
 	assert_true(hash[0] == hash[1]);
 }
 
-/* faults.md 20 */
+/* docs/testing.md, fault 20 */
 static void idle_groups_cost_next_to_nothing(void **state)
 {
 	enum { GROUPS = 1000 };

@@ -281,7 +281,7 @@ static void propose(struct solo *s)
 	solo_run(s);
 }
 
-/* faults.md 1 */
+/* docs/testing.md, fault 1 */
 static void old_term_is_never_committed_by_counting(void **state)
 {
 	const uint64_t terms[] = { 1, 1, 2 };
@@ -300,7 +300,7 @@ static void old_term_is_never_committed_by_counting(void **state)
 	solo_done(&s);
 }
 
-/* faults.md 2 */
+/* docs/testing.md, fault 2 */
 static void no_read_is_granted_before_the_no_op_commits(void **state)
 {
 	const uint64_t terms[] = { 1, 1 };
@@ -327,7 +327,7 @@ static void no_read_is_granted_before_the_no_op_commits(void **state)
 	solo_done(&s);
 }
 
-/* faults.md 4 */
+/* docs/testing.md, fault 4 */
 static void second_change_is_refused_while_one_is_pending(void **state)
 {
 	struct raft_change add = { .count = 1 };
@@ -350,7 +350,7 @@ static void second_change_is_refused_while_one_is_pending(void **state)
 	solo_done(&s);
 }
 
-/* faults.md 3: all that was inherited is applied first */
+/* docs/testing.md, fault 3: all that was inherited is applied first */
 static void new_leader_changes_nothing_before_its_log_is_applied(void **state)
 {
 	const uint64_t terms[] = { 1, 1, 1 };
@@ -369,7 +369,7 @@ static void new_leader_changes_nothing_before_its_log_is_applied(void **state)
 	solo_done(&s);
 }
 
-/* faults.md 4 */
+/* docs/testing.md, fault 4 */
 static void leader_that_removes_itself_commits_then_steps_down(void **state)
 {
 	struct raft_change drop = { .count = 1 };
@@ -394,7 +394,7 @@ static void leader_that_removes_itself_commits_then_steps_down(void **state)
 	solo_done(&s);
 }
 
-/* faults.md 5 */
+/* docs/testing.md, fault 5 */
 static void who_hears_a_leader_refuses_others(void **state)
 {
 	const uint64_t terms[] = { 1 };
@@ -409,7 +409,7 @@ static void who_hears_a_leader_refuses_others(void **state)
 	solo_done(&s);
 }
 
-/* faults.md 6 */
+/* docs/testing.md, fault 6 */
 static void
 leader_without_quorum_steps_down_in_an_election_timeout(void **state)
 {
@@ -429,7 +429,7 @@ leader_without_quorum_steps_down_in_an_election_timeout(void **state)
 	solo_done(&s);
 }
 
-/* faults.md 7 */
+/* docs/testing.md, fault 7 */
 static void empty_append_never_commits_a_divergent_tail(void **state)
 {
 	const uint64_t terms[] = { 1, 1, 1, 1 };
@@ -442,7 +442,7 @@ static void empty_append_never_commits_a_divergent_tail(void **state)
 	solo_done(&s);
 }
 
-/* faults.md 8 */
+/* docs/testing.md, fault 8 */
 static void vote_is_given_once_and_again_to_the_same(void **state)
 {
 	const uint64_t terms[] = { 1 };
@@ -470,7 +470,7 @@ static void vote_is_given_once_and_again_to_the_same(void **state)
 	solo_done(&s);
 }
 
-/* faults.md 8 */
+/* docs/testing.md, fault 8 */
 static void votes_and_acks_wait_for_the_disk(void **state)
 {
 	const uint64_t terms[] = { 1 }, more[] = { 5, 5 };
@@ -510,7 +510,7 @@ static void leader_sends_before_its_own_disk_is_done(void **state)
 	solo_done(&s);
 }
 
-/* faults.md 9 */
+/* docs/testing.md, fault 9 */
 static void late_disk_answer_after_truncation_does_not_count(void **state)
 {
 	const uint64_t terms[] = { 1 }, two[] = { 2 }, three[] = { 3 };
@@ -557,7 +557,7 @@ static void disk_answer_for_a_replaced_entry_does_not_count(void **state)
 	solo_done(&s);
 }
 
-/* faults.md 3: nobody stands by a configuration that is out of date */
+/* docs/testing.md, fault 3: nobody stands by a configuration that is out of date */
 static void node_with_an_unapplied_change_does_not_stand(void **state)
 {
 	const uint64_t terms[] = { 1, 1 };
@@ -608,7 +608,7 @@ static void joint_configuration_needs_both_majorities(void **state)
 	}
 }
 
-/* faults.md 8 */
+/* docs/testing.md, fault 8 */
 static void candidate_without_its_own_durable_vote_does_not_lead(void **state)
 {
 	struct solo s;
@@ -661,7 +661,7 @@ static void refusal_at_the_start_of_the_log_asks_for_a_snapshot(void **state)
 	solo_done(&s);
 }
 
-/* faults.md 10 */
+/* docs/testing.md, fault 10 */
 static void repeated_and_old_appends_change_nothing(void **state)
 {
 	const uint64_t terms[] = { 1 }, more[] = { 1, 1, 1 };
@@ -681,7 +681,7 @@ static void repeated_and_old_appends_change_nothing(void **state)
 	solo_done(&s);
 }
 
-/* faults.md 11 */
+/* docs/testing.md, fault 11 */
 static void conflict_with_a_committed_entry_is_an_alarm(void **state)
 {
 	const uint64_t terms[] = { 1, 1, 1 }, other[] = { 2, 2 };
@@ -703,7 +703,7 @@ static void conflict_with_a_committed_entry_is_an_alarm(void **state)
 	solo_done(&s);
 }
 
-/* faults.md 11 */
+/* docs/testing.md, fault 11 */
 static void commit_past_what_is_held_is_an_alarm(void **state)
 {
 	const uint64_t terms[] = { 1 };
@@ -733,7 +733,7 @@ static void second_leader_of_one_term_is_an_alarm(void **state)
 	solo_done(&s);
 }
 
-/* faults.md 12 */
+/* docs/testing.md, fault 12 */
 static void stale_snapshot_never_truncates(void **state)
 {
 	const uint64_t terms[] = { 1, 1, 1, 1 };
@@ -754,7 +754,7 @@ static void stale_snapshot_never_truncates(void **state)
 	solo_done(&s);
 }
 
-/* faults.md 12 */
+/* docs/testing.md, fault 12 */
 static void snapshot_replaces_log_and_membership(void **state)
 {
 	const uint64_t terms[] = { 1, 1, 1, 1 };
@@ -778,7 +778,7 @@ static void snapshot_replaces_log_and_membership(void **state)
 	solo_done(&s);
 }
 
-/* faults.md 13 */
+/* docs/testing.md, fault 13 */
 static void follower_behind_the_log_gets_a_snapshot(void **state)
 {
 	const uint64_t terms[] = { 1, 1, 1 };
@@ -813,7 +813,7 @@ static void follower_behind_the_log_gets_a_snapshot(void **state)
 	solo_done(&s);
 }
 
-/* faults.md 15 */
+/* docs/testing.md, fault 15 */
 static void lease_ends_with_time_transfer_and_restart(void **state)
 {
 	struct raft_msg beat = { .type = RAFT_MSG_HEARTBEAT_REPLY,
@@ -861,7 +861,7 @@ static void restarted_voter_grants_nothing_while_a_lease_may_hold(void **state)
 	solo_done(&s);
 }
 
-/* faults.md 16 */
+/* docs/testing.md, fault 16 */
 static void transfer_refuses_proposals_and_is_aborted_in_time(void **state)
 {
 	uint64_t index, term;
@@ -903,7 +903,7 @@ static void timeout_now_is_obeyed_past_prevote_and_lease(void **state)
 	solo_done(&s);
 }
 
-/* faults.md 18 */
+/* docs/testing.md, fault 18 */
 static void slow_follower_does_not_grow_what_is_sent(void **state)
 {
 	struct raft_progress p;
