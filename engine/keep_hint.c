@@ -339,6 +339,20 @@ static enum err finish(struct engine *e, struct hint_job *job,
 	return err;
 }
 
+/* What an operator gave up must not keep the log from being merged. */
+static bool loss_accepted(struct engine *e, const struct hint_job *job,
+			  const struct walk_item *it)
+{
+	const struct manifest *m = &e->manifest;
+	bool lost;
+
+	pthread_mutex_lock(&e->keep_lock);
+	lost = manifest_is_lost(m->losses, m->loss_count, job->df->id, it->off,
+				it->bytes);
+	pthread_mutex_unlock(&e->keep_lock);
+	return lost;
+}
+
 enum err keep_hint_step(struct engine *e, struct hint_job *job,
 			struct keep_file *f, bool *done)
 {
@@ -361,7 +375,7 @@ enum err keep_hint_step(struct engine *e, struct hint_job *job,
 			seen_bytes += it.bytes;
 			break;
 		case WALK_DAMAGE:
-			job->damaged = true;
+			job->damaged |= !loss_accepted(e, job, &it);
 			seen_bytes += it.bytes;
 			break;
 		case WALK_END:

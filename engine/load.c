@@ -292,27 +292,13 @@ enum err load_rescan(struct load *l, uint64_t limit)
 
 /* -------------------------------------------------------------- judge ---- */
 
-static bool loss_accepted(const struct load *l, uint32_t file_id, uint64_t off,
-			  uint64_t bytes)
-{
-	const struct manifest *m = &l->e->manifest;
-
-	for (uint32_t i = 0; i < m->loss_count; i++) {
-		const struct manifest_loss *x = &m->losses[i];
-
-		if (x->file_id == file_id && x->off <= off &&
-		    x->off + x->bytes >= off + bytes)
-			return true;
-	}
-	return false;
-}
-
 enum err load_say_damage(struct load *l, const struct datafile *df,
 			 uint64_t off, uint64_t bytes)
 {
+	const struct manifest *m = &l->e->manifest;
 	char name[DATAFILE_NAME_BYTES];
 
-	if (loss_accepted(l, df->id, off, bytes))
+	if (manifest_is_lost(m->losses, m->loss_count, df->id, off, bytes))
 		return OK;
 	datafile_name(df->kind, df->id, name);
 	load_say(l,

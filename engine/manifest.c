@@ -137,6 +137,19 @@ enum err manifest_copy(const struct manifest *m, struct manifest *copy)
 	return OK;
 }
 
+bool manifest_is_lost(const struct manifest_loss *losses, uint32_t count,
+		      uint32_t file_id, uint64_t off, uint64_t bytes)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		const struct manifest_loss *l = &losses[i];
+
+		if (l->file_id == file_id && l->off <= off &&
+		    off + bytes <= l->off + l->bytes)
+			return true;
+	}
+	return false;
+}
+
 /* ------------------------------------------------------------- encode ---- */
 
 static uint8_t *encode_file(uint8_t *at, const struct manifest_file *f)

@@ -9,6 +9,7 @@
 #ifndef ENGINE_MANIFEST_H
 #define ENGINE_MANIFEST_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/vfs.h"
@@ -37,6 +38,10 @@ struct manifest_loss {
 	uint32_t file_id;
 	uint64_t off, bytes;
 };
+
+/* Is off..off+bytes of the file within a loss that was accepted? */
+bool manifest_is_lost(const struct manifest_loss *losses, uint32_t count,
+		      uint32_t file_id, uint64_t off, uint64_t bytes);
 
 struct manifest {
 	uint8_t cluster_id[16];

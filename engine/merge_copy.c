@@ -372,20 +372,6 @@ static enum err judge(struct merge *m, struct input *in,
 
 /* --------------------------------------------------------------- copy ---- */
 
-/* Did the operator accept that this range is lost? */
-static bool loss_accepted(const struct merge *m, const struct datafile *df,
-			  const struct walk_item *it)
-{
-	for (uint32_t i = 0; i < m->loss_count; i++) {
-		const struct manifest_loss *l = &m->losses[i];
-
-		if (l->file_id == df->id && it->off >= l->off &&
-		    it->off + it->bytes <= l->off + l->bytes)
-			return true;
-	}
-	return false;
-}
-
 static bool merged_in_pass(const struct merge *m, const struct datafile *df)
 {
 	return df->kind == DATAFILE_LOG ||
@@ -422,7 +408,8 @@ static enum err copy_one(struct merge *m, bool *at_end)
 	case WALK_FRAME:
 		return OK;
 	case WALK_DAMAGE:
-		if (loss_accepted(m, in->df, &it))
+		if (manifest_is_lost(m->losses, m->loss_count, in->df->id,
+				     it.off, it.bytes))
 			return OK;
 		return unreadable(m, in->df, &it);
 	case WALK_END:

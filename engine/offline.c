@@ -242,19 +242,6 @@ static enum err look_at_file(struct offline_dir *d, struct offline_found *found,
 	return err;
 }
 
-static bool is_accepted(const struct manifest *m,
-			const struct offline_damage *x)
-{
-	for (uint32_t i = 0; i < m->loss_count; i++) {
-		const struct manifest_loss *l = &m->losses[i];
-
-		if (l->file_id == x->file_id && l->off <= x->off &&
-		    l->off + l->bytes >= x->off + x->bytes)
-			return true;
-	}
-	return false;
-}
-
 /* Say each place; what an operator accepted before is counted no more. */
 static void tell(struct offline_dir *d, struct offline_found *found)
 {
@@ -275,7 +262,8 @@ static void tell(struct offline_dir *d, struct offline_found *found)
 						"unknown"
 					      : "frames before this are gone";
 
-		if (is_accepted(&d->manifest, x))
+		if (manifest_is_lost(d->manifest.losses, d->manifest.loss_count,
+				     x->file_id, x->off, x->bytes))
 			continue;
 		datafile_name(x->kind, x->file_id, name);
 		offline_sayf(d, "%s/%s: offset %llu, %llu bytes: %s", d->dir,

@@ -133,20 +133,6 @@ uint64_t engine_snapshot_index(const struct engine_snapshot *s,
 	return s->applied[partition];
 }
 
-/* Did an operator accept the loss of what lies there? */
-static bool is_lost(const struct engine_snapshot *s, uint32_t file_id,
-		    uint64_t off)
-{
-	for (uint32_t i = 0; i < s->loss_count; i++) {
-		const struct manifest_loss *l = &s->losses[i];
-
-		if (l->file_id == file_id && off >= l->off &&
-		    off - l->off < l->bytes)
-			return true;
-	}
-	return false;
-}
-
 /* Can the record be part of the state? */
 static bool is_wanted(const struct engine_snapshot *s,
 		      const struct datafile *df, const struct walk_item *item)
@@ -194,7 +180,8 @@ static enum err next_in_file(struct engine_snapshot *s, struct record *r)
 		if (item.kind == WALK_FRAME)
 			continue;
 		if (item.kind == WALK_DAMAGE) {
-			if (is_lost(s, f->df->id, item.off))
+			if (manifest_is_lost(s->losses, s->loss_count,
+					     f->df->id, item.off, item.bytes))
 				continue;
 			return ERR_CORRUPT;
 		}

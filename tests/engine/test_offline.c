@@ -184,8 +184,10 @@ static void repair_without_consent_changes_nothing(void **state)
 /* Afterwards it opens, and all but what lay there is as it was. */
 static void repair_with_consent_opens_again(void **state)
 {
+	struct engine_partition_info info;
 	struct offline_report r;
 	struct said s = { 0 };
+	struct vfs_file *f;
 	struct world w;
 	char path[64], key[16];
 	uint32_t sound = 0;
@@ -210,7 +212,20 @@ static void repair_with_consent_opens_again(void **state)
 		engine_value_done(&v);
 	}
 	assert_true(sound >= WORLD_KEYS - 1);
-	assert_int_equal(world_merge(&w), OK);
+	/* What was given up does not stay for ever. */
+	for (int i = 0; i < 3; i++) {
+		struct world_op op = { RECORD_PUT, 3, 1000 };
+
+		for (uint16_t p = 0; p < 2; p++) {
+			engine_partition_info(w.e, p, &info);
+			w.parts[p].count = info.last_index;
+			assert_int_equal(world_change(&w, p, op, true), OK);
+		}
+		assert_int_equal(world_merge(&w), OK);
+	}
+	assert_int_equal(vfs_open(w.o.vfs, path, VFS_READ, &f), ERR_NOT_FOUND);
+	world_close(&w);
+	assert_int_equal(world_open(&w), OK);
 	world_done(&w);
 }
 
