@@ -177,7 +177,8 @@ static enum MHD_Result go_on(struct request *r, const char *data, size_t *n)
 	enum MHD_Result result;
 	enum err err;
 
-	if (request_is_waiting(r)) {
+	/* Once late, what the store may still say is of no interest. */
+	if (!r->late && request_is_waiting(r)) {
 		/*
 		 * Of a chunked body libmicrohttpd offers the next chunk at
 		 * once, also to a connection that was just suspended; left

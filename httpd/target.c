@@ -264,6 +264,9 @@ static enum err take_parameter(struct target_query *q, enum name name,
 		q->has_after = true;
 		return OK;
 	case NAME_WAIT:
+		q->has_wait = true;
+		if (bytes_equal(value, bytes_str("0")))
+			return OK;
 		return target_parse_span(value, &q->wait_ns);
 	case NAME_PREFIX:
 		q->has_prefix = true;

@@ -37,10 +37,10 @@ enum target_consistency {
 /* The parameters that raftcask knows; unknown names are ignored. */
 struct target_query {
 	bool raw, watch, reverse, values, all;
-	bool has_after, has_prefix, has_limit;
+	bool has_after, has_prefix, has_limit, has_wait;
 	enum target_consistency consistency;
 	uint64_t ttl_ns;  /* 0: none                                         */
-	uint64_t wait_ns; /* 0: none                                         */
+	uint64_t wait_ns; /* with has_wait; 0: not at all                    */
 	uint32_t limit;
 	struct bytes after, prefix, start, end, delimiter;
 };

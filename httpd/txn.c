@@ -22,6 +22,11 @@
 #include "httpd/reply.h"
 #include "httpd/request.h"
 
+enum {
+	COUNT_EACH_BYTES = 64 << 10, /* smaller answers are not budgeted     */
+	ANSWER_BYTES_MAX = 64 << 20, /* it is made in one piece              */
+};
+
 struct txn {
 	struct json_object *tree; /* the strings live here ..                */
 	struct buf decoded;	  /* .. or here; reserved once, never moved  */
@@ -305,6 +310,7 @@ static enum MHD_Result txn_answer(struct request *r)
 	const struct store_op *ops = yes ? t->then_ops : t->else_ops;
 	uint32_t n = yes ? t->then_count : t->else_count;
 	struct buf b = BUF_INIT;
+	size_t counted = 0;
 	enum err err;
 
 	err = buf_addf(&b, "{\"succeeded\":%s,\"revision\":%lu,\"results\":[",
@@ -314,6 +320,12 @@ static enum MHD_Result txn_answer(struct request *r)
 			err = buf_add(&b, ",", 1);
 		if (!err)
 			err = add_result(&b, ops + i, t->results + i);
+		if (!err && b.n - counted > COUNT_EACH_BYTES) {
+			err = request_take_memory(r, b.n - counted);
+			counted = b.n;
+		}
+		if (!err && b.n > ANSWER_BYTES_MAX)
+			err = ERR_TOO_LARGE;
 	}
 	if (!err)
 		err = buf_add(&b, "]}", 2);

@@ -85,7 +85,7 @@ static enum MHD_Result start_watch(struct request *r)
 {
 	uint64_t wait_ns = r->q.wait_ns;
 
-	if (!wait_ns)
+	if (!r->q.has_wait)
 		wait_ns = WATCH_WAIT_DEFAULT_S * 1000000000ull;
 	if (wait_ns > WATCH_WAIT_MAX_S * 1000000000ull)
 		wait_ns = WATCH_WAIT_MAX_S * 1000000000ull;

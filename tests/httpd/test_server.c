@@ -569,6 +569,32 @@ static void bad_batches_are_refused_whole(void **state)
 	assert_int_equal(store_revision(fixture.store, 0), 0);
 }
 
+/* 12 times 6 MiB of "\\u0001" is more than an answer may hold. */
+static void what_a_batch_reads_is_limited(void **state)
+{
+	enum { GETS = 12, BYTES = 1 << 20 };
+	struct buf batch = BUF_INIT;
+	char *big = malloc(BYTES);
+
+	memset(big, 1, BYTES);
+	client_request(fixture.port, "PUT", "/z", "", big, BYTES, &fixture.a);
+	expect_status(201);
+	free(big);
+	assert_int_equal(buf_addf(&batch, "{\"then\":[{\"put\":\"y\","
+					  "\"value\":\"\"}"),
+			 OK);
+	for (int i = 0; i < GETS; i++)
+		assert_int_equal(buf_addf(&batch, ",{\"get\":\"z\"}"), OK);
+	assert_int_equal(buf_add(&batch, "]}", 3), OK);
+	ask("POST", "/_/txn", "", (char *)batch.p);
+	expect_error(500, "results_not_shown");
+	buf_done(&batch);
+	ask("GET", "/y", "", NULL);
+	expect_status(200);
+	ask("POST", "/_/txn", "", "{\"then\":[{\"get\":\"z\"}]}");
+	expect_status(200);
+}
+
 static void system_pages_answer(void **state)
 {
 	struct json_object *o, *v;
@@ -655,6 +681,7 @@ int main(void)
 		server_test(a_prefix_is_deleted_at_once),
 		server_test(batches_choose_by_their_conditions),
 		server_test(bad_batches_are_refused_whole),
+		server_test(what_a_batch_reads_is_limited),
 		server_test(system_pages_answer),
 		server_test(the_backup_is_a_stream),
 	};

@@ -67,6 +67,17 @@ static void a_delete_ends_the_wait_with_404(void **state)
 	expect_header("X-Raftcask-Revision", "3");
 }
 
+static void a_wait_of_zero_only_asks(void **state)
+{
+	ask("PUT", "/k", "", "1");
+	ask("GET", "/k?watch&after=1&wait=0", "", NULL);
+	expect_status(204);
+	ask("GET", "/k?watch&after=0&wait=0", "", NULL);
+	expect_status(200);
+	ask("GET", "/k?watch&after=0&wait=-1", "", NULL);
+	expect_error(400, "bad_request");
+}
+
 static void a_client_that_left_is_not_waited_for(void **state)
 {
 	int poll_fd = ask_later("/k?watch&wait=60s", "");
@@ -293,6 +304,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		watch_test(a_change_ends_the_wait),
 		watch_test(a_delete_ends_the_wait_with_404),
+		watch_test(a_wait_of_zero_only_asks),
 		watch_test(a_client_that_left_is_not_waited_for),
 		watch_test(a_missing_key_is_waited_for),
 		watch_test(a_change_in_the_past_answers_at_once),
