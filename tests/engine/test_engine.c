@@ -476,6 +476,43 @@ static void a_refreshed_expiry_is_remembered_once(void **state)
 	disk_done(&d);
 }
 
+/*
+ * An entry written again before it was settled counts in its second place. A
+ * merge of the first segment raises the base over it, and takes it along.
+ */
+static void a_repeated_entry_survives_the_merge_of_its_first_place(void **state)
+{
+	struct engine_stats s;
+	uint64_t wait_ms;
+	struct disk d;
+
+	(void)state;
+	disk_init(&d, 1);
+	for (uint64_t i = 1; i <= 3; i++)
+		append(&d, 0, i, 1);
+	assert_int_equal(engine_sync(d.e), OK);
+	assert_int_equal(engine_settle(d.e, 0, 2, NULL, NULL), OK);
+	atomic_store(&d.e->log.switch_wanted, true);
+	append(&d, 0, 3, 1);
+	assert_int_equal(engine_active_id(d.e), 2);
+	assert_int_equal(engine_sync(d.e), OK);
+	assert_int_equal(engine_settle(d.e, 0, 3, NULL, NULL), OK);
+	engine_merge_request(d.e);
+	for (int i = 0; i < 100; i++) {
+		assert_int_equal(engine_keep(d.e, &wait_ms), OK);
+		d.clock.mono += 100000000;
+	}
+	engine_stats(d.e, &s);
+	assert_int_equal(s.merges, 1);
+	assert_null(engine_file(d.e, 1));
+	for (int i = 0; i < 2; i++) {
+		for (uint64_t k = 1; k <= 3; k++)
+			expect(&d, 0, k, 1);
+		crash_and_reopen(&d);
+	}
+	disk_done(&d);
+}
+
 /* Whatever file the record lies in, and whether or not it has a hint. */
 static void an_expiry_survives_merges_and_restarts(void **state)
 {
@@ -642,6 +679,8 @@ int main(void)
 		cmocka_unit_test(each_segment_begins_with_the_hard_state),
 		cmocka_unit_test(a_segment_with_an_unsettled_entry_has_no_hint),
 		cmocka_unit_test(a_refreshed_expiry_is_remembered_once),
+		cmocka_unit_test(
+			a_repeated_entry_survives_the_merge_of_its_first_place),
 		cmocka_unit_test(an_expiry_survives_merges_and_restarts),
 		cmocka_unit_test(hidden_keys_are_no_client_writes),
 		cmocka_unit_test(an_entry_larger_than_a_segment_gets_its_own),
