@@ -17,7 +17,9 @@ node = None
 
 def start_node():
     global node
-    node = Node({"http.max_connections": str(LIMIT),
+    # The history of changes is memory by design: here it is kept small.
+    node = Node({"storage.watch_history": '"1M"',
+                 "http.max_connections": str(LIMIT),
                  "http.max_value_size": '"8M"'})
     node.start()
     lasting.append(node)
