@@ -513,6 +513,41 @@ static void a_repeated_entry_survives_the_merge_of_its_first_place(void **state)
 	disk_done(&d);
 }
 
+/* Nor does what is at or below the base come back from a segment that stays. */
+static void a_repeated_put_stays_deleted_after_a_merge(void **state)
+{
+	struct engine_record r = { .type = RECORD_DELETE,
+				   .key = bytes_str("k1") };
+	struct engine_entry entry = {
+		.index = 2, .term = 1, .records = &r, .record_count = 1
+	};
+	uint64_t wait_ms;
+	struct disk d;
+
+	(void)state;
+	disk_init(&d, 1);
+	append(&d, 0, 1, 1);
+	assert_int_equal(engine_append(d.e, &entry), OK);
+	append(&d, 0, 3, 1);
+	assert_int_equal(engine_sync(d.e), OK);
+	atomic_store(&d.e->log.switch_wanted, true);
+	append(&d, 0, 1, 1);
+	assert_int_equal(engine_sync(d.e), OK);
+	assert_int_equal(engine_settle(d.e, 0, 3, NULL, NULL), OK);
+	engine_merge_request(d.e);
+	for (int i = 0; i < 100; i++) {
+		assert_int_equal(engine_keep(d.e, &wait_ms), OK);
+		d.clock.mono += 100000000;
+	}
+	assert_null(engine_file(d.e, 1));
+	for (int i = 0; i < 2; i++) {
+		expect(&d, 0, 1, 0);
+		expect(&d, 0, 3, 1);
+		crash_and_reopen(&d);
+	}
+	disk_done(&d);
+}
+
 /* Whatever file the record lies in, and whether or not it has a hint. */
 static void an_expiry_survives_merges_and_restarts(void **state)
 {
@@ -681,6 +716,7 @@ int main(void)
 		cmocka_unit_test(a_refreshed_expiry_is_remembered_once),
 		cmocka_unit_test(
 			a_repeated_entry_survives_the_merge_of_its_first_place),
+		cmocka_unit_test(a_repeated_put_stays_deleted_after_a_merge),
 		cmocka_unit_test(an_expiry_survives_merges_and_restarts),
 		cmocka_unit_test(hidden_keys_are_no_client_writes),
 		cmocka_unit_test(an_entry_larger_than_a_segment_gets_its_own),
