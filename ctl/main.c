@@ -87,8 +87,8 @@ void ctl_say(const char *fmt, ...)
 
 enum ctl_exit ctl_usage(const struct ctl *c)
 {
-	fprintf(stderr, "usage: raftcask %s %s\n", c->verb->name,
-		c->verb->arguments);
+	fprintf(stderr, "usage: raftcask %s%s%s\n", c->verb->name,
+		*c->verb->arguments ? " " : "", c->verb->arguments);
 	return CTL_USAGE;
 }
 
@@ -103,8 +103,9 @@ enum ctl_exit ctl_flush(void)
 static enum ctl_exit say_help(const struct ctl_verb *verb)
 {
 	if (verb) {
-		printf("usage: raftcask %s %s\n%s\n", verb->name,
-		       verb->arguments, verb->help);
+		printf("usage: raftcask %s%s%s\n%s\n", verb->name,
+		       *verb->arguments ? " " : "", verb->arguments,
+		       verb->help);
 		return ctl_flush();
 	}
 	puts("usage: raftcask [options] VERB ...\n");
