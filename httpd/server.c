@@ -246,8 +246,10 @@ static bool wake_late(struct conn *c)
 
 static void cut(struct conn *c, int how)
 {
-	if (!atomic_exchange(&c->timed_out, true))
+	if (!atomic_exchange(&c->timed_out, true)) {
 		stats_add(&c->h->stats.requests_timed_out, 1);
+		c->cut_at_ns = httpd_now(c->h);
+	}
 	shutdown(c->fd, how);
 }
 
@@ -260,8 +262,14 @@ static void end_overdue(struct conn *c, uint64_t now)
 		shutdown(c->fd, SHUT_RDWR);
 		return;
 	case STAGE_RECEIVING:
-		/* libmicrohttpd sees the end; on_completed says 408. */
-		cut(c, c->timed_out ? SHUT_RDWR : SHUT_RD);
+		/*
+		 * libmicrohttpd sees the end; on_completed says 408. What it
+		 * still finds in the socket brings the old deadline back.
+		 */
+		if (!atomic_load(&c->timed_out))
+			cut(c, SHUT_RD);
+		else if (now - c->cut_at_ns >= GRACE_MS * ns_per_ms)
+			cut(c, SHUT_RDWR);
 		return;
 	case STAGE_SENDING:
 		cut(c, SHUT_RDWR);

@@ -81,7 +81,8 @@ struct conn {
 	_Atomic int stage;	/* enum stage                                */
 	_Atomic bool timed_out; /* the deadline thread gave up on it         */
 	_Atomic bool gone;	/* the client has closed its side            */
-	bool warned;		/* this and the next: the deadline thread's  */
+	bool warned;		/* these three: the deadline thread's        */
+	uint64_t cut_at_ns;	/* when it was first told to end             */
 	uint64_t ended_at_ns;	/* its deadline when its end was first seen  */
 	pthread_mutex_t lock;	/* guards req and every park                 */
 	struct request *req;

@@ -24,7 +24,7 @@
 
 enum {
 	COUNT_EACH_BYTES = 64 << 10, /* smaller answers are not budgeted     */
-	ANSWER_BYTES_MAX = 64 << 20, /* it is made in one piece              */
+	ANSWER_BYTES_MAX = 16 << 20, /* it is made in one piece              */
 };
 
 struct txn {

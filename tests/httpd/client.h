@@ -17,7 +17,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 
-enum { CLIENT_WAIT_MS = 5000 };
+enum { CLIENT_WAIT_MS = 20000 };
 
 static inline int client_connect(uint16_t port)
 {

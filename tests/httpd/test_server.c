@@ -569,10 +569,10 @@ static void bad_batches_are_refused_whole(void **state)
 	assert_int_equal(store_revision(fixture.store, 0), 0);
 }
 
-/* 12 times 6 MiB of "\\u0001" is more than an answer may hold. */
+/* 4 times 6 MiB of "\\u0001" is more than an answer may hold. */
 static void what_a_batch_reads_is_limited(void **state)
 {
-	enum { GETS = 12, BYTES = 1 << 20 };
+	enum { GETS = 4, BYTES = 1 << 20 };
 	struct buf batch = BUF_INIT;
 	char *big = malloc(BYTES);
 
