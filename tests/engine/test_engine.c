@@ -548,6 +548,72 @@ static void a_repeated_put_stays_deleted_after_a_merge(void **state)
 	disk_done(&d);
 }
 
+static void write_key(struct disk *d, uint64_t *index, uint8_t type,
+		      const char *key, uint32_t value_bytes)
+{
+	static uint8_t value[100000];
+	struct engine_record r = { .type = type,
+				   .key = bytes_str(key),
+				   .value = bytes_of(value, value_bytes) };
+	struct engine_entry entry = {
+		.index = ++*index, .term = 1, .records = &r, .record_count = 1
+	};
+
+	assert_int_equal(engine_append(d->e, &entry), OK);
+	assert_int_equal(engine_sync(d->e), OK);
+	assert_int_equal(engine_settle(d->e, 0, *index, NULL, NULL), OK);
+}
+
+static uint64_t keep_all(struct disk *d)
+{
+	struct engine_stats s;
+	uint64_t wait_ms;
+
+	for (int i = 0; i < 200; i++) {
+		assert_int_equal(engine_keep(d->e, &wait_ms), OK);
+		engine_idle(d->e);
+		d->clock.mono += 100000000;
+	}
+	engine_stats(d->e, &s);
+	return s.merges;
+}
+
+/*
+ * A directory is deleted and made again: its own key is newer than the range
+ * tombstone, and what lay in it stays hidden all the same.
+ */
+static void a_directory_made_again_is_empty_after_a_merge(void **state)
+{
+	struct engine_info info;
+	uint64_t index = 0, merges;
+	struct disk d;
+	char key[16];
+
+	(void)state;
+	disk_init(&d, 1);
+	d.o.merge.small_file_bytes = 0; /* the old file is to stay */
+	engine_set_merge_options(d.e, &d.o.merge);
+	write_key(&d, &index, RECORD_PUT, "a/x", 10);
+	for (int i = 0; i < 20; i++) {
+		snprintf(key, sizeof(key), "b%d", i);
+		write_key(&d, &index, RECORD_PUT, key, 100000);
+	}
+	write_key(&d, &index, RECORD_PUT, "b0", 100000);
+	engine_merge_request(d.e);
+	merges = keep_all(&d);
+	assert_true(merges > 0);
+	write_key(&d, &index, RECORD_DELETE_PREFIX, "a/", 0);
+	write_key(&d, &index, RECORD_PUT, "a/", 0);
+	for (int i = 0; i < 25; i++)
+		write_key(&d, &index, RECORD_PUT, "churn", 100000);
+	assert_true(keep_all(&d) > merges);
+	reopen(&d);
+	assert_int_equal(engine_peek(d.e, 0, bytes_str("a/"), &info), OK);
+	assert_int_equal(engine_peek(d.e, 0, bytes_str("a/x"), &info),
+			 ERR_NOT_FOUND);
+	disk_done(&d);
+}
+
 /* Whatever file the record lies in, and whether or not it has a hint. */
 static void an_expiry_survives_merges_and_restarts(void **state)
 {
@@ -717,6 +783,7 @@ int main(void)
 		cmocka_unit_test(
 			a_repeated_entry_survives_the_merge_of_its_first_place),
 		cmocka_unit_test(a_repeated_put_stays_deleted_after_a_merge),
+		cmocka_unit_test(a_directory_made_again_is_empty_after_a_merge),
 		cmocka_unit_test(an_expiry_survives_merges_and_restarts),
 		cmocka_unit_test(hidden_keys_are_no_client_writes),
 		cmocka_unit_test(an_entry_larger_than_a_segment_gets_its_own),
