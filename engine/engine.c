@@ -482,6 +482,7 @@ static void sum_files(struct engine *e, struct engine_stats *s)
 	for (uint32_t i = 0; i < m->log_count; i++) {
 		struct datafile *df = engine_file(e, m->log[i].id);
 
+		CHECK(df); /* what the manifest lists is open */
 		s->files++;
 		s->log_bytes += atomic_load(&df->written);
 		s->live_bytes += atomic_load(&df->live_bytes);
@@ -492,6 +493,7 @@ static void sum_files(struct engine *e, struct engine_stats *s)
 		for (uint32_t i = 0; i < mp->merged_count; i++) {
 			struct datafile *df = engine_file(e, mp->merged[i].id);
 
+			CHECK(df); /* what the manifest lists is open */
 			s->files++;
 			s->merged_bytes += df->bytes;
 			s->live_bytes += atomic_load(&df->live_bytes);
