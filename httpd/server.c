@@ -253,13 +253,25 @@ static void cut(struct conn *c, int how)
 	shutdown(c->fd, how);
 }
 
+/*
+ * Bytes wait unread: the client has spoken and it is the server that is late.
+ * One that drips its header is read as it drips, and has none waiting.
+ */
+static bool has_spoken(const struct conn *c)
+{
+	char byte;
+
+	return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+}
+
 /* c->lock is held, its deadline has passed. */
 static void end_overdue(struct conn *c, uint64_t now)
 {
 	atomic_store(&c->deadline_ns, now + GRACE_MS * ns_per_ms);
 	switch (atomic_load(&c->stage)) {
 	case STAGE_IDLE:
-		shutdown(c->fd, SHUT_RDWR);
+		if (!has_spoken(c))
+			shutdown(c->fd, SHUT_RDWR);
 		return;
 	case STAGE_RECEIVING:
 		/*
