@@ -85,7 +85,7 @@ static enum err bind_one(const struct addrinfo *a, bool any, int *out)
 
 static uint16_t bound_port(int fd)
 {
-	struct sockaddr_storage a;
+	struct sockaddr_storage a = { 0 };
 	socklen_t n = sizeof(a);
 
 	if (getsockname(fd, (struct sockaddr *)&a, &n))

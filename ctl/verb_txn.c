@@ -52,7 +52,7 @@ enum ctl_exit verb_txn(struct ctl *c, int argc, char **argv)
 	const struct args_option none[] = { { .name = NULL } };
 	struct buf text = BUF_INIT;
 	enum ctl_exit result = CTL_RUNTIME;
-	FILE *f = stdin;
+	FILE *f = NULL;
 	enum err err;
 
 	if (!args_take(&argc, argv, none, true) || argc > 1)
@@ -66,12 +66,12 @@ enum ctl_exit verb_txn(struct ctl *c, int argc, char **argv)
 			return CTL_RUNTIME;
 		}
 	}
-	err = read_all(f, &text);
+	err = read_all(f ? f : stdin, &text);
 	if (err)
 		ctl_say("the transaction cannot be read: %s", err_text(err));
 	else
 		result = send_txn(c, &text);
-	if (f != stdin)
+	if (f)
 		fclose(f);
 	buf_done(&text);
 	return result;

@@ -227,6 +227,7 @@ static enum err add_span(struct spans *s, uint64_t index, uint64_t term)
 		s->list = list;
 		s->cap = cap;
 	}
+	CHECK(s->list);
 	s->list[s->count++] = (struct hint_span){ index, index, term };
 	return OK;
 }

@@ -119,6 +119,7 @@ static enum err seal_output(struct merge *m, struct merge_part *p)
 	p->maker = NULL;
 	if (err)
 		return err;
+	CHECK(m->outputs);
 	m->outputs[m->output_count++] =
 		(struct output){ .df = df, .kept_bytes = p->kept_bytes };
 	m->moved_bytes += df->bytes;

@@ -34,11 +34,12 @@ static enum err add_event(struct scan *s, enum scan_event_kind kind,
 				    sizeof(*s->events));
 
 	s->events = events;
-	if (!err)
-		s->events[s->event_count++] =
-			(struct scan_event){ kind, off, bytes, sequence,
-					     sequence };
-	return err;
+	if (err)
+		return err;
+	CHECK(s->events);
+	s->events[s->event_count++] =
+		(struct scan_event){ kind, off, bytes, sequence, sequence };
+	return OK;
 }
 
 static enum err see_frame(struct scan *s, const struct walk_item *it)

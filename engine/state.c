@@ -100,7 +100,7 @@ enum err state_read(struct engine *e, struct state_place *s)
 		err = read_slot(e, slots, s);
 	if (!err)
 		err = read_slot(e, slots + n, s);
-	s->sure = s->slots == 2 || (s->slots == 1 && s->sequence == 1 &&
+	s->sure = s->slots == 2 || (s->slots == 1 && s->sequence == 1 && !err &&
 				    !unread && is_blank(slots, n));
 	free(slots);
 	vfs_close(f);

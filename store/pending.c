@@ -277,6 +277,8 @@ void pending_applied(struct pending *p, uint64_t index)
 		struct pending_node *next = node->next[0];
 		bool drop = !node->set || node->state.index <= index;
 
+		CHECK(node->levels >= 1 && node->levels <= PENDING_LEVELS);
+
 		for (int i = 0; i < node->levels; i++) {
 			if (drop)
 				*at[i] = node->next[i];
