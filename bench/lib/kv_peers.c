@@ -44,7 +44,7 @@ static struct kv *lmdb_kv_open(const char *dir, size_t value_bytes,
 {
 	struct kv *kv = calloc(1, sizeof(*kv));
 	MDB_txn *txn;
-	size_t bytes = (value_bytes + 512) * key_count * 4 + (256u << 20);
+	size_t bytes = (size_t)64 << 30; /* of address space, not of disk */
 	int rc;
 
 	if (!kv)
