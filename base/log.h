@@ -17,9 +17,6 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 /* Lines above level are dropped. Default LOG_INFO. Takes effect at once. */
 void log_set_level(enum log_level level);
 
-/* "error" "warn" "info" "debug" -> *level. ERR_INVALID: *level untouched. */
-MUST_CHECK enum err log_level_parse(const char *text, enum log_level *level);
-
 /* One event line; fmt begins with the event's name. At most 1 KiB, cut. */
 void log_line(enum log_level level, const char *area, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -36,17 +36,6 @@ void log_set_level(enum log_level level)
 	atomic_store_explicit(&level_now, level, memory_order_relaxed);
 }
 
-enum err log_level_parse(const char *text, enum log_level *level)
-{
-	for (int i = 0; i <= LOG_DEBUG; i++) {
-		if (strcmp(text, level_names[i]) == 0) {
-			*level = (enum log_level)i;
-			return OK;
-		}
-	}
-	return ERR_INVALID;
-}
-
 static int stderr_is_journal(void)
 {
 	const char *stream = getenv("JOURNAL_STREAM");

@@ -106,19 +106,6 @@ enum err terms_add(struct terms *t, uint64_t first, uint64_t last,
 	return OK;
 }
 
-void terms_forget(struct terms *t, uint64_t index)
-{
-	uint32_t drop = 0;
-
-	while (drop + 1 < t->count && t->steps[drop + 1].first_index <= index)
-		drop++;
-	if (drop == 0)
-		return;
-	for (uint32_t i = drop; i < t->count; i++)
-		t->steps[i - drop] = t->steps[i];
-	t->count -= drop;
-}
-
 bool terms_live(const struct terms *t, uint64_t index, uint64_t term)
 {
 	if (index <= t->floor)

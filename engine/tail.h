@@ -44,9 +44,6 @@ uint64_t terms_at(const struct terms *t, uint64_t index);
 MUST_CHECK enum err terms_add(struct terms *t, uint64_t first, uint64_t last,
 			      uint64_t term, uint64_t *cut);
 
-/* Forget steps that only tell of entries up to index. */
-void terms_forget(struct terms *t, uint64_t index);
-
 /* True: a record (index, term) found in the log is part of it. */
 bool terms_live(const struct terms *t, uint64_t index, uint64_t term);
 

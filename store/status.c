@@ -128,8 +128,3 @@ void store_merge_request(struct store *s)
 {
 	engine_merge_request(s->engine);
 }
-
-struct engine *store_engine(struct store *s)
-{
-	return s->engine;
-}

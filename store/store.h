@@ -460,7 +460,4 @@ void store_storage_status(struct store *s, struct store_storage_status *status);
 /* Ask for a merge of everything that has dead bytes, soon. Thread: any. */
 void store_merge_request(struct store *s);
 
-/* The engine under the store, for the daemon and its statistics only. */
-struct engine *store_engine(struct store *s);
-
 #endif

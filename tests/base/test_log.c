@@ -115,19 +115,6 @@ static void a_long_line_is_cut_at_1_kib_with_its_newline(void **state)
 	assert_int_equal(x.text[1023], '\n');
 }
 
-static void levels_are_known_by_name(void **state)
-{
-	enum log_level level = LOG_WARN;
-
-	assert_int_equal(log_level_parse("debug", &level), OK);
-	assert_int_equal(level, LOG_DEBUG);
-	assert_int_equal(log_level_parse("error", &level), OK);
-	assert_int_equal(level, LOG_ERROR);
-	assert_int_equal(log_level_parse("Error", &level), ERR_INVALID);
-	assert_int_equal(log_level_parse("", &level), ERR_INVALID);
-	assert_int_equal(level, LOG_ERROR);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -135,7 +122,6 @@ int main(void)
 		cmocka_unit_test(the_journal_gets_a_priority_instead_of_a_time),
 		cmocka_unit_test(lines_above_the_level_are_dropped),
 		cmocka_unit_test(a_long_line_is_cut_at_1_kib_with_its_newline),
-		cmocka_unit_test(levels_are_known_by_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
