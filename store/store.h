@@ -44,6 +44,18 @@ enum {
 
 struct store;
 struct engine;
+struct net;
+
+enum { STORE_NAME_BYTES_MAX = 64, STORE_ADDRESS_BYTES_MAX = 280 };
+
+/* One node of the cluster, as the member map in partition 0 has it. */
+struct store_member {
+	uint64_t id; /* never used again for another                         */
+	char name[STORE_NAME_BYTES_MAX];
+	char peer[STORE_ADDRESS_BYTES_MAX]; /* "host:port"; "": none         */
+	char http[STORE_ADDRESS_BYTES_MAX];
+	bool stays_learner; /* is not to be promoted                         */
+};
 
 struct store_options {
 	struct engine *engine; /* open; outlives the store                   */
@@ -56,6 +68,21 @@ struct store_options {
 				     ones than 10 min up to 4 times as many  */
 	uint64_t staging_idle_ms;     /* an upload idle this long is collected;
 				     0: 10 minutes                           */
+	/*
+	 * The cluster. net NULL: this node is and stays alone. members: of an
+	 * empty engine directory the founders, the same list on each of them
+	 * (joining false), or, joining, whom to listen to until a snapshot
+	 * brings the member map. Ignored when the directory has a state.
+	 */
+	struct net *net;
+	const struct store_member *members;
+	uint32_t member_count;
+	bool joining;
+	struct store_member self; /* id as engine_identity; addresses as
+				     configured now: the map follows them     */
+	uint64_t heartbeat_ms, election_ms; /* 0: 100, 1000                   */
+	uint64_t commit_timeout_ms; /* a write's outcome is unknown then; 0:
+				       5000                                  */
 	/* A request waits and the core thread may sleep: wake it. Any thread. */
 	void (*wake)(void *ctx);
 	void *wake_ctx;
@@ -82,6 +109,33 @@ void store_free(struct store *s);
  * ERR_UNKNOWN or ERR_CLOSED: stop the node. Thread: core.
  */
 MUST_CHECK enum err store_step(struct store *s, uint64_t *wait_ms);
+
+/*
+ * A message from node `from` arrived (base/net.h); read during the call only.
+ * Malformed ones are counted and dropped. Call store_step soon afterwards.
+ * ERR_IO: as store_step. Thread: core.
+ */
+MUST_CHECK enum err store_receive(struct store *s, uint64_t from,
+				  struct bytes message);
+
+/* The link to a peer was made or broke. Thread: core. */
+void store_link(struct store *s, uint64_t peer, bool up);
+
+/*
+ * One bounded step of moving state between nodes: reads snapshots from this
+ * node's files, writes those that arrive. *wait_ms: nothing will be due for so
+ * long. Blocks on disk. Thread: mover (one at a time; in the simulator any
+ * moment between other calls).
+ */
+void store_move(struct store *s, uint64_t *wait_ms);
+
+/*
+ * Hand the leadership of every group over to others, before this node stops or
+ * because its disk stalls. Call store_step until store_leads is false or
+ * patience ends. Thread: core.
+ */
+void store_hand_over(struct store *s);
+bool store_leads(struct store *s);
 
 /* ERR_BAD_KEY or ERR_KEY_TOO_LONG, if key cannot be one. Thread: any. */
 MUST_CHECK enum err store_key_check(struct bytes key);
@@ -412,6 +466,49 @@ struct store_partition_status {
 /* Fill status for one partition. Thread: any. */
 void store_partition_status(struct store *s, uint32_t partition,
 			    struct store_partition_status *status);
+
+/* A member and how it does, as this node sees it. */
+struct store_member_status {
+	struct store_member member;
+	bool learner; /* in partition 0's group                              */
+	bool leaving; /* removal under way                                   */
+	bool up;      /* heard of lately (self: true)                        */
+	uint64_t match, lag; /* partition 0; on its leader, else 0           */
+	uint64_t last_contact_ms;
+};
+
+/* Fill up to cap, by id; the number of members. Thread: any. */
+uint32_t store_members(struct store *s, struct store_member_status *out,
+		       uint32_t cap);
+
+enum store_change_kind {
+	STORE_MEMBER_ADD, /* a learner, promoted in every group when it has
+			     caught up unless stays_learner                  */
+	STORE_MEMBER_REMOVE,
+	STORE_MEMBER_PROMOTE, /* stays_learner no more                       */
+	STORE_MEMBER_REPLACE, /* its disk is lost: same name and addresses, a
+				 new id; the old one is removed              */
+	STORE_TRANSFER,	      /* leadership of all groups to name            */
+};
+
+/* A change of the cluster; as struct store_write. */
+struct store_change {
+	enum store_change_kind kind;
+	struct store_member member; /* ADD: all but id; else name only       */
+	void (*done)(struct store_change *c);
+	void *user;
+	/* out: OK, ERR_NOT_FOUND (no such member), ERR_EXISTS (name or
+	 * address taken), ERR_INVALID (the last voter cannot go; a learner
+	 * cannot lead), ERR_BUSY (an earlier change is under way), ERR_FULL
+	 * (members), or as a write. OK means that it is decided and
+	 * replicated; catching up and promotion show in store_members. */
+	enum err err;
+	uint64_t id; /* the member's                                         */
+	struct store_queued queued; /* private */
+};
+
+/* OK: done will be called once. Errors as store_write. Thread: any. */
+MUST_CHECK enum err store_change(struct store *s, struct store_change *c);
 
 /* Partitions 0..count-1. Thread: any. */
 uint32_t store_partition_count(const struct store *s);

@@ -1,0 +1,71 @@
+/*
+ * store/state.h - a partition's state on its way between nodes.
+ *
+ * SNAPSHOTS. When raft wants to send one (its view asks state_offer, then a
+ * SNAPSHOT message comes out), the sender pins an exact picture of the
+ * partition at its applied index C (engine_snapshot_open_partition) together
+ * with the membership at C. The mover reads it and cuts it into numbered,
+ * checksummed chunks; a few are under way at a time, the receiver acknowledges
+ * what its mover has taken. A receiver that was interrupted asks for the chunk
+ * that it lacks; a sender that no longer has the picture says so and raft
+ * starts again. Writes go on meanwhile at both ends. The receiver builds the
+ * state beside its own (engine_install_*) and puts it in force in one step.
+ *
+ * DAMAGE. What a read, a merge, a scan or the recovery found damaged is fetched
+ * from a peer: an entry by (partition, index, term), a record by (partition,
+ * key, version). A peer answers only from bytes that it has verified. Until
+ * all is back the group does not campaign and is not counted as persisted
+ * (raft_set_missing).
+ *
+ * The core's share never blocks on a disk; the mover's (store_move) may. They
+ * meet in bounded queues under one lock each.
+ * Thread: core, unless a function says otherwise.
+ */
+#ifndef STORE_STATE_H
+#define STORE_STATE_H
+
+#include "store/group.h"
+
+/* ---------------------------------------------------------- sending ------ */
+
+/*
+ * raft_log_view.snapshot: the newest picture of p that can be sent now: one
+ * that is held already if it still fits, else a new one. ERR_BUSY: not now.
+ */
+MUST_CHECK enum err state_offer(struct store *s, struct partition *p,
+				struct raft_snapshot *snapshot);
+
+/* raft's SNAPSHOT message m came out of a ready: begin to stream to m->to. */
+void state_send(struct store *s, struct partition *p, const struct raft_msg *m);
+
+/* An ITEM_STATE_REPLY from a receiver. */
+void state_replied(struct store *s, uint64_t from, const struct item *item);
+
+/* -------------------------------------------------------- receiving ------ */
+
+/* An ITEM_STATE. The last one ends in group_install, in a later round. */
+void state_receive(struct store *s, uint64_t from, const struct item *item);
+
+/* ----------------------------------------------------------- damage ------ */
+
+/* An ITEM_FETCH, an ITEM_FETCHED. */
+void repair_asked(struct store *s, uint64_t from, const struct item *item);
+void repair_answered(struct store *s, uint64_t from, const struct item *item);
+
+/* --------------------------------------------------------- all of it ----- */
+
+/* Once a round: send what the mover read, install what it built, time out. */
+MUST_CHECK enum err state_round(struct store *s);
+MUST_CHECK enum err repair_round(struct store *s);
+uint64_t state_wait_ms(struct store *s);
+uint64_t repair_wait_ms(struct store *s);
+
+/* The mover's share; store_move calls both. Thread: mover. */
+bool state_send_move(struct store *s);
+bool state_recv_move(struct store *s);
+
+/* The store stops. The mover is not inside and will not be. */
+void state_stop(struct store *s);
+void repair_stop(struct store *s);
+
+#endif
