@@ -60,6 +60,7 @@ struct engine_options {
 	const char *dir;   /* created when absent                            */
 	uint32_t partitions;
 	uint64_t node_id; /* of a new directory; 0: 1, a first node's        */
+	uint8_t cluster_id[16];	 /* of a new directory; all 0: a random one  */
 	uint64_t segment_bytes;	 /* log segment, at least ..._BYTES_MIN      */
 	uint64_t min_free_bytes; /* below it puts are refused: ERR_NOSPC     */
 	enum engine_read_mode read_mode;

@@ -131,6 +131,17 @@ static enum err sync_parent(struct engine *e)
 	return err == ERR_PERMISSION ? OK : err;
 }
 
+/* The cluster that a new directory belongs to: one of its own by default. */
+static void set_cluster_id(struct engine *e, uint8_t id[16])
+{
+	static const uint8_t none[16];
+
+	put_u64(id, seed_next(e->o.seed));
+	put_u64(id + 8, seed_next(e->o.seed));
+	if (memcmp(e->o.cluster_id, none, sizeof(none)) != 0)
+		memcpy(id, e->o.cluster_id, sizeof(none));
+}
+
 /* A directory without a manifest: new, unless data lies in it. */
 static enum err make_directory(struct engine *e, struct load *l)
 {
@@ -153,8 +164,7 @@ static enum err make_directory(struct engine *e, struct load *l)
 		err = manifest_init(&m, e->o.partitions);
 	if (err)
 		return err;
-	put_u64(m.cluster_id, seed_next(e->o.seed));
-	put_u64(m.cluster_id + 8, seed_next(e->o.seed));
+	set_cluster_id(e, m.cluster_id);
 	m.node_id = e->o.node_id ? e->o.node_id : 1;
 	m.next_file_id = 1;
 	m.log_floor_sequence = 1;

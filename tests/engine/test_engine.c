@@ -743,7 +743,7 @@ static void limits_are_errors(void **state)
 }
 
 /* What JSON clients print must survive a double: no random 64 bits. */
-static void a_new_directory_has_the_node_id_it_was_given(void **state)
+static void a_new_directory_has_the_ids_it_was_given(void **state)
 {
 	uint8_t cluster_id[16];
 	struct disk d;
@@ -758,11 +758,14 @@ static void a_new_directory_has_the_node_id_it_was_given(void **state)
 	engine_close(d.e);
 	d.o.dir = "other";
 	d.o.node_id = 7;
+	memcpy(d.o.cluster_id, "of all the nodes", 16);
 	assert_int_equal(engine_open(&d.o, &d.e, NULL), OK);
 	d.o.node_id = 9; /* of new directories only */
+	d.o.cluster_id[0] = 'O';
 	reopen(&d);
 	engine_identity(d.e, cluster_id, &id);
 	assert_true(id == 7);
+	assert_memory_equal(cluster_id, "of all the nodes", 16);
 	disk_done(&d);
 }
 
@@ -788,7 +791,7 @@ int main(void)
 		cmocka_unit_test(hidden_keys_are_no_client_writes),
 		cmocka_unit_test(an_entry_larger_than_a_segment_gets_its_own),
 		cmocka_unit_test(limits_are_errors),
-		cmocka_unit_test(a_new_directory_has_the_node_id_it_was_given),
+		cmocka_unit_test(a_new_directory_has_the_ids_it_was_given),
 	};
 
 	log_set_level(LOG_ERROR);
