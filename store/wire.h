@@ -52,10 +52,16 @@ MUST_CHECK enum err item_next(struct bytes *message, struct item *item);
 /* Begin an item at the end of b; *at is what item_end wants. ERR_NOMEM. */
 MUST_CHECK enum err item_begin(struct buf *b, enum item_kind kind,
 			       uint16_t partition, size_t *at);
-/* Its body is complete: fix the length, pad. ERR_NOMEM: cut b back to at. */
+/*
+ * Its body is complete: fix the length, pad. ERR_NOMEM, ERR_TOO_LARGE (over
+ * ITEM_BODY_BYTES_MAX): cut b back to at.
+ */
 MUST_CHECK enum err item_end(struct buf *b, size_t at);
 
-/* Append e in its form on the wire (no index: it follows from the place). */
+/*
+ * Append e in its form on the wire (no index: it follows from the place). e is
+ * one that engine_append took. ERR_NOMEM: b is unchanged.
+ */
 MUST_CHECK enum err wire_entry_encode(struct buf *b,
 				      const struct engine_entry *e);
 
@@ -69,24 +75,34 @@ struct wire_entry {
 /* Free the room. */
 void wire_entry_done(struct wire_entry *we);
 
-/* Take one entry off *in. index and partition are the caller's to set. */
+/*
+ * Take one entry off *in; views point into it. index and partition are the
+ * caller's to set. What it accepts engine_append does not refuse for its form.
+ * ERR_INVALID, ERR_NOMEM: *in is unchanged.
+ */
 MUST_CHECK enum err wire_entry_decode(struct bytes *in, struct wire_entry *we);
 
 /*
  * The fields of m. Entries of an APPEND follow it, encoded by the caller with
  * wire_entry_encode: exactly m->entry_count. A SNAPSHOT carries m->snapshot.
+ * ERR_NOMEM: b is unchanged.
  */
 MUST_CHECK enum err wire_msg_encode(struct buf *b, const struct raft_msg *m);
 
 /*
  * Decode what wire_msg_encode made; *in is left at the entries. m->from and
  * m->to are set by the caller. m->snapshot points to *snapshot if there is one.
- * entry_terms are the caller's to fill while decoding the entries.
+ * entry_terms are the caller's to fill while decoding the entries; entry_count
+ * is at most what the bytes left can hold. ERR_INVALID: *in is unchanged.
  */
 MUST_CHECK enum err wire_msg_decode(struct bytes *in, struct raft_msg *m,
 				    struct raft_snapshot *snapshot);
 
-/* A membership as bytes: raft_conf and raft_change (hidden key "\0g"). */
+/*
+ * A membership as bytes: raft_conf and raft_change (hidden key "\0g"). Encoders
+ * answer ERR_NOMEM, b unchanged; decoders ERR_INVALID, *in unchanged, also for
+ * what raft_conf_check refuses. Whether a change fits is raft's to say.
+ */
 MUST_CHECK enum err wire_conf_encode(struct buf *b, const struct raft_conf *c);
 MUST_CHECK enum err wire_conf_decode(struct bytes *in, struct raft_conf *c);
 MUST_CHECK enum err wire_change_encode(struct buf *b,
