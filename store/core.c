@@ -179,9 +179,11 @@ static enum err start(struct store *s)
 	if (!err)
 		err = settle_quietly(s);
 	if (!err)
-		err = ring_load(s);
+		err = ring_make(s);
 	if (!err && s->appended)
 		err = settle_quietly(s);
+	if (!err)
+		err = ring_read(s);
 	for (uint32_t i = 0; i < s->partition_count && !err; i++) {
 		struct partition *p = &s->partitions[i];
 

@@ -30,6 +30,8 @@
 #include "store/store_internal.h"
 #include "store/wire.h"
 
+struct engine_install;
+
 /* ------------------------------------------------------------ outbox ----- */
 
 /*

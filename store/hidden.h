@@ -4,6 +4,9 @@
  *   "\0c" content id be64  chunk number be32   STORE_CHUNK_BYTES of a content
  *   "\0c" content id be64                      prefix of all its chunks
  *   "\0s" content id be64                      staging marker: not committed
+ *   "\0g"                                      membership of the group
+ *   "\0m" member id be64                       member map, partition 0 only
+ *   "\0n"                                      next member id, partition 0
  *   "\0r"                                      slot table, partition 0 only
  *
  * A content id is the index of the entry that opened the content, shifted by
@@ -20,6 +23,7 @@ enum {
 	CHUNK_PREFIX_BYTES = 10,
 	CHUNK_KEY_BYTES = 14,
 	MARKER_KEY_BYTES = 10,
+	MEMBER_KEY_BYTES = 10,
 };
 
 static inline struct bytes chunk_prefix(uint8_t dst[CHUNK_KEY_BYTES],
@@ -56,6 +60,30 @@ static inline struct bytes marker_prefix(void)
 static inline struct bytes ring_key(void)
 {
 	return bytes_of("\0r", 2);
+}
+
+static inline struct bytes conf_key(void)
+{
+	return bytes_of("\0g", 2);
+}
+
+static inline struct bytes member_prefix(void)
+{
+	return bytes_of("\0m", 2);
+}
+
+static inline struct bytes member_key(uint8_t dst[MEMBER_KEY_BYTES],
+				      uint64_t id)
+{
+	dst[0] = 0;
+	dst[1] = 'm';
+	put_be64(dst + 2, id);
+	return bytes_of(dst, MEMBER_KEY_BYTES);
+}
+
+static inline struct bytes next_id_key(void)
+{
+	return bytes_of("\0n", 2);
 }
 
 /* The value of a record that names a content (engine/record.h). */

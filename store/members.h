@@ -18,15 +18,44 @@
 
 #include "store/group.h"
 
+/* Room for the map. ERR_NOMEM. */
+MUST_CHECK enum err members_new(struct store *s);
+/* Free it. A store without one is fine. */
+void members_free(struct store *s);
+
 /*
  * Add to s->entry what p's founding entry holds: the membership "\0g" of all
- * founders as voters; in partition 0 the member map and the slot table too.
- * Deterministic: the same bytes on every founder. ERR_NOMEM.
+ * founders (store_options.members; without any: this node alone) as voters; in
+ * partition 0 the member map and the slot table too. Also for a partition of
+ * the time before there were memberships, which has none of it. Deterministic:
+ * the same bytes on every founder. ERR_NOMEM, ERR_FULL.
  */
 MUST_CHECK enum err members_found(struct store *s, struct partition *p);
 
-/* Read the map from partition 0 and tell the net. At start, after installs. */
+/*
+ * Add to s->entry the record "\0g" that goes with a change of p's membership:
+ * change, and what the membership in force becomes by it. Raft's own entry that
+ * leaves a joint configuration carries the empty change. ERR_NOMEM;
+ * ERR_INVALID, ERR_FULL: as raft_conf_change.
+ */
+MUST_CHECK enum err members_conf_record(struct store *s, struct partition *p,
+					const struct raft_conf *conf,
+					const struct raft_change *change);
+
+/* p's applied membership. ERR_NOT_FOUND: none yet. ERR_CORRUPT, ERR_IO. */
+MUST_CHECK enum err members_conf_load(struct store *s, struct partition *p,
+				      struct raft_conf *conf);
+
+/*
+ * Read the map, and the slot table if that is not known yet, from partition 0
+ * and tell the net. At start, after installs. Without a map yet the members of
+ * the options stand for it. A damaged record is left out and asked for again
+ * later. ERR_IO, ERR_NOMEM, ERR_CORRUPT (the slot table).
+ */
 MUST_CHECK enum err members_load(struct store *s);
+
+/* A record of partition 0 was applied: if it is of the map, note that. */
+void members_applied(struct store *s, const struct engine_applied *a);
 
 /* Decide a struct store_change; as decide_write (store_internal.h). */
 MUST_CHECK enum err decide_change(struct store *s, struct store_change *c);
@@ -36,11 +65,14 @@ MUST_CHECK enum err members_round(struct store *s);
 /* Until members_round has something to do; UINT64_MAX: nothing known. */
 uint64_t members_wait_ms(struct store *s);
 
-/* The member with that id or name, or NULL. Valid until the map changes. */
+/*
+ * The member with that id, or with that name and not leaving; NULL: none.
+ * Valid until the map changes.
+ */
 const struct store_member *member_by_id(struct store *s, uint64_t id);
 const struct store_member *member_by_name(struct store *s, const char *name);
 
-/* Free what the map took. NULL maps are fine. */
-void members_stop(struct store *s);
+/* Is id on its way out, or gone? False for ids that were never given yet. */
+bool member_is_leaving(struct store *s, uint64_t id);
 
 #endif

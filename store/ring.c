@@ -53,19 +53,26 @@ static uint16_t fill_slot(uint32_t slot, uint32_t partitions)
 	return (uint16_t)owner;
 }
 
-static enum err write_table(struct store *s, const uint16_t *slots)
+enum err ring_found(struct store *s)
 {
+	size_t n = RING_SLOTS * sizeof(uint16_t);
 	struct engine_record *r;
-	uint64_t index;
+	struct engine_info info;
+	uint8_t *slots;
 
-	entry_begin(&s->entry);
+	if (s->partition_count == 1 ||
+	    engine_peek(s->engine, 0, ring_key(), &info) == OK)
+		return OK;
+	slots = entry_room(&s->entry, n);
 	r = entry_record(&s->entry);
-	if (!r)
+	if (!slots || !r)
 		return ERR_NOMEM;
+	for (uint32_t i = 0; i < RING_SLOTS; i++)
+		put_u16(slots + 2 * i, fill_slot(i, s->partition_count));
 	r->type = RECORD_PUT;
 	r->key = ring_key();
-	r->value = bytes_of(slots, RING_SLOTS * sizeof(*slots));
-	return entry_append(s, &s->partitions[0], &index);
+	r->value = bytes_of(slots, n);
+	return OK;
 }
 
 static enum err read_table(struct store *s, uint16_t *slots)
@@ -88,28 +95,34 @@ static enum err read_table(struct store *s, uint16_t *slots)
 	return err;
 }
 
-enum err ring_load(struct store *s)
+enum err ring_read(struct store *s)
 {
 	uint16_t *slots;
 	enum err err;
 
-	if (s->partition_count == 1)
+	if (s->partition_count == 1 || s->slots)
 		return OK;
 	slots = malloc(RING_SLOTS * sizeof(*slots));
 	if (!slots)
 		return ERR_NOMEM;
 	err = read_table(s, slots);
-	if (err == ERR_NOT_FOUND) {
-		for (uint32_t i = 0; i < RING_SLOTS; i++)
-			slots[i] = fill_slot(i, s->partition_count);
-		err = write_table(s, slots);
-	}
-	if (err) {
+	if (err)
 		free(slots);
+	else
+		s->slots = slots;
+	return err;
+}
+
+enum err ring_make(struct store *s)
+{
+	uint64_t index;
+	enum err err;
+
+	entry_begin(&s->entry);
+	err = ring_found(s);
+	if (err || s->entry.count == 0)
 		return err;
-	}
-	s->slots = slots;
-	return OK;
+	return entry_append(s, &s->partitions[0], &index);
 }
 
 uint32_t store_partition_of(const struct store *s, struct bytes key)

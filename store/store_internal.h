@@ -71,6 +71,7 @@ struct entry_builder {
 };
 
 struct watch_hub;
+struct members;
 
 struct store {
 	struct store_options o;
@@ -94,6 +95,7 @@ struct store {
 	bool idle_told;
 
 	struct watch_hub *hub;
+	struct members *members; /* store/members.h                          */
 
 	/* statistics; written by core unless noted, read by any */
 	_Atomic uint64_t writes, write_batches, refusals, expired;
@@ -205,8 +207,12 @@ uint64_t log_clock_stamp(struct store *s, struct partition *p);
 MUST_CHECK enum err expire_due(struct store *s);
 uint64_t expire_wait_ms(struct store *s);
 
-/* Load the slot table, or make it (one entry in partition 0). At start. */
-MUST_CHECK enum err ring_load(struct store *s);
+/* Append an entry with the slot table, unless there is one. At start. */
+MUST_CHECK enum err ring_make(struct store *s);
+/* Load it; ERR_NOT_FOUND: there is none yet. OK with one partition. */
+MUST_CHECK enum err ring_read(struct store *s);
+/* Add the record of a new table to s->entry, unless there is one. ERR_NOMEM. */
+MUST_CHECK enum err ring_found(struct store *s);
 /* Which slot the top component of a key falls into. */
 uint32_t ring_slot(struct bytes key);
 

@@ -1,0 +1,81 @@
+/*
+ * store/members_internal.h - what the files members*.c share.
+ *
+ *   members_map.c     the map: its records, reading it, telling the net
+ *   members_change.c  requests: decided on the map, or handed to the rafts
+ *   members.c         making the groups follow the map; spreading leaders
+ *   members_show.c    what status shows of it all
+ *
+ * A value of the map, key "\0m" id be64, little-endian:
+ *
+ *  off  size
+ *    0     1  format        MEMBER_FORMAT
+ *    1     1  flags         enum member_flags
+ *    2     1  name_bytes    1..63
+ *    3     1  zero
+ *    4     2  peer_bytes    0..279
+ *    6     2  http_bytes    0..279
+ *    8     8  replaces      the member whose place it takes; 0: none
+ *   16     8  claim         what the disk that has this id showed; 0: no disk
+ *                           has it yet (store_change.claim)
+ *   24     -  name, peer, http
+ *
+ * "\0n" holds the next id as u64.
+ */
+#ifndef STORE_MEMBERS_INTERNAL_H
+#define STORE_MEMBERS_INTERNAL_H
+
+#include "store/members.h"
+
+enum {
+	MEMBERS_MAX = RAFT_MEMBERS_MAX,
+	MEMBER_FORMAT = 1,
+	MEMBER_CLAIM_FOUNDER = 1,
+};
+
+enum member_flags {
+	MEMBER_STAYS_LEARNER = 1,
+	MEMBER_LEAVING = 2,
+	MEMBER_FLAGS_ALL = 3,
+};
+
+struct member {
+	struct store_member m;
+	bool leaving;
+	uint64_t replaces, claim;
+};
+
+struct members {
+	struct member list[MEMBERS_MAX]; /* by id                            */
+	uint32_t count;
+	uint64_t next_id; /* 0: there is no map yet; list is the options'   */
+	bool changed;	  /* the map in the engine is newer                  */
+	bool damaged;	  /* list lacks a record that cannot be read now     */
+	bool retry;	  /* read it again after a while                     */
+	bool look;	  /* a group has another membership                  */
+	uint64_t looked_ns;
+	uint64_t peers[MEMBERS_MAX]; /* that the net was told of             */
+	uint32_t peer_count;
+};
+
+/* Append the value of m to b. ERR_NOMEM. */
+MUST_CHECK enum err member_encode(struct buf *b, const struct member *m);
+
+/* Read one; m->m.id is the caller's to set. ERR_CORRUPT, ERR_VERSION. */
+MUST_CHECK enum err member_decode(struct bytes value, struct member *m);
+
+/* Is that a possible name, and are the addresses "host:port" (or empty)? */
+bool member_is_sound(const struct store_member *m);
+
+/* Add m's record, or the record of the next id, to s->entry. ERR_NOMEM. */
+MUST_CHECK enum err member_record(struct store *s, const struct member *m);
+MUST_CHECK enum err next_id_record(struct store *s, uint64_t next_id);
+
+/* Read the map again if it changed or could not be read; at most now and then. */
+MUST_CHECK enum err members_refresh(struct store *s);
+
+/* The member with that id or name, not counting who leaves, or NULL. */
+struct member *member_find(struct store *s, uint64_t id);
+struct member *member_find_name(struct store *s, const char *name);
+
+#endif
