@@ -489,26 +489,52 @@ enum store_change_kind {
 	STORE_MEMBER_REPLACE, /* its disk is lost: same name and addresses, a
 				 new id; the old one is removed              */
 	STORE_TRANSFER,	      /* leadership of all groups to name            */
+	STORE_MEMBER_CLAIM,   /* an empty disk takes the id that name has,
+				 if no other disk has it                     */
+	STORE_MEMBER_UPDATE,  /* private: a node has another name or address */
 };
 
 /* A change of the cluster; as struct store_write. */
 struct store_change {
 	enum store_change_kind kind;
 	struct store_member member; /* ADD: all but id; else name only       */
+	uint64_t claim; /* CLAIM: a random number above 1 that the disk keeps */
 	void (*done)(struct store_change *c);
 	void *user;
-	/* out: OK, ERR_NOT_FOUND (no such member), ERR_EXISTS (name or
-	 * address taken), ERR_INVALID (the last voter cannot go; a learner
-	 * cannot lead), ERR_BUSY (an earlier change is under way), ERR_FULL
-	 * (members), or as a write. OK means that it is decided and
-	 * replicated; catching up and promotion show in store_members. */
+	/*
+	 * out. OK means that it is decided and replicated; catching up and
+	 * promotion show in store_members. A TRANSFER: that the member leads
+	 * every group. What is so already is OK too, but for an ADD.
+	 *
+	 * ERR_NOT_FOUND     no such member
+	 * ERR_EXISTS        name or address taken; id claimed by another disk
+	 * ERR_INVALID       the last voter cannot go; a learner cannot lead; a
+	 *                   leader has not lost its disk
+	 * ERR_PRECONDITION  of those who would remain no majority is up
+	 * ERR_BUSY          an earlier change is not applied yet
+	 * ERR_FULL          as many members as there can be
+	 * or as a write
+	 */
 	enum err err;
 	uint64_t id; /* the member's                                         */
 	struct store_queued queued; /* private */
 };
 
-/* OK: done will be called once. Errors as store_write. Thread: any. */
+/*
+ * OK: done will be called once. ERR_INVALID: no possible name, address or
+ * claim. ERR_PERMISSION: this node has no links to others (no net). Others as
+ * store_write. Thread: any.
+ */
 MUST_CHECK enum err store_change(struct store *s, struct store_change *c);
+
+enum store_standing {
+	STORE_MEMBER,
+	STORE_REMOVED, /* was one, or its id was given and taken back        */
+	STORE_UNKNOWN, /* this node's map may be behind                      */
+};
+
+/* What id is by this node's map. Thread: any. */
+enum store_standing store_standing(struct store *s, uint64_t id);
 
 /* Partitions 0..count-1. Thread: any. */
 uint32_t store_partition_count(const struct store *s);
