@@ -195,6 +195,7 @@ enum err datafile_create_log(const struct datafile_owner *o, uint32_t id,
 	if (err)
 		goto out_close;
 	atomic_store(&df->written, FILE_HEADER_BYTES);
+	df->marked = true;
 	df->zero_off = zero || from ? bytes : FILE_HEADER_BYTES;
 	*out = df;
 	return OK;
@@ -252,6 +253,7 @@ void datafile_close(struct datafile *df)
 	if (df->map)
 		vfs_unmap(df->f, df->map, df->map_bytes);
 	vfs_close(df->f);
+	marks_done(&df->marks);
 	free(df);
 }
 

@@ -34,6 +34,7 @@
 
 #include "base/vfs.h"
 #include "engine/manifest.h"
+#include "engine/marks.h"
 #include "engine/record.h"
 
 enum {
@@ -88,6 +89,8 @@ struct datafile {
 		live_bytes; /* of records the key directory points at */
 	_Atomic uint64_t last_sequence;	 /* log: of its last frame          */
 	_Atomic uint64_t unreadable_off; /* highest sector the disk refused  */
+	struct marks marks; /* log: where entries lie; writer              */
+	bool marked;	    /* log: all of it has its marks                 */
 	_Atomic uint32_t pins;
 	_Atomic bool retired; /* out of the table and no reader can find it  */
 };

@@ -12,6 +12,8 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "engine/engine_internal.h"
+#include "engine/frame.h"
+#include "engine/replica.h"
 #include "engine/segment.h"
 #include "engine/state.h"
 
@@ -162,6 +164,21 @@ static enum err extend_terms(struct engine *e, struct partition *p,
 	return OK;
 }
 
+/* Its place goes into the sparse index of the segment now and then. */
+static void mark_entry(struct engine *e, uint16_t partition,
+		       struct datafile *df, uint64_t index, uint64_t off,
+		       uint64_t bytes)
+{
+	struct partition *p = &e->partitions[partition];
+
+	p->mark_bytes += bytes;
+	if (p->mark_file == df->id && p->mark_bytes < MARK_BYTES)
+		return;
+	p->mark_file = df->id;
+	p->mark_bytes = 0;
+	marks_add(&df->marks, partition, index, off, false);
+}
+
 enum err engine_append_flags(struct engine *e, const struct engine_entry *entry,
 			     uint32_t frame_flags)
 {
@@ -187,7 +204,8 @@ enum err engine_append_flags(struct engine *e, const struct engine_entry *entry,
 		return ERR_INVALID;
 	if (!use_reserve && !engine_space_ok(e, false))
 		return ERR_NOSPC;
-	err = tail_reserve(&p->tail);
+	err = tail_reserve(&p->tail, atomic_load(&p->applied_index),
+			   frame_flags & FRAME_SETTLED ? 0 : e->tail_keep);
 	if (!err)
 		err = log_reserve(&e->log, bytes, use_reserve, &dst, &off, &df);
 	if (!err)
@@ -202,6 +220,7 @@ enum err engine_append_flags(struct engine *e, const struct engine_entry *entry,
 				 .records = entry->record_count };
 	log_commit(&e->log, bytes, entry->record_count, frame_flags);
 	tail_set(&p->tail, entry->index, &t);
+	mark_entry(e, entry->partition, df, entry->index, off, bytes);
 	p->client_entries += client;
 	touch(e, p);
 	return OK;
@@ -390,6 +409,7 @@ void engine_partition_info(struct engine *e, uint16_t partition,
 	CHECK(partition < e->o.partitions);
 	*info = (struct engine_partition_info){
 		.base_index = p->base_index,
+		.first_index = engine_first_index(e, partition),
 		.base_term = p->base_term,
 		.last_index = p->terms.last_index,
 		.last_term = p->base_term,

@@ -199,6 +199,7 @@ MUST_CHECK enum err engine_settle(struct engine *e, uint16_t partition,
 
 struct engine_partition_info {
 	uint64_t base_index, base_term;
+	uint64_t first_index; /* of the log; last_index + 1: it is empty     */
 	uint64_t last_index, last_term; /* of the log, durable or not        */
 	uint64_t synced_index;		/* entries up to it are durable      */
 	uint64_t applied_index;

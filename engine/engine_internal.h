@@ -34,6 +34,8 @@ struct partition {
 	_Atomic uint64_t synced_index;
 	uint64_t written_index;
 	bool touched; /* in the list of partitions appended to since a sync  */
+	uint32_t mark_file;  /* the segment of the last mark, and the bytes   */
+	uint64_t mark_bytes; /* of this partition since                      */
 	uint64_t last_stamp_ns;
 	uint64_t client_entries;
 	bool has_hard_state;
@@ -68,6 +70,8 @@ struct engine {
 	struct buf removed_keys; /* of a DELETE_PREFIX, for its callbacks    */
 	struct buf settle_buf;	 /* records read back from a file            */
 	uint64_t last_sync_ns; /* interval mode                              */
+	uint64_t tail_keep;    /* entries a tail remembers once settled  */
+	struct readback *readback; /* readback.c                             */
 
 	pthread_mutex_t terms_lock; /* of every partition's terms, to change */
 	pthread_mutex_t keep_lock;

@@ -19,6 +19,8 @@ struct part_run {
 	struct run *run; /* owned, NULL: none */
 	uint64_t last_index, last_stamp_ns;
 	uint64_t client_records; /* of entries above the commit */
+	uint64_t mark_bytes;	 /* since the last mark         */
+	bool marked;
 };
 
 /* An entry above the commit, in stream order within its segment. */

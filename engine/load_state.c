@@ -63,7 +63,7 @@ enum err load_terms(struct load *l)
 		p->base_index = mp->base_index;
 		p->base_term = mp->base_term;
 		p->last_stamp_ns = mp->last_stamp_ns;
-		terms_reset(&p->terms, mp->base_index);
+		terms_reset(&p->terms, mp->base_index, mp->base_term);
 		l->commit[i] = mp->base_index;
 	}
 	for (uint32_t i = 0; i < l->log_count; i++) {
@@ -231,6 +231,20 @@ static enum err add_tail(struct load_segment *s, const struct walk_item *it)
 	return OK;
 }
 
+/* The sparse index of a segment that is scanned (engine/marks.h). */
+static void mark_entry(struct load_segment *s, struct part_run *part,
+		       const struct walk_item *it)
+{
+	const struct record *r = &it->record;
+
+	part->mark_bytes += it->bytes;
+	if (r->position || (part->marked && part->mark_bytes < MARK_BYTES))
+		return;
+	part->marked = true;
+	part->mark_bytes = 0;
+	marks_add(&s->df->marks, r->partition, r->index, it->off, false);
+}
+
 static enum err take_record(struct load *l, struct load_segment *s,
 			    const struct walk_item *it)
 {
@@ -247,6 +261,7 @@ static enum err take_record(struct load *l, struct load_segment *s,
 	    !terms_live(&e->partitions[r->partition].terms, r->index, r->term))
 		return OK;
 	part = part_of(s, r->partition);
+	mark_entry(s, part, it);
 	if (r->index > l->commit[r->partition]) {
 		part->client_records += has_key(r) && is_client_key(r->key);
 		return add_tail(s, it);
@@ -268,6 +283,7 @@ static enum err look_scanned(struct load *l, struct load_segment *s)
 
 	if (err)
 		return err;
+	s->df->marked = true;
 	do {
 		err = walk_next(w, &it);
 		if (!err && it.kind == WALK_RECORD)
@@ -447,7 +463,7 @@ static enum err fill_tails(struct load *l)
 			struct partition *p = &e->partitions[t->partition];
 			uint64_t next =
 				l->commit[t->partition] + 1 + p->tail.count;
-			enum err err = tail_reserve(&p->tail);
+			enum err err = tail_reserve(&p->tail, 0, 0);
 
 			if (err)
 				return err;

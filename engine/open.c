@@ -13,6 +13,7 @@
 #include "engine/frame.h"
 #include "engine/keep.h"
 #include "engine/load.h"
+#include "engine/readback.h"
 #include "engine/segment.h"
 #include "engine/settle.h"
 #include "engine/state.h"
@@ -392,6 +393,7 @@ static void free_engine(struct engine *e)
 	}
 	log_done(&e->log);
 	settle_done(e);
+	readback_done(e);
 	close_files(e);
 	manifest_done(&e->manifest);
 	vfs_close(e->state_file);
@@ -430,6 +432,7 @@ enum err engine_open(const struct engine_options *o, struct engine **out,
 	if (!e)
 		return ERR_NOMEM;
 	e->o = *o;
+	e->tail_keep = readback_tail_keep(o->partitions ? o->partitions : 1);
 	e->owner.vfs = o->vfs;
 	e->owner.map = o->read_mode == ENGINE_READ_MMAP;
 	pthread_mutex_init(&e->write_lock, NULL);

@@ -322,7 +322,6 @@ enum err engine_settle(struct engine *e, uint16_t partition, uint64_t index,
 		if (err)
 			return err;
 		p->last_stamp_ns = t->stamp_ns;
-		tail_pop(&p->tail);
 		applied++;
 		atomic_store_explicit(&p->applied_index, applied,
 				      memory_order_release);

@@ -7,10 +7,11 @@
 
 #include "base/check.h"
 
-void terms_reset(struct terms *t, uint64_t floor)
+void terms_reset(struct terms *t, uint64_t floor, uint64_t floor_term)
 {
 	t->count = 0;
 	t->floor = floor;
+	t->floor_term = floor_term;
 	t->last_index = floor;
 }
 
@@ -42,6 +43,8 @@ uint64_t terms_at(const struct terms *t, uint64_t index)
 
 	if (index > t->last_index)
 		return 0;
+	if (index == t->floor)
+		return t->floor_term;
 	i = find_step(t, index);
 	return i < 0 ? 0 : t->steps[i].term;
 }
@@ -119,14 +122,11 @@ void tail_done(struct tail *t)
 	*t = (struct tail){ 0 };
 }
 
-enum err tail_reserve(struct tail *t)
+static enum err grow(struct tail *t)
 {
 	uint64_t cap = t->cap ? t->cap * 2 : 64;
-	struct tail_entry *ring;
+	struct tail_entry *ring = malloc(cap * sizeof(*ring));
 
-	if (t->count < t->cap)
-		return OK;
-	ring = malloc(cap * sizeof(*ring));
 	if (!ring)
 		return ERR_NOMEM;
 	for (uint64_t i = t->first_index; i < t->first_index + t->count; i++)
@@ -135,6 +135,18 @@ enum err tail_reserve(struct tail *t)
 	t->ring = ring;
 	t->cap = cap;
 	return OK;
+}
+
+enum err tail_reserve(struct tail *t, uint64_t settled, uint64_t keep)
+{
+	if (t->count < t->cap)
+		return OK;
+	if (t->count && t->cap >= keep && t->first_index <= settled) {
+		t->first_index++;
+		t->count--;
+		return OK;
+	}
+	return grow(t);
 }
 
 void tail_set(struct tail *t, uint64_t index, const struct tail_entry *e)
@@ -163,11 +175,4 @@ const struct tail_entry *tail_at(const struct tail *t, uint64_t index)
 	if (index < t->first_index || index - t->first_index >= t->count)
 		return NULL;
 	return &t->ring[index & (t->cap - 1)];
-}
-
-void tail_pop(struct tail *t)
-{
-	CHECK(t->count > 0);
-	t->first_index++;
-	t->count--;
 }

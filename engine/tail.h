@@ -6,7 +6,8 @@
  * decides which of two entries at one index is alive, by Raft's own rule: a
  * record (i, t) kills what stands at i and after it only if the entry at i has
  * another term. struct tail tells where each entry above the applied index
- * lies. Neither locks: thread writer.
+ * lies, and the newest below it as long as there is room: a peer that is a
+ * little behind asks for those. Neither locks: thread writer.
  */
 #ifndef ENGINE_TAIL_H
 #define ENGINE_TAIL_H
@@ -25,14 +26,15 @@ struct terms {
 	uint32_t count, cap;
 	uint64_t last_index; /* of the log; 0: empty */
 	uint64_t floor;	     /* entries up to it are settled, never replaced */
+	uint64_t floor_term; /* of the entry at floor; 0: none or unknown    */
 };
 
 /* What is known of the log below and at floor: last_index is floor. */
-void terms_reset(struct terms *t, uint64_t floor);
+void terms_reset(struct terms *t, uint64_t floor, uint64_t floor_term);
 /* Free the steps; t is empty afterwards. */
 void terms_done(struct terms *t);
 
-/* The term of the entry at index; 0 when unknown or past last_index. */
+/* The term of the entry at index >= floor; 0: unknown or past last_index. */
 uint64_t terms_at(const struct terms *t, uint64_t index);
 
 /*
@@ -65,8 +67,12 @@ struct tail {
 /* Free the ring; t is empty afterwards. */
 void tail_done(struct tail *t);
 
-/* Room for one more entry. ERR_NOMEM: unchanged. */
-MUST_CHECK enum err tail_reserve(struct tail *t);
+/*
+ * Room for one more entry. Entries up to settled are only remembered: they
+ * make room once the ring holds keep entries. ERR_NOMEM: unchanged.
+ */
+MUST_CHECK enum err tail_reserve(struct tail *t, uint64_t settled,
+				 uint64_t keep);
 
 /* Put e at index: at most one behind the last. Room was reserved. */
 void tail_set(struct tail *t, uint64_t index, const struct tail_entry *e);
@@ -76,8 +82,5 @@ void tail_cut(struct tail *t, uint64_t index);
 
 /* The entry at index, or NULL. Valid until the next change. */
 const struct tail_entry *tail_at(const struct tail *t, uint64_t index);
-
-/* Forget the first entry; there is one. */
-void tail_pop(struct tail *t);
 
 #endif

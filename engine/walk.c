@@ -262,6 +262,33 @@ static enum err step_frame(struct walk *w, struct walk_item *item)
 	return OK;
 }
 
+enum err walk_seek(struct walk *w, uint64_t off)
+{
+	uint64_t at = off & ~(uint64_t)(FRAME_ALIGN_BYTES - 1);
+	struct frame f;
+
+	CHECK(w->df->kind == DATAFILE_LOG);
+	for (; at >= FILE_HEADER_BYTES && off < w->end;
+	     at -= FRAME_ALIGN_BYTES) {
+		uint8_t h[FRAME_HEADER_BYTES];
+
+		if (datafile_read(w->df, at, sizeof(h), h) ||
+		    !frame_decode(h, w->df->seed, at, w->end, &f))
+			continue;
+		if (off < at + FRAME_HEADER_BYTES ||
+		    off >= at + FRAME_HEADER_BYTES + f.body_bytes)
+			break;
+		w->frame = f;
+		w->off = off;
+		w->body_end = at + FRAME_HEADER_BYTES + f.body_bytes;
+		w->next_off = at + frame_bytes(f.body_bytes);
+		w->seen_sequence = f.sequence;
+		w->in_body = true;
+		return OK;
+	}
+	return ERR_CORRUPT;
+}
+
 enum err walk_next(struct walk *w, struct walk_item *item)
 {
 	if (w->in_body && w->off >= w->body_end) {

@@ -41,6 +41,12 @@ struct walk;
 MUST_CHECK enum err walk_new(struct datafile *df, uint64_t last_sequence,
 			     struct walk **w);
 
+/*
+ * Go on at the record at off of a log segment, which must begin one.
+ * ERR_CORRUPT: no sound frame holds it; the walk is where it was.
+ */
+MUST_CHECK enum err walk_seek(struct walk *w, uint64_t off);
+
 /* NULL is accepted. */
 void walk_free(struct walk *w);
 

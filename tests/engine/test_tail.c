@@ -51,7 +51,7 @@ static void terms_follow_the_conflict_rule(void **state)
 		struct terms t = { 0 };
 
 		floor = last = seed_below(&s, 5);
-		terms_reset(&t, floor);
+		terms_reset(&t, floor, 9);
 		for (int step = 0; step < 60; step++) {
 			uint64_t first = 1 + seed_below(&s, last + 1);
 			uint64_t end = first + seed_below(&s, 12);
@@ -66,6 +66,7 @@ static void terms_follow_the_conflict_rule(void **state)
 			assert_int_equal(t.last_index, last);
 			for (uint64_t i = floor + 1; i <= last; i++)
 				assert_int_equal(terms_at(&t, i), terms[i]);
+			assert_int_equal(terms_at(&t, floor), 9);
 			assert_int_equal(terms_at(&t, last + 1), 0);
 			assert_true(terms_live(&t, floor, 99));
 		}
@@ -81,14 +82,10 @@ static void a_tail_is_a_queue_that_can_be_cut(void **state)
 	(void)state;
 	for (uint64_t i = 5; i < 305; i++) {
 		e.term = i;
-		assert_int_equal(tail_reserve(&t), OK);
+		assert_int_equal(tail_reserve(&t, 0, 0), OK);
 		tail_set(&t, i, &e);
 	}
-	for (uint64_t i = 5; i < 105; i++) {
-		assert_int_equal(tail_at(&t, i)->term, i);
-		tail_pop(&t);
-		assert_null(tail_at(&t, i));
-	}
+	assert_int_equal(tail_at(&t, 5)->term, 5);
 	e.term = 1;
 	tail_set(&t, 200, &e);
 	assert_int_equal(tail_at(&t, 200)->term, 1);
@@ -96,11 +93,35 @@ static void a_tail_is_a_queue_that_can_be_cut(void **state)
 	tail_cut(&t, 150);
 	assert_null(tail_at(&t, 150));
 	assert_int_equal(tail_at(&t, 149)->term, 149);
-	tail_cut(&t, 105);
-	assert_null(tail_at(&t, 105));
-	assert_int_equal(tail_reserve(&t), OK);
+	tail_cut(&t, 5);
+	assert_null(tail_at(&t, 5));
+	assert_int_equal(tail_reserve(&t, 0, 0), OK);
 	tail_set(&t, 105, &e);
 	assert_int_equal(tail_at(&t, 105)->term, 1);
+	tail_done(&t);
+}
+
+static void a_tail_remembers_a_bounded_number_of_settled_entries(void **state)
+{
+	struct tail t = { 0 };
+	struct tail_entry e = { 0 };
+
+	(void)state;
+	for (uint64_t i = 1; i <= 10000; i++) {
+		e.term = i;
+		assert_int_equal(tail_reserve(&t, i - 1, 256), OK);
+		tail_set(&t, i, &e);
+	}
+	assert_int_equal(t.cap, 256);
+	assert_null(tail_at(&t, 10000 - 256));
+	assert_int_equal(tail_at(&t, 10000 - 255)->term, 10000 - 255);
+	for (uint64_t i = 10001; i <= 11000; i++) { /* what is not settled */
+		e.term = i;
+		assert_int_equal(tail_reserve(&t, 10000, 256), OK);
+		tail_set(&t, i, &e);
+	}
+	for (uint64_t i = 10001; i <= 11000; i++)
+		assert_int_equal(tail_at(&t, i)->term, i);
 	tail_done(&t);
 }
 
@@ -133,6 +154,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(terms_follow_the_conflict_rule),
 		cmocka_unit_test(a_tail_is_a_queue_that_can_be_cut),
+		cmocka_unit_test(
+			a_tail_remembers_a_bounded_number_of_settled_entries),
 		cmocka_unit_test(expiries_come_in_order),
 	};
 
