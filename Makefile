@@ -33,6 +33,7 @@ CTL_SRC := $(wildcard ctl/*.c)
 TEST_SRC := $(wildcard tests/*/test_*.c)
 TEST_LIB_SRC := $(wildcard tests/lib/*.c)
 SCRIPT_SRC := $(wildcard tests/raftscript/*.c)
+LINEAR_SRC := $(wildcard tests/linear/*.c)
 TEST_SH := $(wildcard tests/*/test_*.sh)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRC := $(wildcard bench/bench_*.c)
@@ -61,6 +62,9 @@ $(1)/raftcask: $$(patsubst %.c,$(1)/o/%.o,$$(CTL_SRC)) $(1)/libraftcask.a
 $(1)/raftscript: $$(patsubst %.c,$(1)/o/%.o,$$(SCRIPT_SRC)) \
 		$(1)/libraftcask.a
 	$(4) $$(LDFLAGS) $(3) -pthread -o $$@ $$^ $$(LIBS_CORE)
+$(1)/linear: $$(patsubst %.c,$(1)/o/%.o,$$(LINEAR_SRC)) $(1)/libtest.a \
+		$(1)/libraftcask.a
+	$(4) $$(LDFLAGS) $(3) -pthread -o $$@ $$^ -ljson-c $$(LIBS_CORE)
 $(1)/libtest.a: $$(patsubst %.c,$(1)/o/%.o,$$(TEST_LIB_SRC))
 	@rm -f $$@
 	ar rcs $$@ $$^
@@ -139,7 +143,7 @@ lint: ## what a machine can see of the style
 	@tests/lint
 
 # One test program by hand: make build/t/base/test_crc32c && build/t/...
-tests: $(PROGRAMS) $(TESTS)
+tests: $(PROGRAMS) $(TESTS) $(B)/linear
 tests-asan: $(patsubst $(B)/t/%,$(B)/asan/t/%,$(TESTS)) $(B)/asan/raftscript \
 	$(patsubst $(B)/%,$(B)/asan/%,$(PROGRAMS))
 tests-tsan: $(patsubst $(B)/t/%,$(B)/tsan/t/%,$(TESTS)) \
