@@ -31,6 +31,7 @@
 enum {
 	ITEM_CAP_MIN = 64,
 	KEYS_CAP_MIN = 4096,
+	GATHER_AHEAD = 8, /* items whose memory is asked for in advance      */
 };
 
 enum err run_new(struct run **run)
@@ -229,7 +230,7 @@ static int compare_refs(const void *a, const void *b, void *ctx)
 	return compare_items(&run->items[x->i], &run->items[y->i], ctx);
 }
 
-/* Put items into the order of refs; moves each item once. */
+/* Put items into the order of refs, in place; moves each item once. */
 static void apply_order(struct packed_item *items, struct sort_ref *refs,
 			uint64_t count)
 {
@@ -247,6 +248,49 @@ static void apply_order(struct packed_item *items, struct sort_ref *refs,
 		items[to] = held;
 		refs[to].i = to;
 	}
+}
+
+/*
+ * Items and keys into the order of refs, in memory of their own: whoever walks
+ * the run then reads both from front to back, not all over the pool. False: no
+ * memory, nothing changed.
+ */
+static bool gather_order(struct run *run, const struct sort_ref *refs)
+{
+	struct packed_item *items = malloc(run->count * sizeof(*items));
+	uint8_t *keys = malloc(run->keys_bytes + RUN_POOL_TAIL_BYTES);
+	uint32_t off = 0;
+
+	if (!items || !keys) {
+		free(items);
+		free(keys);
+		return false;
+	}
+	for (uint64_t i = 0; i < run->count; i++) {
+		const struct packed_item *from = &run->items[refs[i].i];
+		uint32_t n = packed_pool_bytes(from);
+
+		if (i + 2 * GATHER_AHEAD < run->count)
+			__builtin_prefetch(
+				&run->items[refs[i + 2 * GATHER_AHEAD].i]);
+		if (i + GATHER_AHEAD < run->count)
+			__builtin_prefetch(
+				run->keys +
+				run->items[refs[i + GATHER_AHEAD].i].key_off);
+		items[i] = *from;
+		items[i].key_off = off;
+		memcpy(keys + off, run->keys + from->key_off, n);
+		off += n;
+	}
+	CHECK(off == run->keys_bytes);
+	memset(keys + off, 0, RUN_POOL_TAIL_BYTES);
+	free(run->items);
+	free(run->keys);
+	run->items = items;
+	run->item_cap = run->count;
+	run->keys = keys;
+	run->keys_cap = off + RUN_POOL_TAIL_BYTES;
+	return true;
 }
 
 static bool is_sorted(struct run *run)
@@ -279,7 +323,8 @@ static void sort_items(struct run *run)
 			key_number(packed_key(run, &run->items[i]), skip);
 	}
 	qsort_r(refs, run->count, sizeof(*refs), compare_refs, run);
-	apply_order(run->items, refs, run->count);
+	if (!gather_order(run, refs))
+		apply_order(run->items, refs, run->count);
 	free(refs);
 }
 
@@ -371,11 +416,16 @@ static void heap_step(struct merge *m)
 {
 	struct cursor *top = &m->heap[0];
 
-	if (++top->item == top->end)
+	if (++top->item == top->end) {
 		*top = m->heap[--m->heap_count];
-	else
+	} else {
 		top->number =
 			key_number(packed_key(top->run, top->item), m->skip);
+		if (top->end - top->item > GATHER_AHEAD)
+			__builtin_prefetch(
+				packed_key(top->run, top->item + GATHER_AHEAD)
+					.p);
+	}
 	if (m->heap_count > 1)
 		sift_down(m, 0);
 }
