@@ -55,6 +55,7 @@ struct vfs_file_ops {
 	enum err (*sync)(struct vfs_file *);
 	enum err (*size)(struct vfs_file *, uint64_t *bytes);
 	enum err (*data_from)(struct vfs_file *, uint64_t off, uint64_t *data);
+	void (*will_need)(struct vfs_file *, uint64_t off, uint64_t bytes);
 	enum err (*truncate)(struct vfs_file *, uint64_t bytes);
 	enum err (*allocate)(struct vfs_file *, uint64_t bytes);
 	enum err (*map)(struct vfs_file *, uint64_t bytes, const uint8_t **p);
@@ -141,6 +142,13 @@ static inline MUST_CHECK enum err vfs_data_from(struct vfs_file *f,
 						uint64_t off, uint64_t *data)
 {
 	return f->ops->data_from(f, off, data);
+}
+
+/* A hint that these bytes will be read soon, so that the disk begins now. */
+static inline void vfs_will_need(struct vfs_file *f, uint64_t off,
+				 uint64_t bytes)
+{
+	f->ops->will_need(f, off, bytes);
 }
 
 /* Cut or extend (with zeros) to bytes. */

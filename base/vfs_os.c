@@ -192,6 +192,13 @@ static enum err os_data_from(struct vfs_file *f, uint64_t off, uint64_t *data)
 	return OK;
 }
 
+static void os_will_need(struct vfs_file *f, uint64_t off, uint64_t bytes)
+{
+	/* Advice: whoever gives none is none the worse. */
+	(void)!posix_fadvise(fd_of(f), (off_t)off, (off_t)bytes,
+			     POSIX_FADV_WILLNEED);
+}
+
 static enum err os_truncate(struct vfs_file *f, uint64_t bytes)
 {
 	while (ftruncate(fd_of(f), (off_t)bytes))
@@ -237,6 +244,7 @@ static const struct vfs_file_ops os_file_ops = {
 	.sync = os_sync,
 	.size = os_size,
 	.data_from = os_data_from,
+	.will_need = os_will_need,
 	.truncate = os_truncate,
 	.allocate = os_allocate,
 	.map = os_map,

@@ -315,6 +315,14 @@ static enum err sim_size(struct vfs_file *file, uint64_t *bytes)
 	return err;
 }
 
+/* Memory is near enough. */
+static void sim_will_need(struct vfs_file *file, uint64_t off, uint64_t bytes)
+{
+	(void)file;
+	(void)off;
+	(void)bytes;
+}
+
 /* Never written space is known; a bad sector in it is something to read. */
 static enum err sim_data_from(struct vfs_file *file, uint64_t off,
 			      uint64_t *data)
@@ -415,6 +423,7 @@ static const struct vfs_file_ops sim_file_ops = {
 	.sync = sim_sync,
 	.size = sim_size,
 	.data_from = sim_data_from,
+	.will_need = sim_will_need,
 	.truncate = sim_truncate,
 	.allocate = sim_allocate,
 	.map = sim_map,

@@ -14,15 +14,6 @@
 #include "engine/hint.h"
 #include "engine/scan.h"
 
-/* What one data file contributes to one partition. */
-struct part_run {
-	struct run *run; /* owned, NULL: none */
-	uint64_t last_index, last_stamp_ns;
-	uint64_t client_records; /* of entries above the commit */
-	uint64_t mark_bytes;	 /* since the last mark         */
-	bool marked;
-};
-
 /* An entry above the commit, in stream order within its segment. */
 struct tail_found {
 	uint16_t partition;

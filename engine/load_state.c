@@ -158,44 +158,6 @@ static struct part_run *part_of(struct load_segment *s, uint16_t partition)
 	return &s->parts[partition];
 }
 
-static bool is_tombstone(uint8_t type)
-{
-	return type == RECORD_DELETE || type == RECORD_EXPIRE ||
-	       type == RECORD_DELETE_PREFIX;
-}
-
-/* A record that says something of a key: the others never enter a run. */
-static bool has_key(const struct record *r)
-{
-	return r->type == RECORD_PUT || is_tombstone(r->type);
-}
-
-static enum err add_item(struct run **run, const struct datafile *df,
-			 const struct walk_item *it)
-{
-	const struct record *r = &it->record;
-	unsigned flags = record_loc_flags(r);
-	struct run_item item = { .key = r->key,
-				 .version = version_pack(r->index, r->position),
-				 .term = r->term,
-				 .expiry_ns = r->expiry_ns,
-				 .value_bytes = record_logical_bytes(r),
-				 .disk_bytes = (uint32_t)it->bytes,
-				 .attr_bytes = (uint16_t)r->attrs.n,
-				 .type = r->type };
-	enum err err;
-
-	if (it->state == RECORD_BAD_VALUE)
-		flags |= LOC_DAMAGED;
-	item.loc = loc_pack(df->id, it->off, flags);
-	if (!*run) {
-		err = run_new(run);
-		if (err)
-			return err;
-	}
-	return run_add(*run, &item);
-}
-
 /* A record above the commit: the first of its entry, or one more of it. */
 static enum err add_tail(struct load_segment *s, const struct walk_item *it)
 {
@@ -231,20 +193,6 @@ static enum err add_tail(struct load_segment *s, const struct walk_item *it)
 	return OK;
 }
 
-/* The sparse index of a segment that is scanned (engine/marks.h). */
-static void mark_entry(struct load_segment *s, struct part_run *part,
-		       const struct walk_item *it)
-{
-	const struct record *r = &it->record;
-
-	part->mark_bytes += it->bytes;
-	if (r->position || (part->marked && part->mark_bytes < MARK_BYTES))
-		return;
-	part->marked = true;
-	part->mark_bytes = 0;
-	marks_add(&s->df->marks, r->partition, r->index, it->off, false);
-}
-
 static enum err take_record(struct load *l, struct load_segment *s,
 			    const struct walk_item *it)
 {
@@ -261,18 +209,19 @@ static enum err take_record(struct load *l, struct load_segment *s,
 	    !terms_live(&e->partitions[r->partition].terms, r->index, r->term))
 		return OK;
 	part = part_of(s, r->partition);
-	mark_entry(s, part, it);
+	scan_mark_entry(s->df, part, it);
 	if (r->index > l->commit[r->partition]) {
-		part->client_records += has_key(r) && is_client_key(r->key);
+		part->client_records +=
+			scan_has_key(r) && is_client_key(r->key);
 		return add_tail(s, it);
 	}
 	if (r->index >= part->last_index) {
 		part->last_index = r->index;
 		part->last_stamp_ns = r->stamp_ns;
 	}
-	if (!has_key(r))
+	if (!scan_has_key(r))
 		return OK;
-	return add_item(&part->run, s->df, it);
+	return scan_add_item(&part->run, s->df, it);
 }
 
 static enum err look_scanned(struct load *l, struct load_segment *s)
@@ -283,6 +232,7 @@ static enum err look_scanned(struct load *l, struct load_segment *s)
 
 	if (err)
 		return err;
+	marks_done(&s->df->marks);
 	s->df->marked = true;
 	do {
 		err = walk_next(w, &it);
@@ -308,11 +258,40 @@ static void look_hinted(struct load_segment *s)
 	}
 }
 
+/* Is every entry that the scan saw part of the settled state? */
+static bool all_settled(const struct load *l, const struct scan *s)
+{
+	struct engine *e = l->e;
+
+	for (uint32_t i = 0; i < s->event_count; i++)
+		if (s->events[i].kind == SCAN_BAD)
+			return false;
+	for (uint32_t i = 0; i < s->span_count; i++) {
+		const struct scan_span *span = &s->spans[i];
+		const struct manifest_partition *mp =
+			&e->manifest.partitions[span->partition];
+
+		if (span->first <= mp->base_index ||
+		    span->sequence < mp->reset_sequence ||
+		    span->last > l->commit[span->partition] ||
+		    !terms_live_range(&e->partitions[span->partition].terms,
+				      span->first, span->last, span->term))
+			return false;
+	}
+	return true;
+}
+
 static void look_segment(void *arg, uint32_t i)
 {
 	struct load *l = arg;
 	struct load_segment *s = &l->log[i];
 
+	if (!s->hint && s->scan.last_sequence && all_settled(l, &s->scan)) {
+		s->parts = s->scan.parts;
+		s->scan.parts = NULL;
+		s->df->marked = true;
+		return;
+	}
 	s->parts = calloc(l->e->o.partitions, sizeof(*s->parts));
 	if (!s->parts)
 		s->err = ERR_NOMEM;
@@ -338,8 +317,8 @@ static enum err scan_merged(struct load *l, struct load_merged *m)
 			err = load_say_damage(l, m->df, it.off, it.bytes);
 		else if (it.kind == WALK_RECORD && it.state == RECORD_BAD_VALUE)
 			engine_note_corrupt(l->e, m->df, it.off, 1);
-		if (!err && it.kind == WALK_RECORD && has_key(&it.record))
-			err = add_item(&m->run, m->df, &it);
+		if (!err && it.kind == WALK_RECORD && scan_has_key(&it.record))
+			err = scan_add_item(&m->run, m->df, &it);
 		if (err)
 			break;
 	}

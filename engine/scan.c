@@ -103,8 +103,74 @@ static enum err see_entry(struct engine *e, struct scan *s,
 	return err;
 }
 
-static enum err see_record(struct engine *e, struct scan *s,
-			   const struct walk_item *it)
+static bool is_tombstone(uint8_t type)
+{
+	return type == RECORD_DELETE || type == RECORD_EXPIRE ||
+	       type == RECORD_DELETE_PREFIX;
+}
+
+/* The others never enter a run. */
+bool scan_has_key(const struct record *r)
+{
+	return r->type == RECORD_PUT || is_tombstone(r->type);
+}
+
+enum err scan_add_item(struct run **run, const struct datafile *df,
+		       const struct walk_item *it)
+{
+	const struct record *r = &it->record;
+	unsigned flags = record_loc_flags(r);
+	struct run_item item = { .key = r->key,
+				 .version = version_pack(r->index, r->position),
+				 .term = r->term,
+				 .expiry_ns = r->expiry_ns,
+				 .value_bytes = record_logical_bytes(r),
+				 .disk_bytes = (uint32_t)it->bytes,
+				 .attr_bytes = (uint16_t)r->attrs.n,
+				 .type = r->type };
+	enum err err;
+
+	if (it->state == RECORD_BAD_VALUE)
+		flags |= LOC_DAMAGED;
+	item.loc = loc_pack(df->id, it->off, flags);
+	if (!*run) {
+		err = run_new(run);
+		if (err)
+			return err;
+	}
+	return run_add(*run, &item);
+}
+
+void scan_mark_entry(struct datafile *df, struct part_run *part,
+		     const struct walk_item *it)
+{
+	const struct record *r = &it->record;
+
+	part->mark_bytes += it->bytes;
+	if (r->position || (part->marked && part->mark_bytes < MARK_BYTES))
+		return;
+	part->marked = true;
+	part->mark_bytes = 0;
+	marks_add(&df->marks, r->partition, r->index, it->off, false);
+}
+
+/* Count r in, as if it were alive and committed. */
+static enum err see_part(struct scan *s, struct datafile *df,
+			 const struct walk_item *it)
+{
+	const struct record *r = &it->record;
+	struct part_run *part = &s->parts[r->partition];
+
+	scan_mark_entry(df, part, it);
+	if (r->index >= part->last_index) {
+		part->last_index = r->index;
+		part->last_stamp_ns = r->stamp_ns;
+	}
+	return scan_has_key(r) ? scan_add_item(&part->run, df, it) : OK;
+}
+
+static enum err see_record(struct engine *e, struct datafile *df,
+			   struct scan *s, const struct walk_item *it)
 {
 	const struct record *r = &it->record;
 	bool bad = it->state == RECORD_BAD_VALUE;
@@ -128,6 +194,12 @@ static enum err see_record(struct engine *e, struct scan *s,
 		if (err)
 			return err;
 	}
+	if (r->type != RECORD_HARD_STATE) {
+		enum err err = see_part(s, df, it);
+
+		if (err)
+			return err;
+	}
 	if (!bad)
 		return OK;
 	return add_event(s, SCAN_VALUE, it->off, it->bytes, it->frame.sequence);
@@ -145,14 +217,14 @@ static bool is_torn_header(struct datafile *df, const struct scan *s)
 	       get_u64(h + 24) == s->end_off;
 }
 
-static enum err see_item(struct engine *e, struct scan *s,
+static enum err see_item(struct engine *e, struct datafile *df, struct scan *s,
 			 const struct walk_item *it)
 {
 	switch (it->kind) {
 	case WALK_FRAME:
 		return see_frame(s, it);
 	case WALK_RECORD:
-		return see_record(e, s, it);
+		return see_record(e, df, s, it);
 	case WALK_DAMAGE:
 		return add_event(s, it->frame.sequence ? SCAN_BAD : SCAN_GAP,
 				 it->off, it->bytes, it->frame.sequence);
@@ -187,8 +259,11 @@ void scan_segment(struct engine *e, struct datafile *df, uint64_t limit,
 	enum err err;
 
 	*s = (struct scan){ .end_off = FILE_HEADER_BYTES };
+	marks_done(&df->marks);
 	s->states = calloc(e->o.partitions, sizeof(*s->states));
-	err = s->states ? walk_new(df, 0, &w) : ERR_NOMEM;
+	s->parts = calloc(e->o.partitions, sizeof(*s->parts));
+	s->partition_count = e->o.partitions;
+	err = s->states && s->parts ? walk_new(df, 0, &w) : ERR_NOMEM;
 	if (err) {
 		s->err = err;
 		return;
@@ -198,7 +273,7 @@ void scan_segment(struct engine *e, struct datafile *df, uint64_t limit,
 		if (!err && past_limit(s, &it, limit))
 			break;
 		if (!err)
-			err = see_item(e, s, &it);
+			err = see_item(e, df, s, &it);
 	} while (!err);
 	walk_free(w);
 	/* What cannot be read is no proof that nothing was there. */
@@ -208,11 +283,17 @@ void scan_segment(struct engine *e, struct datafile *df, uint64_t limit,
 				FILE_HEADER_BYTES, 0);
 	if (!err && limit == UINT64_MAX)
 		s->torn_header = is_torn_header(df, s);
+	for (uint32_t p = 0; !err && p < s->partition_count; p++)
+		if (s->parts[p].run)
+			run_sort(s->parts[p].run);
 	s->err = err;
 }
 
 void scan_done(struct scan *s)
 {
+	for (uint32_t p = 0; s->parts && p < s->partition_count; p++)
+		run_free(s->parts[p].run);
+	free(s->parts);
 	free(s->events);
 	free(s->spans);
 	free(s->states);

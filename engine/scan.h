@@ -13,6 +13,8 @@
 #include <stdint.h>
 
 #include "engine/engine_internal.h"
+#include "engine/run.h"
+#include "engine/walk.h"
 
 enum scan_event_kind {
 	SCAN_RUN,   /* frames first..last, each sound and one up             */
@@ -47,13 +49,28 @@ struct scan_mark {
 	uint64_t sequence, off;
 };
 
+/* What one data file contributes to one partition. */
+struct part_run {
+	struct run *run; /* owned, NULL: none */
+	uint64_t last_index, last_stamp_ns;
+	uint64_t client_records; /* of entries above the commit */
+	uint64_t mark_bytes;	 /* since the last mark         */
+	bool marked;
+};
+
 struct scan {
 	enum err err;
 	struct scan_event *events;
 	uint32_t event_count, event_cap;
 	struct scan_span *spans;
 	uint32_t span_count, span_cap;
-	struct scan_state *states;		/* per partition */
+	struct scan_state *states; /* per partition */
+	/*
+	 * Per partition, what the records add up to if all of them turn out to
+	 * be alive and committed, as nearly always; runs are sorted.
+	 */
+	struct part_run *parts;
+	uint32_t partition_count;
 	uint64_t first_sequence, last_sequence; /* sound headers; 0: none    */
 	uint64_t claim; /* highest synced_sequence of any frame              */
 	uint64_t last_record_sequence; /* of frames that hold records        */
@@ -73,6 +90,17 @@ void scan_segment(struct engine *e, struct datafile *df, uint64_t limit,
 
 /* Free what a scan holds; s is empty afterwards. */
 void scan_done(struct scan *s);
+
+/* True: a record that says something of a key. */
+bool scan_has_key(const struct record *r);
+
+/* Add what a walk found, a record with a key, to *run, made if NULL. ERR_NOMEM. */
+MUST_CHECK enum err scan_add_item(struct run **run, const struct datafile *df,
+				  const struct walk_item *it);
+
+/* Tell the sparse index of df (engine/marks.h) of an entry now and then. */
+void scan_mark_entry(struct datafile *df, struct part_run *part,
+		     const struct walk_item *it);
 
 /* The sequence of the frame at the head of df; 0: none there. ERR_NOMEM. */
 uint64_t scan_first_sequence(struct datafile *df);

@@ -116,6 +116,21 @@ bool terms_live(const struct terms *t, uint64_t index, uint64_t term)
 	return index <= t->last_index && terms_at(t, index) == term;
 }
 
+bool terms_live_range(const struct terms *t, uint64_t first, uint64_t last,
+		      uint64_t term)
+{
+	int64_t i;
+
+	if (last <= t->floor)
+		return true;
+	if (first <= t->floor)
+		first = t->floor + 1;
+	i = find_step(t, first);
+	if (last > t->last_index || i < 0 || t->steps[i].term != term)
+		return false;
+	return i + 1 == (int64_t)t->count || t->steps[i + 1].first_index > last;
+}
+
 void tail_done(struct tail *t)
 {
 	free(t->ring);

@@ -49,6 +49,10 @@ MUST_CHECK enum err terms_add(struct terms *t, uint64_t first, uint64_t last,
 /* True: a record (index, term) found in the log is part of it. */
 bool terms_live(const struct terms *t, uint64_t index, uint64_t term);
 
+/* True: all of the records (first..last, term) are part of it. */
+bool terms_live_range(const struct terms *t, uint64_t first, uint64_t last,
+		      uint64_t term);
+
 struct tail_entry {
 	uint64_t term;
 	uint64_t loc; /* of its first record, flags 0              */

@@ -16,6 +16,7 @@
 enum {
 	WALK_AHEAD_BYTES = 1 << 20,
 	WALK_SECTOR_BYTES = 512,
+	WALK_NEED_BYTES = 8 << 20, /* the disk is asked for so much ahead    */
 };
 
 struct walk {
@@ -31,6 +32,7 @@ struct walk {
 	bool in_body, ended;
 	struct buf buf; /* bytes buf_off.. of the file                   */
 	uint64_t buf_off;
+	uint64_t asked; /* of the disk, up to there                     */
 };
 
 enum err walk_new(struct datafile *df, uint64_t last_sequence, struct walk **w)
@@ -88,6 +90,20 @@ static enum err read_sectors(struct walk *w, uint64_t off, uint64_t n)
 	return any ? OK : first;
 }
 
+/* Keep the disk busy with what comes next. */
+static void ask_ahead(struct walk *w, uint64_t off)
+{
+	uint64_t from = w->asked > off ? w->asked : off;
+	uint64_t to = off + 2 * WALK_NEED_BYTES;
+
+	if (to > w->end)
+		to = w->end;
+	if (from >= to || (to < w->end && to - from < WALK_NEED_BYTES))
+		return;
+	vfs_will_need(w->df->f, from, to - from);
+	w->asked = to;
+}
+
 /*
  * Let *p be n readable bytes at off; fewer (*n) at the end of the file. Valid
  * until the next call.
@@ -106,6 +122,7 @@ static enum err window(struct walk *w, uint64_t off, uint64_t *n,
 	}
 	if (off + ahead > w->end)
 		ahead = w->end - off;
+	ask_ahead(w, off);
 	w->buf.n = 0;
 	err = buf_reserve(&w->buf, ahead);
 	if (err)

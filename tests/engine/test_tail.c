@@ -39,6 +39,21 @@ static uint64_t model_add(uint64_t *terms, uint64_t *last, uint64_t floor,
 	return cut;
 }
 
+/* A range is alive when each of its records is. */
+static void check_ranges(const struct terms *t, struct seed *s)
+{
+	for (int i = 0; i < 8; i++) {
+		uint64_t first = 1 + seed_below(s, t->last_index + 2);
+		uint64_t last = first + seed_below(s, 10);
+		uint64_t term = 1 + seed_below(s, 3);
+		bool live = true;
+
+		for (uint64_t k = first; k <= last; k++)
+			live = live && terms_live(t, k, term);
+		assert_int_equal(terms_live_range(t, first, last, term), live);
+	}
+}
+
 static void terms_follow_the_conflict_rule(void **state)
 {
 	struct seed s;
@@ -69,6 +84,7 @@ static void terms_follow_the_conflict_rule(void **state)
 			assert_int_equal(terms_at(&t, floor), 9);
 			assert_int_equal(terms_at(&t, last + 1), 0);
 			assert_true(terms_live(&t, floor, 99));
+			check_ranges(&t, &s);
 		}
 		terms_done(&t);
 	}
