@@ -15,7 +15,7 @@ STD := -std=gnu11 -D_GNU_SOURCE -I. -pthread -fno-strict-aliasing \
 VERSION := $(shell cat VERSION)
 STD += -DRAFTCASK_VERSION='"$(VERSION)"'
 LIBS_CORE := -lm
-LIBS_DAEMON := -lmicrohttpd -ljson-c -lconfig
+LIBS_DAEMON := -lmicrohttpd -ljson-c -lconfig -lgnutls
 LIBS_CTL := -lcurl -ljson-c
 LIBS_TEST := -lcmocka $(LIBS_DAEMON) $(LIBS_CTL)
 
@@ -27,8 +27,9 @@ WRAP := $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc aligned_alloc \
 LIBS_bench := -Wl,--as-needed -llmdb -lleveldb -lrocksdb
 
 LIB_DIRS := base conf engine raft store httpd
-LIB_SRC := $(foreach d,$(LIB_DIRS),$(wildcard $(d)/*.c))
-NODE_SRC := $(wildcard node/*.c)
+NODE_SRC := $(wildcard node/main.c)
+LIB_SRC := $(foreach d,$(LIB_DIRS),$(wildcard $(d)/*.c)) \
+	$(filter-out $(NODE_SRC),$(wildcard node/*.c))
 CTL_SRC := $(wildcard ctl/*.c)
 TEST_SRC := $(wildcard tests/*/test_*.c)
 TEST_LIB_SRC := $(wildcard tests/lib/*.c)

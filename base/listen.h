@@ -8,6 +8,16 @@
 
 #include "base/bytes.h"
 
+enum { LISTEN_HOST_BYTES = 256 };
+
+/*
+ * Take "host:port", "[v6]:port", ":port" or "*:port" apart: host without the
+ * brackets, empty for every address; *port points into address. ERR_INVALID.
+ */
+MUST_CHECK enum err listen_split(const char *address,
+				 char host[LISTEN_HOST_BYTES],
+				 const char **port);
+
 /*
  * Listen on "host:port", "[v6]:port" or ":port" (every address). *fd is the
  * caller's to close; *port is what it is bound to.

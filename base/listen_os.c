@@ -12,19 +12,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { HOST_BYTES = 256, BACKLOG = 4096 };
+enum { BACKLOG = 4096 };
 
 /* For the operator; that it cannot be said is no reason to fail otherwise. */
 static void explain(struct buf *why, const char *address, const char *what)
 {
-	enum err err =
-		buf_addf(why, "http: cannot listen on %s: %s", address, what);
+	enum err err = buf_addf(why, "cannot listen on %s: %s", address, what);
 
 	(void)err;
 }
 
-/* host is empty for ":port" and "*:port". */
-static enum err split(const char *address, char host[HOST_BYTES],
+enum err listen_split(const char *address, char host[LISTEN_HOST_BYTES],
 		      const char **port)
 {
 	const char *colon = strrchr(address, ':');
@@ -44,7 +42,7 @@ static enum err split(const char *address, char host[HOST_BYTES],
 		return ERR_INVALID; /* an IPv6 address without brackets */
 	}
 	n = (size_t)(end - address);
-	if (n >= HOST_BYTES)
+	if (n >= LISTEN_HOST_BYTES)
 		return ERR_INVALID;
 	memcpy(host, address, n);
 	host[n] = 0;
@@ -116,11 +114,11 @@ enum err listen_open(const char *address, int *fd, uint16_t *port,
 				  .ai_socktype = SOCK_STREAM,
 				  .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
 	struct addrinfo *list, *a;
-	char host[HOST_BYTES];
+	char host[LISTEN_HOST_BYTES];
 	const char *service;
 	enum err err = ERR_INVALID;
 
-	if (split(address, host, &service)) {
+	if (listen_split(address, host, &service)) {
 		explain(why, address, "not host:port or [v6]:port");
 		return ERR_INVALID;
 	}

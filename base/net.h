@@ -25,14 +25,16 @@ struct net {
 	 * Send the parts as one message to node `to`. They are copied or
 	 * written before the call returns; it never blocks. ERR_FULL: the
 	 * link's bounded queue has no room, ERR_CLOSED: no link at the moment,
-	 * ERR_NOMEM: nothing of the message was or will be sent.
+	 * ERR_TOO_LARGE: over NET_MESSAGE_BYTES_MAX, ERR_NOMEM: nothing of the
+	 * message was or will arrive.
 	 */
 	enum err (*send)(struct net *n, uint64_t to, const struct bytes *parts,
 			 uint32_t part_count);
 	/*
 	 * Keep a link to node `id` at address ("host:port", copied) from now
-	 * on; NULL: drop it. Repeating what is in force changes nothing.
-	 * ERR_FULL: too many peers; ERR_NOMEM.
+	 * on; NULL: drop it, without a word through store_link. Repeating
+	 * what is in force changes nothing.
+	 * ERR_FULL: too many peers; ERR_INVALID: too long; ERR_NOMEM.
 	 */
 	enum err (*peer)(struct net *n, uint64_t id, const char *address);
 	/* True while a link to id stands. */

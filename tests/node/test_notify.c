@@ -17,10 +17,8 @@
 
 #include <cmocka.h>
 
+#include "node/notify.h"
 #include "tests/lib/tmpdir.h"
-
-/* Programs are not in the library: the file under test comes whole. */
-#include "node/notify.c"
 
 static void the_manager_is_told_by_one_datagram(void **state)
 {

@@ -5,15 +5,15 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <poll.h>
 #include <pthread.h>
 
 #include <cmocka.h>
 
 #include "base/clock.h"
 
-/* Programs are not in the library: the files under test come whole. */
-#include "node/parallel.c"
-#include "node/wake.c"
+#include "node/parallel.h"
+#include "node/wake.h"
 
 enum { ROUNDS = 20000, WAKERS = 3 };
 
@@ -81,6 +81,26 @@ static void no_wake_is_lost_between_threads(void **state)
 	assert_true(clock_mono_ns(clock_os()) - from < 50000000000u);
 }
 
+static void a_poller_is_woken_like_a_sleeper(void **state)
+{
+	struct pollfd p = { .events = POLLIN };
+	struct wake w;
+
+	assert_int_equal(wake_open(&w), OK);
+	p.fd = w.fd;
+	wake_up(&w); /* awake: only the flag */
+	assert_int_equal(poll(&p, 1, 0), 0);
+	assert_true(wake_begin(&w));
+	assert_true(wake_end(&w));
+	assert_false(wake_begin(&w));
+	wake_up(&w); /* asleep: the descriptor too */
+	assert_int_equal(poll(&p, 1, 0), 1);
+	assert_true(wake_end(&w));
+	assert_false(wake_begin(&w));
+	assert_false(wake_end(&w));
+	wake_close(&w);
+}
+
 static void count_one(void *arg, uint32_t i)
 {
 	_Atomic uint32_t *counts = arg;
@@ -105,6 +125,7 @@ int main(void)
 		cmocka_unit_test(a_wake_before_the_sleep_ends_it),
 		cmocka_unit_test(without_a_wake_the_time_runs_out),
 		cmocka_unit_test(no_wake_is_lost_between_threads),
+		cmocka_unit_test(a_poller_is_woken_like_a_sleeper),
 		cmocka_unit_test(every_part_of_a_job_is_done_once),
 	};
 
