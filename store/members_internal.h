@@ -3,6 +3,7 @@
  *
  *   members_map.c     the map: its records, reading it, telling the net
  *   members_change.c  requests: decided on the map, or handed to the rafts
+ *   members_plan.c    which change a group needs next; a pure function
  *   members.c         making the groups follow the map; spreading leaders
  *   members_show.c    what status shows of it all
  *
