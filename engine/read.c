@@ -371,27 +371,52 @@ void engine_value_done(struct engine_value *v)
 
 enum { COPY_STACK_BYTES = 8 << 10 };
 
-/* Copy by pread or from a fresh record: whole record, check, copy out. */
-static enum err copy_owned(struct found *f, uint16_t partition,
-			   struct bytes key, unsigned flags, void *dst)
+/* Unverified: nothing but the value is read, into the caller's memory. */
+static enum err copy_bare(const struct found *f, void *dst)
 {
-	uint8_t small[COPY_STACK_BYTES], *rec = small;
-	uint8_t *heap = NULL;
-	enum err err;
+	const uint32_t n = prefix_bytes(f);
 
-	if (f->fresh || f->bytes > sizeof(small)) {
-		err = own_record(f, &heap);
-		rec = heap;
-	} else {
-		err = datafile_read(f->df, f->off, f->bytes, small);
+	if (f->fresh) {
+		if (f->value_bytes)
+			memcpy(dst, f->fresh + n, f->value_bytes);
+		free(f->fresh);
+		return OK;
+	}
+	return datafile_read(f->df, f->off + n, f->value_bytes, dst);
+}
+
+/* Verified: a small record in one read, a large value where it is wanted. */
+static enum err copy_verified(struct found *f, uint16_t partition,
+			      struct bytes key, uint8_t *dst)
+{
+	uint8_t small[COPY_STACK_BYTES], *rec = f->fresh ? f->fresh : small;
+	uint32_t n = prefix_bytes(f), crc;
+	bool whole = f->fresh || f->bytes <= sizeof(small);
+	enum err err = OK;
+
+	if (!whole && n > sizeof(small)) { /* attributes: never so many here */
+		err = own_record(f, &rec);
+		whole = true;
+	} else if (!f->fresh) {
+		err = datafile_read(f->df, f->off, whole ? f->bytes : n, rec);
 	}
 	if (err)
 		return err;
-	if (flags & ENGINE_VERIFY && !verify_plain(rec, f, partition, key))
+	if (!header_fits(rec, f, partition, key))
 		err = ERR_CORRUPT;
-	else if (f->value_bytes)
-		memcpy(dst, rec + prefix_bytes(f), f->value_bytes);
-	free(heap);
+	crc = crc32c(f->df->seed, rec + 8, n - 8);
+	if (!err && crc != get_u32(rec))
+		err = ERR_CORRUPT;
+	if (!err && !whole)
+		err = datafile_read(f->df, f->off + n, f->value_bytes, dst);
+	if (!err && whole)
+		crc = crc32c_copy(crc, dst, rec + n, f->value_bytes);
+	else if (!err)
+		crc = crc32c(crc, dst, f->value_bytes);
+	if (!err && crc != get_u32(rec + 4))
+		err = ERR_CORRUPT;
+	if (rec != small)
+		free(rec);
 	return err;
 }
 
@@ -409,7 +434,9 @@ enum err engine_copy(struct engine *e, uint16_t partition, struct bytes key,
 		free(f.fresh);
 		err = ERR_TOO_LARGE;
 	} else if (!f.df->map || f.fresh) {
-		err = copy_owned(&f, partition, key, flags, dst);
+		err = flags & ENGINE_VERIFY
+			      ? copy_verified(&f, partition, key, dst)
+			      : copy_bare(&f, dst);
 	} else if (f.off + f.bytes > f.df->map_bytes) {
 		err = ERR_CORRUPT;
 	} else if (flags & ENGINE_VERIFY) {
