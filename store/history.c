@@ -78,8 +78,10 @@ static void drop_oldest(struct watch_hub *hub)
 	if (off < hub->tail) {
 		struct event_head *h = history_at(hub, off);
 
-		hub->floors[h->partition] =
-			(struct position){ h->index, h->number };
+		/* an install may have raised it above what is still here */
+		if (h->index >= hub->floors[h->partition].index)
+			hub->floors[h->partition] =
+				(struct position){ h->index, h->number };
 		off += h->bytes;
 	}
 	hub->head = off;

@@ -50,6 +50,7 @@ struct partition {
 	struct pending pending;
 	uint64_t expiry_ns; /* the next; UINT64_MAX: none                    */
 	struct staging *stagings;
+	struct raft *raft;
 };
 
 /* Memory of the records of one entry while it is put together. */
@@ -95,6 +96,9 @@ struct store {
 	bool idle_told;
 
 	struct watch_hub *hub;
+	struct state_sending *sending;	   /* state_send.c */
+	struct state_receiving *receiving; /* state_recv.c */
+	struct repair *repair;		   /* repair.c */
 	struct members *members; /* store/members.h                          */
 
 	/* statistics; written by core unless noted, read by any */
@@ -230,6 +234,11 @@ MUST_CHECK enum err value_get(struct store *s, uint32_t partition,
 MUST_CHECK enum err watch_hub_new(struct store *s, struct watch_hub **hub);
 /* The store stops: wake every watch; the memory goes with the last of them. */
 void watch_hub_close(struct watch_hub *hub);
+/*
+ * A state of index was installed: nothing before it is known any more. Every
+ * watch that could hear of partition ends with ERR_COMPACTED.
+ */
+void watch_hub_reset(struct watch_hub *hub, uint32_t partition, uint64_t index);
 /* Where the history begins: after what is applied now. At start. */
 void watch_hub_floor(struct watch_hub *hub, uint32_t partition, uint64_t index);
 /* One applied change, told by engine_settle. */

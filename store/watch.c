@@ -361,6 +361,33 @@ static int64_t partition_watched(struct watch_hub *hub, struct store_watch *w)
 	return STORE_ALL_PARTITIONS;
 }
 
+static void lose_list(struct watch_hub *hub, struct watch_list *l,
+		      uint32_t partition)
+{
+	for (struct store_watch *w = l->first; w; w = w->next) {
+		int64_t watched = partition_watched(hub, w);
+
+		if (watched != STORE_ALL_PARTITIONS && watched != partition)
+			continue;
+		if (w->idle)
+			make_due(hub, w);
+		w->idle = false;
+		w->lost = true;
+	}
+}
+
+void watch_hub_reset(struct watch_hub *hub, uint32_t partition, uint64_t index)
+{
+	pthread_mutex_lock(&hub->lock);
+	hub->floors[partition] = (struct position){ index, UINT32_MAX };
+	hub->lasts[partition] = (struct position){ index, UINT32_MAX };
+	hub->instance += 2; /* places told before name nothing any more */
+	for (uint32_t i = 0; i < BUCKETS; i++)
+		lose_list(hub, &hub->exact[i], partition);
+	lose_list(hub, &hub->prefix, partition);
+	pthread_mutex_unlock(&hub->lock);
+}
+
 static enum err place_after(struct watch_hub *hub, struct store_watch *w,
 			    const char *cursor)
 {
@@ -591,6 +618,8 @@ static enum err scan_some(struct watch_hub *hub, struct store_watch *w,
 			return ERR_CLOSED;
 		if (w->cut)
 			return ERR_FULL;
+		if (w->lost)
+			return ERR_COMPACTED;
 		if (w->idle)
 			return ERR_PENDING;
 		if (w->at < hub->head)

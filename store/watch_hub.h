@@ -66,6 +66,7 @@ struct store_watch {
 	struct store_watch *next, **link; /* in its list */
 	struct store_watch *due_next;
 	bool is_due, exact, idle, cut;
+	bool lost; /* a state was installed over what it had seen */
 	uint32_t bucket;
 	uint64_t at;	       /* place in the ring, when not idle */
 	uint64_t counted_from; /* changes from here on count as piled up */

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "store/store_internal.h"
 #include "tests/lib/store_rig.h"
 
 static struct store_rig rig;
@@ -302,6 +303,90 @@ static void a_made_up_place_is_no_cursor(void **state)
 	}
 }
 
+/* As if a state had been installed in place of the one that a key is in. */
+static uint64_t reset(const char *key)
+{
+	uint32_t partition = store_partition_of(rig.store, bytes_str(key));
+	uint64_t index = store_revision(rig.store, partition);
+
+	watch_hub_reset(rig.store->hub, partition, index);
+	watch_notify(rig.store->hub);
+	return index;
+}
+
+static void open_with(const char *prefix, bool exact, const char *after,
+		      enum err err)
+{
+	struct store_watch *w;
+	int notes = 0;
+
+	assert_int_equal(store_watch_open(rig.store, bytes_str(prefix), exact,
+					  bytes_str(after), note, &notes, &w),
+			 err);
+	if (!err)
+		store_watch_close(w);
+}
+
+static void an_installed_state_ends_the_watches_on_it(void **state)
+{
+	char id[STORE_CURSOR_BYTES_MAX], now[32];
+	int notes = 0, other_notes = 0, exact_notes = 0;
+	struct store_watch *w, *x, *other = NULL;
+	const char *elsewhere = "b";
+	uint64_t index;
+
+	while (store_partition_count(rig.store) > 1 &&
+	       store_partition_of(rig.store, bytes_str(elsewhere)) ==
+		       store_partition_of(rig.store, bytes_str("a")))
+		elsewhere = elsewhere[1] ? "cc" : "bb";
+	w = watch("", false, "", &notes);
+	x = watch("a", true, "", &exact_notes);
+	if (store_partition_count(rig.store) > 1)
+		other = watch(elsewhere, true, "", &other_notes);
+	put("a", "1");
+	expect(w, STORE_EVENT_PUT, "a", "1", id);
+	expect_end(w, ERR_PENDING);
+	notes = exact_notes = 0;
+	index = reset("a");
+	assert_int_equal(notes, 1); /* it was idle */
+	expect_end(w, ERR_COMPACTED);
+	expect_end(w, ERR_COMPACTED);
+	expect_end(x, ERR_COMPACTED); /* what it had not read yet too */
+	if (other)
+		expect_end(other, ERR_PENDING);
+	open_with("", false, id, ERR_COMPACTED);
+	snprintf(now, sizeof(now), "%llu", (unsigned long long)index - 1);
+	open_with("a", true, now, ERR_COMPACTED);
+	snprintf(now, sizeof(now), "%llu", (unsigned long long)index);
+	open_with("a", true, now, OK);
+	put("a", "2");
+	expect_end(w, ERR_COMPACTED);
+	store_watch_close(w);
+	store_watch_close(x);
+	store_watch_close(other);
+}
+
+static void what_is_forgotten_later_lowers_no_floor(void **state)
+{
+	char filler[3000], old[32];
+	uint64_t rev;
+
+	memset(filler, 'f', sizeof(filler) - 1);
+	filler[sizeof(filler) - 1] = 0;
+	for (int i = 0; i < 200; i++)
+		put("a", filler);
+	assert_int_equal(store_rig_put(&rig, "a", "last", &rev), OK);
+	reset("a");
+	snprintf(old, sizeof(old), "%llu", (unsigned long long)rev - 1);
+	open_with("a", true, old, ERR_COMPACTED);
+	/* the ring lets go of what is older than old, and stays above it */
+	store_rig_pass(&rig, 700 * 1000);
+	for (int i = 0; i < 200; i++) {
+		put("a", filler);
+		open_with("a", true, old, ERR_COMPACTED);
+	}
+}
+
 static void a_slow_watch_is_cut(void **state)
 {
 	char *big = malloc(60001);
@@ -455,6 +540,10 @@ int main(void)
 		T4(history_begins_with_what_was_applied_at_the_start),
 		T(what_falls_out_of_the_history_is_compacted),
 		T4(what_falls_out_of_the_history_is_compacted),
+		T(an_installed_state_ends_the_watches_on_it),
+		T4(an_installed_state_ends_the_watches_on_it),
+		TM(an_installed_state_ends_the_watches_on_it),
+		T(what_is_forgotten_later_lowers_no_floor),
 		T(a_slow_watch_is_cut),
 		T(a_value_too_large_for_an_event_is_left_out),
 		T(watches_end_with_the_store),
