@@ -147,6 +147,12 @@ MUST_CHECK enum err engine_install_add(struct engine_install *in,
 				       const struct record *r);
 
 /*
+ * The log clock at the install's index, which may have left no record: stamps
+ * given later are above it. Before engine_install_finish. Thread: mover.
+ */
+void engine_install_stamp(struct engine_install *in, uint64_t stamp_ns);
+
+/*
  * All are there: sort, write the hint, sync files and directory. Blocks long.
  * Thread: mover.
  */

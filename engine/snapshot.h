@@ -24,6 +24,10 @@ MUST_CHECK enum err engine_snapshot_open(struct engine *e,
 uint64_t engine_snapshot_index(const struct engine_snapshot *s,
 			       uint16_t partition);
 
+/* The log clock at that index: stamp of its entry. */
+uint64_t engine_snapshot_stamp_ns(const struct engine_snapshot *s,
+				  uint16_t partition);
+
 /*
  * The next record: PUT, DELETE, EXPIRE or DELETE_PREFIX. *r is valid until the
  * next call. ERR_NOT_FOUND: there are no more.

@@ -48,23 +48,39 @@ void state_receive(struct store *s, uint64_t from, const struct item *item);
 
 /* ----------------------------------------------------------- damage ------ */
 
+/*
+ * The entry at index, in the log of p, was found damaged when it was read for
+ * a peer: fetch it. What is not settled yet is found without being told.
+ */
+void repair_want(struct store *s, struct partition *p, uint64_t index);
+
 /* An ITEM_FETCH, an ITEM_FETCHED. */
 void repair_asked(struct store *s, uint64_t from, const struct item *item);
 void repair_answered(struct store *s, uint64_t from, const struct item *item);
 
 /* --------------------------------------------------------- all of it ----- */
 
-/* Once a round: send what the mover read, install what it built, time out. */
+/* Before any of the above. ERR_NOMEM: nothing is held. */
+MUST_CHECK enum err state_start(struct store *s);
+MUST_CHECK enum err repair_start(struct store *s);
+
+/*
+ * Once a round, outside of raft's calls: send what the mover read, install
+ * what it built, time out. ERR_IO: stop the node.
+ */
 MUST_CHECK enum err state_round(struct store *s);
 MUST_CHECK enum err repair_round(struct store *s);
+/* Until a round is due; the mover wakes the core (store_options.wake) too. */
 uint64_t state_wait_ms(struct store *s);
 uint64_t repair_wait_ms(struct store *s);
 
-/* The mover's share; store_move calls both. Thread: mover. */
+/* The mover's share, of which store_move is made; true: there was something
+ * to do. Thread: mover. */
 bool state_send_move(struct store *s);
 bool state_recv_move(struct store *s);
 
-/* The store stops. The mover is not inside and will not be. */
+/* The store stops. The mover is not inside and will not be. Also before
+ * a start. */
 void state_stop(struct store *s);
 void repair_stop(struct store *s);
 
