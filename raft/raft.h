@@ -460,6 +460,14 @@ MUST_CHECK enum err raft_read(struct raft *r, uint64_t context);
 bool raft_lease_holds(const struct raft *r, uint64_t now_ns);
 
 /*
+ * When the leader's lease ends if nothing more is heard, whatever read_mode
+ * says: for a driver that serves some reads by it, and others by raft_read. 0:
+ * no lease; UINT64_MAX: the only voter. Needs check_quorum, restart_guard and
+ * lease_ns on every node.
+ */
+uint64_t raft_lease_end(const struct raft *r);
+
+/*
  * Hand leadership to voter `to` (thesis 3.10). Proposals are refused until it
  * took over or an election timeout passed. Asked of a follower it is passed on
  * to the leader. ERR_NO_LEADER; ERR_INVALID: not a voter; ERR_FULL.

@@ -26,20 +26,25 @@ static bool is_alone(const struct raft *r)
 	       conf_is_voter(&r->conf, r->c.id);
 }
 
-bool raft_lease_holds(const struct raft *r, uint64_t now_ns)
+uint64_t raft_lease_end(const struct raft *r)
 {
 	uint64_t since;
 
-	if (r->c.read_mode != RAFT_READ_LEASE || r->role != RAFT_LEADER)
-		return false;
+	if (!r->c.check_quorum || r->role != RAFT_LEADER)
+		return 0;
 	if (r->transferee != RAFT_NOBODY || r->timeout_now_sent)
-		return false;
+		return 0;
 	if (!conf_is_voter(&r->conf, r->c.id) || !committed_in_term(r))
-		return false;
+		return 0;
 	if (is_alone(r))
-		return true;
+		return UINT64_MAX;
 	since = quorum_stamp(r);
-	return since > 0 && now_ns < since + r->c.lease_ns;
+	return since > 0 ? since + r->c.lease_ns : 0;
+}
+
+bool raft_lease_holds(const struct raft *r, uint64_t now_ns)
+{
+	return r->c.read_mode == RAFT_READ_LEASE && now_ns < raft_lease_end(r);
 }
 
 static void grant(struct raft *r, const struct pending_read *read)

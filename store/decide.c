@@ -566,26 +566,19 @@ static enum err delete_in_partition(struct store *s, struct partition *p,
 
 enum err decide_delete_prefix(struct store *s, struct store_write *w)
 {
-	uint32_t from = 0, to = s->partition_count;
-	enum err err = OK;
+	struct partition *p = &s->partitions[w->queued.partition];
+	uint64_t before = p->last_index;
+	enum err err;
 
-	w->err = OK;
 	w->deleted = 0;
-	w->queued.index = 0;
 	w->succeeded = true;
-	if (memchr(w->prefix.p ? w->prefix.p : (const uint8_t *)"", '/',
-		   w->prefix.n)) {
-		from = store_partition_of(s, w->prefix);
-		to = from + 1;
-	}
-	w->atomic = to - from == 1;
-	for (uint32_t i = from; i < to && !err; i++)
-		err = delete_in_partition(s, &s->partitions[i], w);
-	w->revision = s->partitions[from].last_index;
+	w->atomic = true;
+	err = delete_in_partition(s, p, w);
+	w->revision = p->last_index;
 	if (err == ERR_IO)
 		return err;
 	/* With a share done already the whole is neither done nor undone. */
-	if (err && w->queued.index)
+	if (err && p->last_index > before)
 		err = ERR_UNKNOWN;
 	w->err = err;
 	return OK;

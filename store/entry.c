@@ -10,7 +10,7 @@
 
 #include "base/check.h"
 #include "store/hidden.h"
-#include "store/store_internal.h"
+#include "store/group_internal.h"
 
 enum { SCRATCH_BLOCK_BYTES = 16 << 10, RECORDS_FIRST = 16 };
 
@@ -120,34 +120,72 @@ enum err entry_marker(struct entry_builder *b, uint64_t content_id, bool put)
 	return OK;
 }
 
-enum err entry_append(struct store *s, struct partition *p, uint64_t *index)
+/* e is in the log, at its end now. */
+static void note_appended(struct store *s, struct partition *p,
+			  const struct engine_entry *e, uint64_t bytes)
+{
+	p->last_index = e->index;
+	p->last_stamp_ns = e->stamp_ns;
+	s->batch_bytes += bytes;
+	cache_put(s, p, e);
+}
+
+static uint64_t bytes_of_records(const struct engine_entry *e)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < e->record_count; i++)
+		bytes +=
+			record_bytes(e->records[i].key.n, e->records[i].attrs.n,
+				     e->records[i].value.n);
+	return bytes;
+}
+
+enum err entry_append_at(struct store *s, struct partition *p, uint64_t index,
+			 uint64_t term)
 {
 	struct entry_builder *b = &s->entry;
 	struct engine_entry entry = {
 		.partition = p->id,
-		.index = p->last_index + 1,
-		.term = p->term,
+		.index = index,
+		.term = term,
 		.mtime_ns = clock_wall_ns(s->o.clock),
 		.records = b->records,
 		.record_count = b->count,
 	};
+	uint64_t bytes;
 	enum err err;
 
 	CHECK(b->count > 0);
+	CHECK(index == p->last_index + 1);
 	entry.stamp_ns = log_clock_stamp(s, p);
 	err = engine_append(s->engine, &entry);
-	if (err) {
-		pending_rollback(&p->pending);
+	if (err)
 		return err;
-	}
-	pending_keep(&p->pending);
-	p->last_index = entry.index;
-	p->touched = true;
-	s->appended = true;
-	for (uint32_t i = 0; i < b->count; i++)
-		s->batch_bytes +=
-			record_bytes(b->records[i].key.n, b->records[i].attrs.n,
-				     b->records[i].value.n);
-	*index = entry.index;
+	bytes = bytes_of_records(&entry);
+	note_appended(s, p, &entry, bytes);
+	p->unapplied_bytes += bytes;
+	p->unapplied_to = index;
 	return OK;
+}
+
+enum err entry_take_over(struct store *s, struct partition *p, uint64_t index,
+			 const struct engine_entry *from)
+{
+	struct engine_entry entry = *from;
+	enum err err;
+
+	entry.partition = p->id;
+	entry.index = index;
+	err = engine_append(s->engine, &entry);
+	if (err)
+		p->last_index = index - 1;
+	else
+		note_appended(s, p, &entry, bytes_of_records(&entry));
+	return err;
+}
+
+enum err entry_append(struct store *s, struct partition *p, uint64_t *index)
+{
+	return group_propose(s, p, NULL, index);
 }

@@ -4,13 +4,14 @@
  * Expiry never looks at a wall clock: the log clock of a partition is the
  * stamp of its last entry plus the CLOCK_BOOTTIME that passed since that entry
  * was applied here. As both run at the same pace, it is kept as one number,
- * the offset from the boot clock. Stamps rise strictly.
+ * the offset from the boot clock: a follower sets it with each entry that it
+ * applies, a leader goes on from there and stamps by it. Stamps rise strictly.
  *
- * A key expires by an entry that the core appends when it is due, at most
+ * A key expires by an entry that the leader appends when it is due, at most
  * 100 ms late; until then it is there for everyone.
  */
 #include "base/check.h"
-#include "store/store_internal.h"
+#include "store/group_internal.h"
 
 enum {
 	EXPIRY_LOOK_NS = 5 * 1000 * 1000,
@@ -34,6 +35,13 @@ uint64_t log_clock_stamp(struct store *s, struct partition *p)
 	}
 	p->last_stamp_ns = now_ns;
 	return now_ns;
+}
+
+void log_clock_follow(struct store *s, struct partition *p, uint64_t stamp_ns)
+{
+	atomic_store_explicit(&p->clock_offset_ns,
+			      stamp_ns - clock_boot_ns(s->o.clock),
+			      memory_order_relaxed);
 }
 
 static void look_up_next(struct store *s, struct partition *p)
@@ -113,6 +121,8 @@ enum err expire_due(struct store *s)
 		struct expiring x = { .s = s, .p = &s->partitions[i] };
 		uint64_t now_ns = log_clock_ns(s, x.p);
 
+		if (!group_can_decide(x.p) || group_is_full(x.p))
+			continue;
 		if (!x.p->expiry_known)
 			look_up_next(s, x.p);
 		if (x.p->expiry_ns > now_ns)
@@ -135,6 +145,8 @@ uint64_t expire_wait_ms(struct store *s)
 		struct partition *p = &s->partitions[i];
 		uint64_t now_ns = log_clock_ns(s, p), ms;
 
+		if (!p->deciding) /* the leader sees to it */
+			continue;
 		if (!p->expiry_known)
 			look_up_next(s, p);
 		if (p->expiry_ns == UINT64_MAX)

@@ -37,6 +37,13 @@ struct store_queued *list_take(struct request_list *l)
 	return q;
 }
 
+void queue_wake(struct store *s)
+{
+	if (atomic_load(&s->asleep) && atomic_exchange(&s->asleep, false) &&
+	    s->o.wake)
+		s->o.wake(s->o.wake_ctx);
+}
+
 enum err queue_push(struct store *s, struct store_queued *q,
 		    enum request_kind kind)
 {
@@ -52,19 +59,17 @@ enum err queue_push(struct store *s, struct store_queued *q,
 		return ERR_FULL;
 	}
 	q->kind = (uint8_t)kind;
-	q->index = 0;
+	q->no_forward = false;
 	q->since_ns = clock_mono_ns(s->o.clock);
 	head = atomic_load_explicit(&s->queue, memory_order_relaxed);
 	do
 		q->next = head;
 	while (!atomic_compare_exchange_weak(&s->queue, &head, q));
-	if (atomic_load(&s->asleep) && atomic_exchange(&s->asleep, false) &&
-	    s->o.wake)
-		s->o.wake(s->o.wake_ctx);
+	queue_wake(s);
 	return OK;
 }
 
-void queue_take(struct store *s)
+void queue_take(struct store *s, struct request_list *l)
 {
 	struct store_queued *q = atomic_exchange(&s->queue, NULL);
 	struct store_queued *oldest = NULL;
@@ -81,7 +86,7 @@ void queue_take(struct store *s)
 	while (oldest) {
 		struct store_queued *next = oldest->next;
 
-		list_add(&s->waiting, oldest);
+		list_add(l, oldest);
 		oldest = next;
 	}
 	CHECK(atomic_load(&s->queue_count) >= count);
@@ -89,5 +94,6 @@ void queue_take(struct store *s)
 
 bool queue_is_empty(struct store *s)
 {
-	return atomic_load(&s->queue) == NULL;
+	return atomic_load(&s->queue) == NULL &&
+	       atomic_load(&s->barriers) == NULL;
 }

@@ -113,18 +113,6 @@ enum err ring_read(struct store *s)
 	return err;
 }
 
-enum err ring_make(struct store *s)
-{
-	uint64_t index;
-	enum err err;
-
-	entry_begin(&s->entry);
-	err = ring_found(s);
-	if (err || s->entry.count == 0)
-		return err;
-	return entry_append(s, &s->partitions[0], &index);
-}
-
 uint32_t store_partition_of(const struct store *s, struct bytes key)
 {
 	return s->slots ? s->slots[ring_slot(key)] : 0;

@@ -1,38 +1,46 @@
 /*
- * store/status.c - barriers, roles and figures.
+ * store/status.c - roles and figures, for any thread.
  *
- * A partition has one voter, this node: it leads from the first step on, what
- * it has applied is what is committed, and a read needs no round trip to be
- * linearizable, because a write is answered only after it was applied here.
+ * The core publishes what changes seldom (status_publish); the rest is counted
+ * where it happens.
  */
 #include <stdio.h>
 
 #include "base/check.h"
+#include "store/keyrules.h"
 #include "store/store_internal.h"
-
-enum err store_barrier(struct store *s, int32_t partition,
-		       enum store_consistency consistency,
-		       struct store_barrier *b)
-{
-	if (partition != STORE_ALL_PARTITIONS &&
-	    (partition < 0 || (uint32_t)partition >= s->partition_count))
-		return ERR_INVALID;
-	if (!atomic_load_explicit(&s->started, memory_order_acquire))
-		return ERR_STARTING;
-	if (consistency != STORE_STALE && atomic_load(&s->closing))
-		return ERR_NO_LEADER;
-	return OK;
-}
-
-bool store_lease_holds(struct store *s, int32_t partition)
-{
-	return store_ready(s);
-}
 
 bool store_ready(struct store *s)
 {
-	return atomic_load_explicit(&s->started, memory_order_acquire) &&
-	       !atomic_load_explicit(&s->closing, memory_order_relaxed);
+	if (!atomic_load_explicit(&s->started, memory_order_acquire) ||
+	    atomic_load_explicit(&s->closing, memory_order_relaxed))
+		return false;
+	for (uint32_t i = 0; i < s->partition_count; i++) {
+		if (!atomic_load_explicit(&s->partitions[i].led,
+					  memory_order_relaxed))
+			return false;
+	}
+	return true;
+}
+
+void count_keys(struct store *s, struct partition *p)
+{
+	struct engine_partition_info info;
+	struct engine_iter it;
+	struct engine_info key_info;
+	struct bytes key;
+	uint64_t own = 0;
+	bool more;
+
+	/* All but the store's own, which are few: those are walked. */
+	engine_partition_info(s->engine, p->id, &info);
+	engine_iter_begin(s->engine, p->id, &it);
+	more = engine_iter_seek(&it, bytes_of("", 1), &key, &key_info);
+	for (; more && !key_is_user(key); own++)
+		more = engine_iter_next(&it, &key, &key_info);
+	engine_iter_end(&it);
+	CHECK(own <= info.keys);
+	atomic_store(&p->keys_shown, info.keys - own);
 }
 
 uint32_t store_partition_count(const struct store *s)
@@ -40,24 +48,45 @@ uint32_t store_partition_count(const struct store *s)
 	return s->partition_count;
 }
 
+void status_publish(struct partition *p)
+{
+	uint8_t mine = raft_conf_role(raft_conf(p->raft), p->s->self_id);
+	enum store_role role = STORE_FOLLOWER;
+
+	if (p->role == RAFT_LEADER)
+		role = STORE_LEADER;
+	else if (p->role != RAFT_FOLLOWER)
+		role = STORE_CANDIDATE;
+	else if (mine & RAFT_LEARNER)
+		role = STORE_LEARNER;
+	atomic_store(&p->role_shown, (int)role);
+	atomic_store(&p->term_shown, p->term);
+	atomic_store(&p->leader_shown, p->leader);
+}
+
+/* The leader's name, as far as this node knows who that is. */
+static void name_leader(struct store *s, uint64_t leader, char *name, size_t n)
+{
+	if (leader == s->self_id && s->o.node_name)
+		snprintf(name, n, "%s", s->o.node_name);
+}
+
 void store_partition_status(struct store *s, uint32_t partition,
 			    struct store_partition_status *status)
 {
-	bool started = atomic_load_explicit(&s->started, memory_order_acquire);
-	const struct partition *p = &s->partitions[partition];
+	struct partition *p = &s->partitions[partition];
 
 	CHECK(partition < s->partition_count);
 	*status = (struct store_partition_status){
 		.id = partition,
-		.role = started ? STORE_LEADER : STORE_FOLLOWER,
-		.term = started ? p->term : 0,
+		.role = (enum store_role)atomic_load(&p->role_shown),
+		.term = atomic_load(&p->term_shown),
 		.commit = count_of(&p->committed_shown),
 		.applied = engine_applied_index(s->engine, (uint16_t)partition),
 		.keys = count_of(&p->keys_shown),
 	};
-	if (started && s->o.node_name)
-		snprintf(status->leader, sizeof(status->leader), "%s",
-			 s->o.node_name);
+	name_leader(s, atomic_load(&p->leader_shown), status->leader,
+		    sizeof(status->leader));
 }
 
 void store_stats(struct store *s, struct store_stats *stats)

@@ -152,7 +152,8 @@ enum { STORE_ALL_PARTITIONS = -1 };
 struct store_barrier {
 	void (*done)(struct store_barrier *b, enum err err); /* set by caller */
 	void *user;
-	struct store_barrier *next; /* private */
+	struct store_barrier *next; /* private, like what follows */
+	int32_t partition;
 };
 
 /*
@@ -295,9 +296,12 @@ struct store_upload;
 struct store_queued {
 	struct store_queued *next;
 	uint64_t since_ns;
-	uint64_t index; /* of its entry; 0: it appended nothing              */
+	uint64_t index; /* of its last entry, else what it was decided on    */
+	uint64_t term;	/* in which it was decided                           */
 	uint32_t partition;
+	uint32_t entries; /* that it appended                                */
 	uint8_t kind;
+	bool no_forward; /* another node sent it here                        */
 };
 
 /*

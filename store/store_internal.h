@@ -3,6 +3,9 @@
  *
  * Fields without a note belong to the core thread. Lock order: key directory
  * (inside the engine) before the watch hub's lock.
+ *
+ * The path of a write: write.c, queue.c, core.c (the round), request.c (which
+ * requests wait for what), decide.c, entry.c, group*.c (consensus).
  */
 #ifndef STORE_STORE_INTERNAL_H
 #define STORE_STORE_INTERNAL_H
@@ -11,6 +14,7 @@
 #include <stdatomic.h>
 
 #include "engine/engine.h"
+#include "raft/raft.h"
 #include "store/pending.h"
 #include "store/store.h"
 #include "store/view.h"
@@ -36,21 +40,66 @@ struct staging {
 	uint64_t active_ns; /* log clock of its last change                  */
 };
 
+/* What a node may answer reads with at once; see barrier.c. */
+enum freshness {
+	FRESH_ASK,   /* nothing without a read index                         */
+	FRESH_LEASE, /* while the lease holds and all committed is applied   */
+	FRESH_ALONE, /* everything: no other node can know of newer changes  */
+};
+
+struct cache_slot;
+struct read_batch;
+
 struct partition {
 	uint16_t id;
-	bool touched; /* has entries to be settled                           */
 	bool expiry_known;
-	uint64_t term;
-	uint64_t last_index, committed_index;
-	uint64_t saved_commit, saved_at_ns; /* as the hard state holds it    */
+	struct store *s;
+
+	/* consensus: group*.c */
+	struct raft *raft;
+	bool active;	/* is in s->active                                   */
+	bool broken;	/* contradicted committed state: serves nothing      */
+	bool deciding;	/* leads, and has applied the no-op of its term      */
+	bool own_due;	/* own is not in the log yet: raft gets no input     */
+	bool has_ready; /* ready was taken and waits for the disk            */
+	bool hard_due;	/* its hard state is not in the log yet              */
+	bool found_again; /* its membership was lost with a file             */
+	bool apply_stuck; /* could not be applied; later                     */
+	enum raft_role role;   /* as of the last ready, like leader and term */
+	uint64_t leader, term; /* RAFT_NOBODY: unknown                       */
+	struct raft_own own;
+	struct raft_ready ready;
+	struct raft_hard_state hard, saved; /* newest; as the log holds it   */
+	uint64_t saved_at_ns;
+	uint64_t last_index;   /* of the log                                 */
+	uint32_t proposed;     /* its last entries: raft was not told yet    */
+	uint64_t apply_to;     /* raft said: apply                           */
+	uint64_t office_index; /* of its no-op; 0: this node does not lead   */
+	uint64_t office_term;
+	uint64_t conf_index; /* of the newest applied membership change   */
+	uint64_t changes_to; /* above it no entry is a membership change  */
+	uint64_t unapplied_bytes; /* of entries decided here, about          */
+	uint64_t unapplied_to;	  /* when it is applied that is 0 again      */
+	struct cache_slot *cache; /* entries encoded for peers, or NULL      */
+	_Atomic int fresh;	  /* enum freshness; any                     */
+	_Atomic uint64_t lease_end_ns;	  /* boot clock; any                 */
+	_Atomic uint64_t committed_shown; /* any                             */
+	_Atomic bool led; /* has a leader and serves; for status; any        */
+	_Atomic uint64_t term_shown, leader_shown, leader_changes; /* any    */
+	_Atomic int role_shown; /* enum store_role; any                      */
+
+	/* requests: request.c, reads: barrier.c */
+	struct request_list waiting; /* undecided                            */
+	struct request_list decided; /* wait until their entry is applied    */
+	uint64_t blocked_to; /* decide nothing before that is applied        */
+	struct read_batch *reads, *reads_open;
+
 	uint64_t last_stamp_ns;
 	_Atomic uint64_t clock_offset_ns; /* log clock - boot clock; any     */
-	_Atomic uint64_t committed_shown; /* for status; any                 */
 	_Atomic uint64_t keys_shown;	  /* of users, for status; any       */
 	struct pending pending;
 	uint64_t expiry_ns; /* the next; UINT64_MAX: none                    */
 	struct staging *stagings;
-	struct raft *raft;
 };
 
 /* Memory of the records of one entry while it is put together. */
@@ -71,6 +120,7 @@ struct entry_builder {
 	struct scratch scratch;
 };
 
+struct groups;
 struct watch_hub;
 struct members;
 
@@ -79,21 +129,30 @@ struct store {
 	struct engine *engine;
 	struct partition *partitions;
 	uint32_t partition_count;
+	uint64_t self_id;
 	uint16_t *slots; /* RING_SLOTS of them; NULL: one partition. Const   */
 
-	_Atomic(struct store_queued *) queue; /* newest first; any           */
-	_Atomic uint64_t queue_count;	      /* any                         */
-	atomic_bool asleep;		      /* any                         */
-	atomic_bool started, closing;	      /* any                         */
+	_Atomic(struct store_queued *) queue; /* newest first; any         */
+	_Atomic(struct store_barrier *) barriers; /* newest first; any       */
+	_Atomic uint64_t queue_count; /* any                       */
+	atomic_bool asleep;	      /* any                       */
+	atomic_bool started, closing; /* any                       */
 
-	struct request_list waiting; /* taken from the queue, undecided      */
-	struct request_list decided; /* wait for commit and settle           */
-	bool appended;		     /* the open batch has something         */
-	bool dead;		     /* the log is poisoned                  */
+	bool begun;	  /* groups exist                                    */
+	bool dead;	  /* the log is poisoned                             */
+	bool sync_wanted; /* the open batch has something to wait for        */
+	bool retry;	  /* no memory or space for something: soon again    */
 	uint64_t batch_bytes;
 	struct entry_builder entry;
 	uint64_t expiry_looked_ns, staging_looked_ns, last_batch_ns;
 	bool idle_told;
+
+	/* partitions that have something to do */
+	struct partition **active;
+	uint32_t active_count;
+	bool ticking; /* some group needs ticks                              */
+	uint64_t tick_ns, next_tick_ns; /* monotonic clock                   */
+	struct groups *groups;
 
 	struct watch_hub *hub;
 	struct state_sending *sending;	   /* state_send.c */
@@ -104,6 +163,8 @@ struct store {
 	/* statistics; written by core unless noted, read by any */
 	_Atomic uint64_t writes, write_batches, refusals, expired;
 	_Atomic uint64_t uploads; /* any */
+	_Atomic uint64_t messages_sent, messages_received;
+	_Atomic uint64_t messages_lost, messages_malformed;
 	_Atomic uint64_t commit_count, commit_ns_total;
 	_Atomic uint64_t commit_buckets[STORE_BUCKETS];
 	_Atomic uint64_t sync_buckets[STORE_BUCKETS];
@@ -118,10 +179,13 @@ struct store {
 MUST_CHECK enum err queue_push(struct store *s, struct store_queued *q,
 			       enum request_kind kind);
 
-/* Move everything that waits to s->waiting, oldest first. */
-void queue_take(struct store *s);
+/* The core thread may sleep: wake it. Thread: any. */
+void queue_wake(struct store *s);
 
-/* True: nothing was pushed since queue_take. */
+/* Take everything that waits, oldest first, to the end of l. */
+void queue_take(struct store *s, struct request_list *l);
+
+/* True: nothing was pushed since it was taken. */
 bool queue_is_empty(struct store *s);
 
 /* Make l empty; add at its end; take from its head (NULL: empty). */
@@ -150,12 +214,60 @@ MUST_CHECK enum err entry_marker(struct entry_builder *b, uint64_t content_id,
 				 bool put);
 
 /*
- * Append the entry that s->entry holds to partition p. OK: the pending
- * changes are kept; otherwise they are taken back. ERR_IO: the log is
- * poisoned. Others: nothing was appended.
+ * Append the entry that s->entry holds to partition p, which this node leads
+ * (group_propose). OK: the pending changes are kept; otherwise they are taken
+ * back. ERR_IO: the log is poisoned. Others: nothing was appended.
  */
 MUST_CHECK enum err entry_append(struct store *s, struct partition *p,
 				 uint64_t *index);
+
+/*
+ * Put the entry that s->entry holds at index of p's log. Raft says which index
+ * and term, and is told by the caller. Errors as engine_append.
+ */
+MUST_CHECK enum err entry_append_at(struct store *s, struct partition *p,
+				    uint64_t index, uint64_t term);
+
+/*
+ * Append an entry that the leader sent, as index of p, in place of what may
+ * stand there. Errors as engine_append.
+ */
+MUST_CHECK enum err entry_take_over(struct store *s, struct partition *p,
+				    uint64_t index,
+				    const struct engine_entry *from);
+
+/* ---------------------------------------------------------- requests ----- */
+
+/*
+ * A request for partition q->partition that did not come through the queue:
+ * decided here like any other, or, with no_forward, completed with
+ * ERR_NO_LEADER where this node cannot. kind and since_ns are set.
+ */
+void core_submit(struct store *s, struct store_queued *q);
+
+/* q is over. err: what became of it, unless the request itself says more. */
+void request_complete(struct store *s, struct store_queued *q, enum err err);
+
+/* Route what came through the queue to its partition. */
+void requests_take(struct store *s);
+
+/* Decide what waits in the active partitions. ERR_IO as decide_write. */
+MUST_CHECK enum err requests_decide(struct store *s);
+
+/* True: requests wait in p that could be decided at once. */
+bool requests_are_due(struct partition *p);
+
+/* More of p is applied: complete what waited for it. */
+void requests_applied(struct store *s, struct partition *p);
+
+/* This node no longer leads p: nothing of what is undecided is refused. */
+void requests_leave_office(struct store *s, struct partition *p);
+
+/* Give up what waited too long. Now and then. */
+void requests_expire(struct store *s, struct partition *p);
+
+/* The store ends: all that is undecided gets ERR_CLOSED, the rest unknown. */
+void requests_stop(struct store *s);
 
 /* ------------------------------------------------------------- parts ----- */
 
@@ -167,7 +279,7 @@ MUST_CHECK enum err entry_append(struct store *s, struct partition *p,
  */
 MUST_CHECK enum err decide_write(struct store *s, struct store_write *w);
 
-/* decide.c's share in prefix deletions. Errors as decide_write. */
+/* A prefix deletion's share in w's partition. Errors as decide_write. */
 MUST_CHECK enum err decide_delete_prefix(struct store *s,
 					 struct store_write *w);
 
@@ -207,16 +319,24 @@ uint64_t staging_wait_ms(struct store *s);
 uint64_t log_clock_ns(struct store *s, const struct partition *p);
 /* A stamp for the next entry: the log clock, above every stamp before. */
 uint64_t log_clock_stamp(struct store *s, struct partition *p);
+/* An entry with that stamp was applied here: p's log clock follows it. */
+void log_clock_follow(struct store *s, struct partition *p, uint64_t stamp_ns);
 /* Expire what is due. ERR_IO as decide_write. */
 MUST_CHECK enum err expire_due(struct store *s);
 uint64_t expire_wait_ms(struct store *s);
 
-/* Append an entry with the slot table, unless there is one. At start. */
-MUST_CHECK enum err ring_make(struct store *s);
-/* Load it; ERR_NOT_FOUND: there is none yet. OK with one partition. */
+/* Load the slot table; ERR_NOT_FOUND: there is none yet. OK with one
+ * partition. */
 MUST_CHECK enum err ring_read(struct store *s);
 /* Add the record of a new table to s->entry, unless there is one. ERR_NOMEM. */
 MUST_CHECK enum err ring_found(struct store *s);
+
+/* What status shows of p's role has changed. */
+void status_publish(struct partition *p);
+
+/* All keys of users in p, counted anew for status. At start, after installs. */
+void count_keys(struct store *s, struct partition *p);
+
 /* Which slot the top component of a key falls into. */
 uint32_t ring_slot(struct bytes key);
 

@@ -83,7 +83,10 @@ static enum err check_prefix(struct store *s, struct store_write *w)
 		return ERR_BAD_KEY;
 	if (w->condition_count || w->then_count || w->else_count || w->upload)
 		return ERR_INVALID;
+	/* Without a slash in it: all of them, a part each (request.c). */
 	w->queued.partition = 0;
+	if (w->prefix.n > 0 && memchr(w->prefix.p, '/', w->prefix.n))
+		w->queued.partition = store_partition_of(s, w->prefix);
 	return OK;
 }
 
