@@ -301,16 +301,24 @@ static bool take_back(struct store_queued *q)
 	return true;
 }
 
-/* Another entry stands where the last of q's was: of those none is left, or,
- * when there were several, perhaps some. */
+void request_again(struct store *s, struct store_queued *q)
+{
+	if (!q->no_forward && take_back(q))
+		add_waiting(s, q);
+	else
+		request_complete(s, q, ERR_NO_LEADER);
+}
+
+/*
+ * Another entry stands where the last of q's was: of those none is left, or,
+ * when there were several, perhaps some.
+ */
 static void undone(struct store *s, struct store_queued *q)
 {
 	if (q->entries > 1)
 		request_complete(s, q, ERR_UNKNOWN);
-	else if (take_back(q))
-		add_waiting(s, q);
 	else
-		request_complete(s, q, ERR_NO_LEADER);
+		request_again(s, q);
 }
 
 /*
@@ -367,7 +375,7 @@ void requests_leave_office(struct store *s, struct partition *p)
 	list_init(&keep);
 	while ((q = list_take(&p->decided))) {
 		if (q->entries == 0)
-			request_complete(s, q, ERR_NO_LEADER);
+			request_again(s, q);
 		else
 			list_add(&keep, q);
 	}
