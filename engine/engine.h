@@ -237,7 +237,8 @@ uint64_t engine_applied_index(struct engine *e, uint16_t partition);
 struct engine_value {
 	struct bytes value, attrs; /* valid until engine_value_done          */
 	uint64_t version, loc;
-	uint64_t mtime_ns, stamp_ns, expiry_ns; /* with ENGINE_VERIFY only   */
+	/* these with ENGINE_VERIFY only: */
+	uint64_t term, mtime_ns, stamp_ns, expiry_ns;
 	void *pin;   /* private: the file held                               */
 	void *owned; /* private: memory held (pread mode)                    */
 };

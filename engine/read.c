@@ -211,6 +211,7 @@ static void fill_value(struct engine_value *v, const struct found *f,
 
 static void fill_times(struct engine_value *v, const uint8_t *h)
 {
+	v->term = get_u64(h + 24);
 	v->stamp_ns = get_u64(h + 32);
 	v->mtime_ns = get_u64(h + 40);
 	v->expiry_ns = get_u64(h + 48);

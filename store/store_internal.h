@@ -165,6 +165,7 @@ struct store {
 	_Atomic uint64_t uploads; /* any */
 	_Atomic uint64_t messages_sent, messages_received;
 	_Atomic uint64_t messages_lost, messages_malformed;
+	_Atomic uint64_t repairs_asked, repairs_healed, repairs_failed;
 	_Atomic uint64_t commit_count, commit_ns_total;
 	_Atomic uint64_t commit_buckets[STORE_BUCKETS];
 	_Atomic uint64_t sync_buckets[STORE_BUCKETS];
