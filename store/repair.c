@@ -22,7 +22,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/net.h"
-#include "engine/replica.h"
+#include "store/group_internal.h"
 #include "store/state_internal.h"
 
 enum {
@@ -128,8 +128,9 @@ static void look_at_log(struct store *s, struct partition *p)
 	uint64_t index = engine_missing(s->engine, p->id);
 	struct wanted *x;
 
-	if (index != s->repair->missing[p->id]) {
+	if (index != s->repair->missing[p->id] && group_open(p)) {
 		raft_set_missing(p->raft, index);
+		group_fed(p);
 		s->repair->missing[p->id] = index;
 		if (!index)
 			log_info("store", "log_whole partition=%u", p->id);

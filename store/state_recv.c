@@ -373,7 +373,7 @@ void state_receive(struct store *s, uint64_t from, const struct item *item)
 	    state_chunk_decode(item->body, &c))
 		return;
 	p = &s->partitions[item->partition];
-	if (!p->raft)
+	if (!p->raft || p->broken)
 		return;
 	switch (c.kind) {
 	case STATE_BEGIN:

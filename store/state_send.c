@@ -23,8 +23,8 @@
 
 #include "base/check.h"
 #include "base/log.h"
-#include "engine/replica.h"
 #include "engine/snapshot.h"
+#include "store/group_internal.h"
 #include "store/state_internal.h"
 
 enum {
@@ -189,6 +189,15 @@ static void set_state(struct store *s, struct sending *st,
 	pthread_mutex_unlock(&s->sending->lock);
 }
 
+/* Lost if raft takes nothing now: look_after tells it again. */
+static void tell_raft(struct partition *p, uint64_t to, bool ok)
+{
+	if (!group_open(p))
+		return;
+	raft_snapshot_sent(p->raft, to, ok);
+	group_fed(p);
+}
+
 /* The stream ends here: ok says what raft is told; why is for the log. */
 static void finish(struct store *s, struct sending *st, bool ok,
 		   const char *why)
@@ -203,7 +212,7 @@ static void finish(struct store *s, struct sending *st, bool ok,
 		 (unsigned long long)st->snapshot.index,
 		 (unsigned long long)st->bytes_sent,
 		 (unsigned long long)(now_ns - st->since_ns) / 1000000, why);
-	raft_snapshot_sent(p->raft, st->to, ok);
+	tell_raft(p, st->to, ok);
 	if (!ok)
 		s->sending->pause_ns[p->id] = now_ns + PAUSE_MS * 1000000ull;
 	set_state(s, st, CLEARING);
@@ -397,16 +406,17 @@ void state_replied(struct store *s, uint64_t from, const struct item *item)
 /* Does raft still wait for this stream? If not, the stream ends here. */
 static bool is_wanted(struct store *s, struct sending *st)
 {
-	const struct raft *raft = s->partitions[st->partition].raft;
+	const struct partition *p = &s->partitions[st->partition];
 	struct raft_progress progress;
 	struct raft_status status;
 
-	raft_status(raft, &status);
-	if (status.role != RAFT_LEADER || status.term != st->term) {
+	raft_status(p->raft, &status);
+	if (status.role != RAFT_LEADER || status.term != st->term ||
+	    p->broken) {
 		give_up(s, st, "leader_no_more");
 		return false;
 	}
-	if (!raft_progress_of(raft, st->to, &progress)) {
+	if (!raft_progress_of(p->raft, st->to, &progress)) {
 		give_up(s, st, "no_member");
 		return false;
 	}
@@ -494,7 +504,7 @@ static void look_after(struct store *s, struct partition *p)
 	struct raft_status status;
 	struct raft_progress progress;
 
-	if (!p->raft)
+	if (!p->raft || p->broken)
 		return;
 	raft_status(p->raft, &status);
 	if (status.role != RAFT_LEADER)
@@ -503,7 +513,7 @@ static void look_after(struct store *s, struct partition *p)
 		raft_progress_at(p->raft, i, &progress);
 		if (progress.flow == RAFT_FLOW_SNAPSHOT &&
 		    !has_stream(s, p, progress.id))
-			raft_snapshot_sent(p->raft, progress.id, false);
+			tell_raft(p, progress.id, false);
 	}
 }
 

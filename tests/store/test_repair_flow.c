@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/net.h"
 #include "engine/replica.h"
+#include "store/group_internal.h"
 #include "store/state_internal.h"
 
 enum { NODES = 3, KEYS = 300, ENTRIES = 50, MESSAGES_MAX = 1024 };
@@ -121,6 +122,15 @@ void outbox_end(struct store *s)
 }
 
 void outbox_drop(struct store *s)
+{
+}
+
+bool group_open(struct partition *p)
+{
+	return true;
+}
+
+void group_fed(struct partition *p)
 {
 }
 

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "engine/replica.h"
 #include "engine/snapshot.h"
+#include "store/group_internal.h"
 #include "store/state_internal.h"
 
 enum {
@@ -354,6 +355,15 @@ void outbox_end(struct store *s)
 }
 
 void outbox_drop(struct store *s)
+{
+}
+
+bool group_open(struct partition *p)
+{
+	return true;
+}
+
+void group_fed(struct partition *p)
 {
 }
 
