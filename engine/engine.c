@@ -528,10 +528,14 @@ static void sum_files(struct engine *e, struct engine_stats *s)
 void engine_stats(struct engine *e, struct engine_stats *s)
 {
 	*s = (struct engine_stats){ 0 };
+	epoch_enter(e->readers);
 	for (uint32_t i = 0; i < e->o.partitions; i++) {
-		s->keys += keydir_count(e->partitions[i].kd);
-		s->keydir_bytes += keydir_memory_bytes(e->partitions[i].kd);
+		const struct keydir *kd = atomic_load(&e->partitions[i].kd);
+
+		s->keys += keydir_count(kd);
+		s->keydir_bytes += keydir_memory_bytes(kd);
 	}
+	epoch_exit(e->readers);
 	pthread_mutex_lock(&e->keep_lock);
 	sum_files(e, s);
 	pthread_mutex_unlock(&e->keep_lock);
@@ -563,12 +567,14 @@ void engine_identity(const struct engine *e, uint8_t cluster_id[16],
 }
 
 bool engine_record_live(struct engine *e, uint16_t partition, uint64_t index,
-			uint64_t term)
+			uint64_t term, uint64_t sequence)
 {
+	struct partition *p = &e->partitions[partition];
 	bool live;
 
 	pthread_mutex_lock(&e->terms_lock);
-	live = terms_live(&e->partitions[partition].terms, index, term);
+	live = sequence >= atomic_load(&p->reset_sequence) &&
+	       terms_live(&p->terms, index, term);
 	pthread_mutex_unlock(&e->terms_lock);
 	return live;
 }

@@ -24,12 +24,20 @@
 #include "engine/tail.h"
 
 struct partition {
-	struct keydir *kd;
+	/*
+	 * Exchanged by an install: load it once for each look, the writer as
+	 * it likes, a reader in the epoch section in which it is used.
+	 */
+	_Atomic(struct keydir *) kd;
 	struct expiry expiry;
 	struct terms terms; /* of the whole log known                        */
 	struct tail tail;   /* entries above applied_index                   */
+	_Atomic uint64_t settling_index; /* applied, or about to be          */
 	_Atomic uint64_t applied_index;
 	_Atomic uint64_t base_index, base_term;
+	_Atomic uint64_t reset_sequence; /* frames before it are dead        */
+	_Atomic uint32_t installs;	 /* snapshots put in force           */
+	_Atomic bool installing;	 /* one is being built               */
 	uint64_t last_term; /* terms.last_index is the last index            */
 	_Atomic uint64_t synced_index;
 	uint64_t written_index;
@@ -40,6 +48,24 @@ struct partition {
 	uint64_t client_entries;
 	bool has_hard_state;
 	struct engine_hard_state hard_state; /* as appended                  */
+};
+
+/*
+ * What an install took out of force, for the keeper to clean up: the old key
+ * directory is looked through, so that the log segments know what of theirs
+ * died with it, then it waits for its last reader; old files are removed.
+ */
+struct replaced {
+	struct replaced *next;
+	uint16_t partition;
+	bool files_gone, drained, retired;
+	_Atomic bool unseen; /* no reader can find the directory any more    */
+	struct keydir *kd;
+	struct keydir_iter at; /* where the looking through stands           */
+	bool begun;
+	struct expiry expiry;
+	uint32_t file_count;
+	struct datafile *files[];
 };
 
 enum { FILE_TABLE_TOP = 4096, FILE_TABLE_LEAF = 4096 };
@@ -76,6 +102,7 @@ struct engine {
 	pthread_mutex_t terms_lock; /* of every partition's terms, to change */
 	pthread_mutex_t keep_lock;
 	struct manifest manifest;
+	struct replaced *replaced; /* newest first; not yet the keeper's     */
 
 	/* embedded group commit: embed.c, under write_lock */
 	bool sync_running;
@@ -99,6 +126,12 @@ struct engine {
 	struct keep *keep; /* background work's own state; keep.c            */
 };
 
+/* The key directory as it is now. Thread: any, in an epoch section. */
+static inline struct keydir *partition_keydir(struct partition *p)
+{
+	return atomic_load_explicit(&p->kd, memory_order_acquire);
+}
+
 /* ----------------------------------------------------------- file table -- */
 
 /* The open file with that id, or NULL. Thread: any, in an epoch section. */
@@ -118,6 +151,9 @@ static inline struct datafile *engine_file(struct engine *e, uint32_t id)
  * opening.
  */
 MUST_CHECK enum err engine_file_add(struct engine *e, struct datafile *df);
+
+/* Take df out again when nobody can have found it yet. Thread: as add. */
+void engine_file_unlist(struct engine *e, const struct datafile *df);
 
 /*
  * Make df unfindable; datafile_idle() turns true when the last reader has
@@ -158,12 +194,13 @@ uint32_t engine_active_id(struct engine *e);
 /* --------------------------------------------------------------- opening - */
 
 /*
- * True: a record (index, term) of the log in partition is settled or will
- * be; false: it was overwritten by another leader's entry. Holds for records
- * up to applied_index. Thread: any, takes terms_lock.
+ * True: a record (index, term) in the log's frame sequence is settled or will
+ * be; false: it was overwritten by another leader's entry, or lies before the
+ * partition's last reset. Holds for records up to applied_index.
+ * Thread: any, takes terms_lock.
  */
 bool engine_record_live(struct engine *e, uint16_t partition, uint64_t index,
-			uint64_t term);
+			uint64_t term, uint64_t sequence);
 
 /* Remember a damaged place for stats; logs it. Thread: any. */
 void engine_note_corrupt(struct engine *e, const struct datafile *df,

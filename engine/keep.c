@@ -118,6 +118,18 @@ static bool file_settled(struct engine *e, const struct keep_file *f)
 	return true;
 }
 
+/* What the list said is no more; without memory: forget, look again later. */
+static void survey_anew(struct engine *e)
+{
+	struct keep *k = e->keep;
+
+	if (survey(e)) {
+		forget_files(k->files, k->file_count);
+		k->files = NULL;
+		k->file_count = 0;
+	}
+}
+
 static struct keep_file *find_file(struct keep *k, uint32_t id)
 {
 	for (uint32_t i = 0; i < k->file_count; i++)
@@ -234,7 +246,10 @@ static enum err start_merge(struct engine *e, const bool *pick)
 	if (!err)
 		err = merge_new(e, inputs, n, &k->merge);
 	free(inputs);
+	if (err == ERR_BUSY)
+		return OK; /* an install was faster: look at the list again */
 	if (!err) {
+		k->merge_inputs = n;
 		atomic_store(&e->merge_running, true);
 		log_info("engine", "merge_start inputs=%u", n);
 	}
@@ -280,6 +295,7 @@ static void end_merge(struct engine *e)
 
 	merge_free(k->merge);
 	k->merge = NULL;
+	k->merge_inputs = 0;
 	atomic_store(&e->merge_running, false);
 	k->survey_ns = 0;
 }
@@ -306,13 +322,10 @@ static void finish_merge(struct engine *e)
 	struct keep *k = e->keep;
 	struct datafile *df;
 
-	for (uint32_t i = 0; (df = merge_input(k->merge, i)); i++)
-		keep_retire(k, df);
-	if (survey(e)) { /* without memory: forget, and look again later */
-		forget_files(k->files, k->file_count);
-		k->files = NULL;
-		k->file_count = 0;
-	}
+	for (uint32_t i = 0; merge_input(k->merge, i, &df); i++)
+		if (df)
+			keep_retire(k, df);
+	survey_anew(e);
 	note_outputs(k);
 	atomic_fetch_add(&e->merges, 1);
 	log_info("engine", "merge_done");
@@ -426,6 +439,24 @@ static enum err look_for_work(struct engine *e, uint64_t *wait_ms)
 	return OK;
 }
 
+/* Clean up behind installs before anything relies on what they changed. */
+static enum err replaced_step(struct engine *e, bool *busy)
+{
+	struct keep *k = e->keep;
+	bool gone = false;
+	enum err err;
+
+	err = keep_replaced_step(e, busy, &gone);
+	if (!gone)
+		return err;
+	survey_anew(e);
+	if (k->hint && !find_file(k, keep_hint_file_id(k->hint))) {
+		keep_hint_end(k->hint);
+		k->hint = NULL;
+	}
+	return err;
+}
+
 static enum err keep_step(struct engine *e, uint64_t *wait_ms)
 {
 	struct keep *k = e->keep;
@@ -434,7 +465,9 @@ static enum err keep_step(struct engine *e, uint64_t *wait_ms)
 
 	*wait_ms = 0;
 	keep_retire_step(e);
-	err = keep_segment_step(e, &busy);
+	err = replaced_step(e, &busy);
+	if (!err && !busy)
+		err = keep_segment_step(e, &busy);
 	if (err || busy)
 		return err;
 	if (k->merge)
@@ -487,6 +520,7 @@ void keep_free(struct engine *e)
 	if (k->merge)
 		end_merge(e);
 	keep_hint_end(k->hint);
+	keep_replaced_free(k->replaced);
 	keep_segment_done(e);
 	forget_files(k->files, k->file_count);
 	free(k);

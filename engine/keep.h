@@ -15,4 +15,12 @@ struct engine;
  */
 void keep_free(struct engine *e);
 
+struct replaced;
+
+/*
+ * Free a list of what installs replaced; files in it stay the file table's.
+ * As keep_free. NULL is accepted.
+ */
+void keep_replaced_free(struct replaced *list);
+
 #endif

@@ -23,8 +23,8 @@ struct hint_job {
 		struct hint_span *list;
 		uint32_t count, cap;
 	} * spans; /* by partition                                          */
-	uint64_t *lasts;  /* highest index, dead or alive       */
-	uint64_t *resets; /* frames before are dead */
+	uint64_t *lasts; /* highest index since the reset, dead or alive     */
+	uint64_t installs; /* into all partitions when the walk began        */
 	uint32_t part_count, partitions;
 	bool damaged;
 };
@@ -50,8 +50,17 @@ void keep_hint_end(struct hint_job *job)
 	walk_free(job->walk);
 	free(job->parts);
 	free(job->lasts);
-	free(job->resets);
 	free(job);
+}
+
+/* How many snapshots were installed since the start. */
+static uint64_t count_installs(struct engine *e)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < e->o.partitions; i++)
+		n += atomic_load(&e->partitions[i].installs);
+	return n;
 }
 
 enum err keep_hint_begin(struct engine *e, struct datafile *df,
@@ -67,16 +76,10 @@ enum err keep_hint_begin(struct engine *e, struct datafile *df,
 	job->partitions = e->o.partitions;
 	job->parts = calloc(e->o.partitions, sizeof(struct hint_partition *));
 	job->lasts = calloc(e->o.partitions, sizeof(*job->lasts));
-	job->resets = calloc(e->o.partitions, sizeof(*job->resets));
 	job->spans = calloc(e->o.partitions, sizeof(*job->spans));
-	if (job->parts && job->lasts && job->resets && job->spans) {
-		pthread_mutex_lock(&e->keep_lock);
-		for (uint32_t i = 0; i < e->o.partitions; i++)
-			job->resets[i] =
-				e->manifest.partitions[i].reset_sequence;
-		pthread_mutex_unlock(&e->keep_lock);
+	job->installs = count_installs(e);
+	if (job->parts && job->lasts && job->spans)
 		err = walk_new(df, last_sequence, &job->walk);
-	}
 	if (err) {
 		keep_hint_end(job);
 		return err;
@@ -246,14 +249,15 @@ static enum err see_record(struct engine *e, struct hint_job *job,
 	if (r->type == RECORD_HARD_STATE)
 		return OK;
 	if (job->df->kind == DATAFILE_LOG) {
-		uint64_t base =
-			atomic_load(&e->partitions[r->partition].base_index);
+		struct partition *p = &e->partitions[r->partition];
 
+		if (it->frame.sequence < atomic_load(&p->reset_sequence))
+			return OK;
 		if (r->index > job->lasts[r->partition])
 			job->lasts[r->partition] = r->index;
-		if (r->index <= base ||
-		    it->frame.sequence < job->resets[r->partition] ||
-		    !engine_record_live(e, r->partition, r->index, r->term))
+		if (r->index <= atomic_load(&p->base_index) ||
+		    !engine_record_live(e, r->partition, r->index, r->term,
+					it->frame.sequence))
 			return OK;
 	}
 	err = job_part(job, r->partition, &hp);
@@ -330,9 +334,17 @@ static enum err write_hint(struct engine *e, struct hint_job *job)
 static enum err finish(struct engine *e, struct hint_job *job,
 		       struct keep_file *f)
 {
-	enum err err = note_file(job, f);
+	bool settled = is_settled(e, job);
+	enum err err;
 
-	if (err || job->damaged || !is_settled(e, job))
+	/*
+	 * What was live when the walk began may be dead now: walk again. Asked
+	 * after the applied indexes, which an install raises.
+	 */
+	if (job->df->kind == DATAFILE_LOG && job->installs != count_installs(e))
+		return OK;
+	err = note_file(job, f);
+	if (err || job->damaged || !settled)
 		return err;
 	err = write_hint(e, job);
 	if (!err)

@@ -51,8 +51,10 @@ struct keep {
 	uint64_t survey_ns; /* when to look at the list again                */
 	struct hint_job *hint;
 	struct merge *merge;
+	uint32_t merge_inputs; /* files that will be retired when it is done */
 	struct keep_retired *retired;
 	uint32_t retired_count, retired_cap;
+	struct replaced *replaced; /* oldest first                           */
 	uint32_t spares[KEEP_SPARES_MAX]; /* file ids, unlisted log segments */
 	uint32_t spare_count;
 	struct vfs_file *fresh; /* a segment being filled with zeros         */
@@ -78,12 +80,25 @@ MUST_CHECK enum err keep_segment_step(struct engine *e, bool *busy);
 /* Close files whose last reader has left; recycle or unlink them. */
 void keep_retire_step(struct engine *e);
 
-/* Take df, which is out of the file table. ERR_NOMEM: not taken. */
+/*
+ * Room to retire count files more, beside those of a merge under way.
+ * ERR_NOMEM. Then take df, which is out of the file table.
+ */
 MUST_CHECK enum err keep_retire_reserve(struct keep *k, uint32_t count);
 void keep_retire(struct keep *k, struct datafile *df);
 
 /* At close: remove fresh and spare segments, close the retired files. */
 void keep_segment_done(struct engine *e);
+
+/* --------------------------------------------------- keep_replaced.c ---- */
+
+/*
+ * Clean up behind installs. *gone: files left the manifest and the file table
+ * since the list of files was made. *busy: there is more to do at once, and no
+ * merge may go on before it is done. ERR_NOMEM: call again.
+ */
+MUST_CHECK enum err keep_replaced_step(struct engine *e, bool *busy,
+				       bool *gone);
 
 /* ------------------------------------------------------- keep_hint.c ---- */
 

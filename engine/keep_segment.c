@@ -34,7 +34,7 @@ static void unlink_quietly(struct engine *e, const char *path)
 
 enum err keep_retire_reserve(struct keep *k, uint32_t count)
 {
-	uint32_t need = k->retired_count + count;
+	uint32_t need = k->retired_count + k->merge_inputs + count;
 	struct keep_retired *r;
 
 	if (need <= k->retired_cap)

@@ -563,6 +563,21 @@ void keydir_free(struct keydir *kd)
 	free(kd);
 }
 
+void keydir_pin(struct keydir *kd)
+{
+	__atomic_fetch_add(&kd->pins, 1, __ATOMIC_RELAXED);
+}
+
+void keydir_unpin(struct keydir *kd)
+{
+	__atomic_fetch_sub(&kd->pins, 1, __ATOMIC_RELEASE);
+}
+
+bool keydir_is_pinned(struct keydir *kd)
+{
+	return __atomic_load_n(&kd->pins, __ATOMIC_ACQUIRE) != 0;
+}
+
 void keydir_lock(struct keydir *kd)
 {
 	CHECK(pthread_mutex_lock(&kd->lock) == 0);

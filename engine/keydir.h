@@ -43,6 +43,16 @@ MUST_CHECK enum err keydir_new(struct epoch *readers, struct keydir **kd);
 /* No reader and no iterator may be inside. NULL is accepted. */
 void keydir_free(struct keydir *kd);
 
+/*
+ * Hold kd, found in an epoch section and still in it, against being freed
+ * behind the section's end. Thread: any.
+ */
+void keydir_pin(struct keydir *kd);
+void keydir_unpin(struct keydir *kd);
+
+/* Does anyone hold kd? Thread: whoever wants to free it. */
+bool keydir_is_pinned(struct keydir *kd);
+
 /* Become the one that may write and iterate; held over no disk access. */
 void keydir_lock(struct keydir *kd);
 void keydir_unlock(struct keydir *kd);

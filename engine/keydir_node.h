@@ -57,6 +57,7 @@ struct keydir {
 	uint32_t root; /* a node; atomic */
 	uint32_t last; /* the last leaf; the lock holder's */
 	uint64_t count;
+	uint32_t pins; /* any thread's, atomically */
 	pthread_mutex_t lock;
 };
 

@@ -167,9 +167,14 @@ static uint64_t head_behind(const struct load *l, uint32_t i)
 	return 0;
 }
 
+bool load_hint_is_dead(const struct manifest *m, const struct hint_partition *h)
+{
+	return h->last_index <= m->partitions[h->partition].base_index;
+}
+
 /*
  * Is the hint older than what was decided since? A merge may have raised a base
- * over entries that it names; a recovery may have ended the segment before its
+ * over some of the entries that it names; a recovery may have ended the segment before its
  * last frame and copied that elsewhere, or let the writer go on in it.
  */
 static bool hint_outlived(const struct manifest *m, uint64_t limit,
@@ -180,9 +185,11 @@ static bool hint_outlived(const struct manifest *m, uint64_t limit,
 	for (uint32_t i = 0; i < hint_partition_count(hint); i++) {
 		const struct hint_partition *h = hint_partition(hint, i);
 
-		if (h->partition >= m->partition_count ||
-		    (h->first_index &&
-		     h->first_index <= m->partitions[h->partition].base_index))
+		if (h->partition >= m->partition_count)
+			return true;
+		if (h->first_index &&
+		    h->first_index <= m->partitions[h->partition].base_index &&
+		    !load_hint_is_dead(m, h))
 			return true;
 	}
 	return false;
@@ -440,6 +447,11 @@ enum err load_judge(struct load *l)
 		return err;
 	if (l->proven < j.expected)
 		l->proven = j.expected - 1;
+	/* An install syncs all before its reset: the manifest proves that. */
+	for (uint32_t i = 0; i < e->manifest.partition_count; i++)
+		if (e->manifest.partitions[i].reset_sequence > l->proven + 1)
+			l->proven =
+				e->manifest.partitions[i].reset_sequence - 1;
 	l->clean = true;
 	for (uint32_t i = 0; i < l->log_count; i++) {
 		const struct load_segment *s = &l->log[i];

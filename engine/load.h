@@ -110,6 +110,13 @@ MUST_CHECK enum err load_judge(struct load *l);
  */
 MUST_CHECK enum err load_recover(struct load *l);
 
+/*
+ * All that the hint of a log segment says of its partition is dead: a merge or
+ * an install put the base above it.
+ */
+bool load_hint_is_dead(const struct manifest *m,
+		       const struct hint_partition *h);
+
 /* Terms, commit and hard state of every partition. */
 MUST_CHECK enum err load_terms(struct load *l);
 MUST_CHECK enum err load_hard_state(struct load *l);

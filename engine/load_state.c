@@ -62,6 +62,7 @@ enum err load_terms(struct load *l)
 
 		p->base_index = mp->base_index;
 		p->base_term = mp->base_term;
+		p->reset_sequence = mp->reset_sequence;
 		p->last_stamp_ns = mp->last_stamp_ns;
 		terms_reset(&p->terms, mp->base_index, mp->base_term);
 		l->commit[i] = mp->base_index;
@@ -80,6 +81,8 @@ enum err load_terms(struct load *l)
 			if (h->partition >= e->o.partitions)
 				return ERR_CORRUPT;
 			p = &e->partitions[h->partition];
+			if (load_hint_is_dead(&e->manifest, h))
+				continue;
 			err = add_hinted(p, h);
 			if (err)
 				return err;
@@ -246,11 +249,13 @@ static enum err look_scanned(struct load *l, struct load_segment *s)
 	return err;
 }
 
-static void look_hinted(struct load_segment *s)
+static void look_hinted(const struct load *l, struct load_segment *s)
 {
 	for (uint32_t i = 0; i < hint_partition_count(s->hint); i++) {
 		const struct hint_partition *h = hint_partition(s->hint, i);
 
+		if (load_hint_is_dead(&l->e->manifest, h))
+			continue;
 		*part_of(s, h->partition) =
 			(struct part_run){ .run = h->run,
 					   .last_index = h->last_index,
@@ -296,7 +301,7 @@ static void look_segment(void *arg, uint32_t i)
 	if (!s->parts)
 		s->err = ERR_NOMEM;
 	else if (s->hint)
-		look_hinted(s);
+		look_hinted(l, s);
 	else if (s->scan.last_sequence)
 		s->err = look_scanned(l, s);
 }
@@ -426,6 +431,7 @@ static enum err fill_partition(struct load *l, uint32_t i)
 		}
 		p->client_entries += part->client_records;
 	}
+	atomic_store(&p->settling_index, l->commit[i]);
 	atomic_store(&p->applied_index, l->commit[i]);
 	return err;
 }

@@ -29,6 +29,19 @@ enum { MERGE_WAITS_MAX = 1000 };
 
 /* ------------------------------------------------------------ new, free -- */
 
+/* Does the manifest list all merged files among the inputs? */
+static bool inputs_are_listed(const struct merge *m)
+{
+	const struct manifest *mf = &m->e->manifest;
+	uint32_t listed = m->log_count;
+
+	for (uint32_t i = 0; i < mf->partition_count; i++)
+		for (uint32_t k = 0; k < mf->partitions[i].merged_count; k++)
+			listed += merge_has_input(
+				m, mf->partitions[i].merged[k].id);
+	return listed == m->input_count;
+}
+
 /* What stays of each partition decides which tombstones may go. */
 static enum err look_around(struct merge *m)
 {
@@ -40,7 +53,7 @@ static enum err look_around(struct merge *m)
 
 		p->older_min = UINT64_MAX;
 		p->dead_index = mp->base_index;
-		p->reset_sequence = mp->reset_sequence;
+		p->installs = atomic_load(&m->e->partitions[i].installs);
 		for (uint32_t k = 0; k < mp->merged_count; k++) {
 			const struct manifest_file *f = &mp->merged[k];
 
@@ -84,10 +97,12 @@ enum err merge_new(struct engine *e, const struct merge_input *inputs,
 	}
 	m->input_count = input_count;
 	pthread_mutex_lock(&e->keep_lock);
-	err = look_around(m);
+	err = inputs_are_listed(m) ? look_around(m) : ERR_BUSY;
 	pthread_mutex_unlock(&e->keep_lock);
 	if (err)
 		goto out_free;
+	for (uint32_t i = 0; i < input_count; i++)
+		datafile_pin(m->inputs[i].df);
 	*out = m;
 	return OK;
 out_free:
@@ -98,20 +113,10 @@ out_free:
 	return err;
 }
 
-static void remove_output(struct merge *m, struct datafile *df)
+bool merge_is_overtaken(const struct merge *m, uint32_t partition)
 {
-	static const char *const suffix[] = { ".hint", "" };
-	char path[DATAFILE_PATH_BYTES];
-
-	for (int i = 0; i < 2; i++) {
-		enum err err;
-
-		datafile_path(df->owner, df->kind, df->id, suffix[i], path);
-		err = vfs_unlink(m->e->o.vfs, path);
-		if (err && err != ERR_NOT_FOUND)
-			log_warn("engine", "leftover_stays path=%s reason=%s",
-				 path, err_text(err));
-	}
+	return atomic_load(&m->e->partitions[partition].installs) !=
+	       m->parts[partition].installs;
 }
 
 void merge_free(struct merge *m)
@@ -119,17 +124,19 @@ void merge_free(struct merge *m)
 	if (!m)
 		return;
 	for (uint32_t i = 0; i < m->e->o.partitions; i++) {
-		datafile_make_abandon(m->parts[i].maker);
-		run_free(m->parts[i].run);
+		output_abandon(&m->parts[i].output);
 		buf_done(&m->parts[i].config);
 	}
 	for (uint32_t i = 0; i < m->output_count; i++) {
 		if (m->outputs[i].listed)
 			continue;
-		if (!m->in_doubt)
-			remove_output(m, m->outputs[i].df);
-		datafile_close(m->outputs[i].df);
+		if (m->in_doubt)
+			datafile_close(m->outputs[i].df);
+		else
+			output_remove(m->e, m->outputs[i].df);
 	}
+	for (uint32_t i = 0; i < m->input_count; i++)
+		datafile_unpin(m->inputs[i].df);
 	walk_free(m->walk);
 	hint_free(m->hint);
 	buf_done(&m->other);
@@ -154,35 +161,41 @@ static bool all_durable(struct merge *m)
 }
 
 /*
- * Every byte that the key directory uses of an input was copied. The count of
- * a record that dies meanwhile is lowered a moment later, so look again.
+ * An input that has bytes which the key directory uses and were not copied,
+ * or NULL. The count of a record that dies meanwhile is lowered a moment later,
+ * so look again.
  */
-static bool all_copied(const struct merge *m)
+static struct datafile *not_copied(const struct merge *m)
 {
-	for (uint32_t i = 0; i < m->input_count; i++)
-		if (atomic_load(&m->inputs[i].df->live_bytes) >
-		    m->inputs[i].copied_bytes)
-			return false;
-	return true;
+	for (uint32_t i = 0; i < m->input_count; i++) {
+		struct datafile *df = m->inputs[i].df;
+
+		if (df->kind == DATAFILE_MERGED &&
+		    merge_is_overtaken(m, df->partition))
+			continue;
+		if (atomic_load(&df->live_bytes) > m->inputs[i].copied_bytes)
+			return df;
+	}
+	return NULL;
 }
 
 static enum err barrier_step(struct merge *m, enum merge_state *state)
 {
+	struct datafile *df;
+
 	if (!all_durable(m)) {
 		*state = MERGE_WAIT;
 		return OK;
 	}
-	if (all_copied(m)) {
+	df = not_copied(m);
+	if (!df) {
 		m->phase = PHASE_SWITCH;
 		return OK;
 	}
 	*state = MERGE_WAIT;
 	if (++m->waits < MERGE_WAITS_MAX)
 		return OK;
-	for (uint32_t i = 0; i < m->input_count; i++)
-		if (atomic_load(&m->inputs[i].df->live_bytes) >
-		    m->inputs[i].copied_bytes)
-			m->bad = m->inputs[i].df;
+	m->bad = df;
 	log_error("engine", "merge_lacks_records file=%08x", m->bad->id);
 	return ERR_CORRUPT;
 }
@@ -253,7 +266,7 @@ static enum err make_manifest(const struct merge *m, struct manifest *next)
 		struct manifest_partition *mp = &next->partitions[i];
 		const struct merge_part *p = &m->parts[i];
 
-		if (!p->seen)
+		if (!p->seen || merge_is_overtaken(m, i))
 			continue;
 		if (p->base_index > mp->base_index) {
 			mp->base_index = p->base_index;
@@ -267,14 +280,6 @@ static enum err make_manifest(const struct merge *m, struct manifest *next)
 	return err;
 }
 
-/* Out of the file table at once: nobody can have found it yet. */
-static void unlist_output(struct engine *e, uint32_t id)
-{
-	struct file_leaf *leaf = atomic_load(&e->files[id / FILE_TABLE_LEAF]);
-
-	atomic_store(&leaf->files[id % FILE_TABLE_LEAF], NULL);
-}
-
 static void raise_bases(struct merge *m)
 {
 	for (uint32_t i = 0; i < m->e->o.partitions; i++) {
@@ -282,10 +287,35 @@ static void raise_bases(struct merge *m)
 			&m->e->manifest.partitions[i];
 		struct partition *p = &m->e->partitions[i];
 
-		if (!m->parts[i].seen)
+		if (!m->parts[i].seen || merge_is_overtaken(m, i))
 			continue;
 		atomic_store(&p->base_term, mp->base_term);
 		atomic_store(&p->base_index, mp->base_index);
+	}
+}
+
+/* Outputs of a partition that was replaced meanwhile are listed nowhere. */
+static enum err add_outputs(struct merge *m)
+{
+	enum err err = OK;
+
+	for (uint32_t i = 0; !err && i < m->output_count; i++) {
+		struct sealed *o = &m->outputs[i];
+
+		if (merge_is_overtaken(m, o->df->partition))
+			continue;
+		err = engine_file_add(m->e, o->df);
+		o->listed = err == OK;
+	}
+	return err;
+}
+
+static void unlist_outputs(struct merge *m)
+{
+	for (uint32_t i = 0; i < m->output_count; i++) {
+		if (m->outputs[i].listed)
+			engine_file_unlist(m->e, m->outputs[i].df);
+		m->outputs[i].listed = false;
 	}
 }
 
@@ -293,32 +323,29 @@ static enum err switch_locked(struct merge *m)
 {
 	struct engine *e = m->e;
 	struct manifest next;
-	uint32_t listed = 0;
 	enum err err;
 
 	err = make_manifest(m, &next);
 	if (err)
 		return err;
-	for (; !err && listed < m->output_count; listed += !err)
-		err = engine_file_add(e, m->outputs[listed].df);
+	err = add_outputs(m);
 	if (!err) {
 		err = manifest_store(e->o.vfs, e->dir, &next);
 		m->in_doubt = err != OK;
 	}
 	if (err) {
-		while (listed > 0)
-			unlist_output(e, m->outputs[--listed].df->id);
+		unlist_outputs(m);
 		if (m->in_doubt &&
 		    !manifest_store(e->o.vfs, e->dir, &e->manifest))
 			m->in_doubt = false;
 		manifest_done(&next);
 		return err;
 	}
-	for (uint32_t i = 0; i < m->output_count; i++)
-		m->outputs[i].listed = true;
 	manifest_done(&e->manifest);
 	e->manifest = next;
 	raise_bases(m);
+	for (uint32_t i = 0; i < e->o.partitions; i++)
+		m->parts[i].overtaken = merge_is_overtaken(m, i);
 	return OK;
 }
 
@@ -393,12 +420,20 @@ static enum err relocate_step(struct merge *m)
 		return OK;
 	}
 	df = m->outputs[m->relocate].df;
+	/* The directory before the count: an install raises that one first. */
+	kd = atomic_load(&m->e->partitions[df->partition].kd);
+	if (!m->outputs[m->relocate].listed ||
+	    merge_is_overtaken(m, df->partition)) {
+		hint_free(m->hint);
+		m->hint = NULL;
+		m->relocate++;
+		return OK;
+	}
 	if (!m->hint) {
 		m->relocate_item = 0;
 		return load_output_hint(m, df);
 	}
 	run = hint_partition(m->hint, 0)->run;
-	kd = m->e->partitions[df->partition].kd;
 	end = m->relocate_item + MERGE_STEP_ITEMS / 4;
 	if (end > run_count(run))
 		end = run_count(run);
@@ -419,12 +454,26 @@ static enum err relocate_step(struct merge *m)
 	return OK;
 }
 
+/*
+ * Did the switch take df out of the manifest? Else an install had done so
+ * before it, and whoever cleans up behind that removes df.
+ */
+static bool is_ours(const struct merge *m, const struct datafile *df)
+{
+	return df->kind == DATAFILE_LOG || !m->parts[df->partition].overtaken;
+}
+
 static void remove_inputs(struct merge *m)
 {
 	pthread_mutex_lock(&m->e->keep_lock);
 	for (uint32_t i = 0; i < m->input_count; i++) {
-		engine_forget_corrupt(m->e, m->inputs[i].df);
-		engine_file_remove(m->e, m->inputs[i].df);
+		struct input *in = &m->inputs[i];
+
+		in->gone = !is_ours(m, in->df);
+		if (in->gone)
+			continue;
+		engine_forget_corrupt(m->e, in->df);
+		engine_file_remove(m->e, in->df);
 	}
 	pthread_mutex_unlock(&m->e->keep_lock);
 	m->phase = PHASE_DONE;
@@ -473,9 +522,12 @@ bool merge_switched(const struct merge *m)
 	return m->phase > PHASE_SWITCH;
 }
 
-struct datafile *merge_input(const struct merge *m, uint32_t i)
+bool merge_input(const struct merge *m, uint32_t i, struct datafile **df)
 {
-	return i < m->input_count ? m->inputs[i].df : NULL;
+	if (i >= m->input_count)
+		return false;
+	*df = m->inputs[i].gone ? NULL : m->inputs[i].df;
+	return true;
 }
 
 bool merge_output(const struct merge *m, uint32_t i, uint32_t *file_id,

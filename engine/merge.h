@@ -26,9 +26,11 @@ struct merge_input {
 };
 
 /*
- * Begin. inputs are copied. All entries of the log segments are settled, and
- * no other segment holds entries at or below theirs that readers use.
- * ERR_NOMEM.
+ * Begin. inputs are copied, their files pinned until merge_free. All entries
+ * of the log segments are settled, and no other segment holds entries at or
+ * below theirs that readers use. A partition for which a snapshot is installed
+ * meanwhile is left out of what this merge changes.
+ * ERR_NOMEM. ERR_BUSY: a merged file among them is listed no more.
  */
 MUST_CHECK enum err merge_new(struct engine *e,
 			      const struct merge_input *inputs,
@@ -52,8 +54,11 @@ MUST_CHECK enum err merge_step(struct merge *m, uint64_t *moved_bytes,
 /* True: the manifest names the outputs; only going on is possible. */
 bool merge_switched(const struct merge *m);
 
-/* The i-th input, for the caller to close after MERGE_DONE; NULL: no more. */
-struct datafile *merge_input(const struct merge *m, uint32_t i);
+/*
+ * The i-th input, for the caller to close after MERGE_DONE; NULL: an install
+ * took it from the partition before the merge could. False: no more.
+ */
+bool merge_input(const struct merge *m, uint32_t i, struct datafile **df);
 
 /* The i-th output and the bytes of its tombstones. False: no more. */
 bool merge_output(const struct merge *m, uint32_t i, uint32_t *file_id,

@@ -41,7 +41,7 @@ bool merge_has_input(const struct merge *m, uint32_t file_id)
 static enum err reserve_output(struct merge *m)
 {
 	uint32_t cap = m->output_cap ? m->output_cap * 2 : 8;
-	struct output *o;
+	struct sealed *o;
 
 	if (m->output_count < m->output_cap)
 		return OK;
@@ -53,80 +53,22 @@ static enum err reserve_output(struct merge *m)
 	return OK;
 }
 
-static enum err open_output(struct merge *m, uint16_t partition)
-{
-	struct merge_part *p = &m->parts[partition];
-	struct engine *e = m->e;
-	uint64_t salt;
-	enum err err;
-
-	err = run_new(&p->run);
-	if (err)
-		return err;
-	pthread_mutex_lock(&e->keep_lock);
-	p->maker_id = engine_next_file_id(e);
-	salt = seed_next(e->o.seed);
-	pthread_mutex_unlock(&e->keep_lock);
-	err = datafile_make(&e->owner, p->maker_id, salt, partition, &p->maker);
-	if (err) {
-		run_free(p->run);
-		p->run = NULL;
-		return err;
-	}
-	p->kept_bytes = 0;
-	p->config_version = p->config_loc = 0;
-	p->first_index = p->last_index = p->last_term = 0;
-	p->last_stamp_ns = 0;
-	return OK;
-}
-
-static enum err write_output_hint(struct merge *m, const struct datafile *df,
-				  const struct merge_part *p)
-{
-	struct hint_file file = { .file_id = df->id,
-				  .salt = df->salt,
-				  .data_bytes = df->bytes };
-	struct hint_partition hp = { .partition = df->partition,
-				     .first_index = p->first_index,
-				     .last_index = p->last_index,
-				     .last_term = p->last_term,
-				     .last_stamp_ns = p->last_stamp_ns,
-				     .config_version = p->config_version,
-				     .config_loc = p->config_loc,
-				     .kept_bytes = p->kept_bytes,
-				     .run = p->run };
-	char path[DATAFILE_PATH_BYTES];
-	enum err err;
-
-	run_sort(p->run);
-	datafile_path(df->owner, df->kind, df->id, ".hint", path);
-	err = hint_write(m->e->o.vfs, path, &file, &hp, 1);
-	if (!err)
-		err = vfs_sync_dir(m->e->o.vfs, m->e->dir);
-	return err;
-}
-
 /* Finish the open output of a partition, with its hint. */
 static enum err seal_output(struct merge *m, struct merge_part *p)
 {
-	struct datafile *df;
+	struct sealed s = { .kept_bytes = p->output.kept_bytes };
 	enum err err;
 
 	err = reserve_output(m);
-	if (err)
-		return err;
-	err = datafile_make_seal(p->maker, &df);
-	p->maker = NULL;
+	if (!err)
+		err = output_seal(&p->output, &s.df);
 	if (err)
 		return err;
 	CHECK(m->outputs);
-	m->outputs[m->output_count++] =
-		(struct output){ .df = df, .kept_bytes = p->kept_bytes };
-	m->moved_bytes += df->bytes;
-	err = write_output_hint(m, df, p);
-	run_free(p->run);
-	p->run = NULL;
-	return err;
+	m->outputs[m->output_count++] = s;
+	m->moved_bytes += s.df->bytes;
+	atomic_fetch_add(&m->e->merge_bytes_written, s.df->bytes);
+	return OK;
 }
 
 static uint64_t open_items(const struct merge *m, struct merge_part **largest)
@@ -135,10 +77,10 @@ static uint64_t open_items(const struct merge *m, struct merge_part **largest)
 
 	for (uint32_t i = 0; i < m->e->o.partitions; i++) {
 		struct merge_part *p = &m->parts[i];
-		uint64_t n = p->run ? run_count(p->run) : 0;
+		uint64_t n = p->output.run ? run_count(p->output.run) : 0;
 
 		sum += n;
-		if (n >= most && p->run) {
+		if (n >= most && p->output.run) {
 			most = n;
 			*largest = p;
 		}
@@ -146,60 +88,20 @@ static uint64_t open_items(const struct merge *m, struct merge_part **largest)
 	return sum;
 }
 
-static void note_record(struct merge_part *p, const struct record *r,
-			uint64_t loc, uint64_t bytes)
-{
-	uint64_t version = version_pack(r->index, r->position);
-
-	if (!p->first_index || r->index < p->first_index)
-		p->first_index = r->index;
-	if (r->index >= p->last_index) {
-		p->last_index = r->index;
-		p->last_term = r->term;
-		p->last_stamp_ns = r->stamp_ns;
-	}
-	if (r->type != RECORD_PUT)
-		p->kept_bytes += bytes;
-	if (r->type == RECORD_CONFIG && version > p->config_version) {
-		p->config_version = version;
-		p->config_loc = loc;
-	}
-}
-
 /* Copy r to the partition's output, beginning or ending one as needed. */
 static enum err put_record(struct merge *m, const struct record *r)
 {
 	struct merge_part *p = &m->parts[r->partition];
-	uint64_t bytes = record_bytes(r->key.n, r->attrs.n, r->value.n), off;
-	struct run_item item;
 	enum err err = OK;
 
-	if (p->maker &&
-	    (datafile_make_bytes(p->maker) + bytes > m->e->o.segment_bytes ||
-	     run_count(p->run) >= MERGE_RUN_ITEMS_MAX))
+	if (p->output.maker && output_is_full(&p->output, r))
 		err = seal_output(m, p);
-	if (!err && !p->maker)
-		err = open_output(m, r->partition);
-	if (!err)
-		err = datafile_make_add(p->maker, r, &off);
+	if (!err && !p->output.maker)
+		err = output_open(m->e, r->partition, &p->output);
 	if (err)
 		return err;
-	item = (struct run_item){
-		.key = r->key,
-		.version = version_pack(r->index, r->position),
-		.loc = loc_pack(p->maker_id, off, r->flags & 63),
-		.term = r->term,
-		.expiry_ns = r->expiry_ns,
-		.value_bytes = record_logical_bytes(r),
-		.disk_bytes = (uint32_t)bytes,
-		.attr_bytes = (uint16_t)r->attrs.n,
-		.type = r->type,
-	};
-	note_record(p, r, item.loc, bytes);
-	m->moved_bytes += bytes;
-	if (r->type == RECORD_CONFIG)
-		return OK;
-	return run_add(p->run, &item);
+	m->moved_bytes += record_bytes(r->key.n, r->attrs.n, r->value.n);
+	return output_add(&p->output, r);
 }
 
 /* -------------------------------------------------------------- judge ---- */
@@ -240,9 +142,9 @@ static bool part_of_log(struct merge *m, const struct walk_item *it)
 	const struct record *r = &it->record;
 	const struct merge_part *p = &m->parts[r->partition];
 
-	if (r->index <= p->dead_index || it->frame.sequence < p->reset_sequence)
-		return false;
-	return engine_record_live(m->e, r->partition, r->index, r->term);
+	return r->index > p->dead_index &&
+	       engine_record_live(m->e, r->partition, r->index, r->term,
+				  it->frame.sequence);
 }
 
 /*
@@ -440,7 +342,7 @@ enum err merge_copy_step(struct merge *m)
 			m->moved_bytes - began < MERGE_STEP_BYTES;
 	     i++)
 		err = copy_one(m, &at_end);
-	if (!err && open_items(m, &largest) > MERGE_RUN_ITEMS_MAX)
+	if (!err && open_items(m, &largest) > OUTPUT_RUN_ITEMS_MAX)
 		err = seal_output(m, largest);
 	if (err || !at_end)
 		return err;
@@ -503,7 +405,7 @@ enum err merge_seal_step(struct merge *m)
 		struct merge_part *p = &m->parts[m->seal];
 
 		err = put_config(m, p);
-		if (!err && p->maker) {
+		if (!err && p->output.maker) {
 			err = seal_output(m, p);
 			m->seal++;
 			return err;

@@ -14,12 +14,11 @@
 #include "engine/engine_internal.h"
 #include "engine/hint.h"
 #include "engine/merge.h"
-#include "engine/run.h"
+#include "engine/output.h"
 #include "engine/walk.h"
 
 enum {
 	MERGE_PASS_PARTITIONS = 64, /* outputs open at a time               */
-	MERGE_RUN_ITEMS_MAX = 4 << 20, /* in open outputs, together         */
 	MERGE_STEP_BYTES = 1 << 20,
 	MERGE_STEP_ITEMS = 4096,
 };
@@ -35,31 +34,29 @@ enum merge_phase {
 };
 
 struct input {
-	struct datafile *df;
+	struct datafile *df; /* pinned */
 	uint64_t last_sequence;
 	uint64_t copied_bytes; /* of live records, as df->live_bytes counts  */
+	bool gone;	       /* not for this merge to remove               */
 };
 
-struct output {
+struct sealed {
 	struct datafile *df;
 	uint64_t kept_bytes;
-	bool listed; /* in the file table */
+	bool listed; /* in manifest and file table */
 };
 
 /* What the merge knows of one partition. */
 struct merge_part {
-	bool seen; /* has records or files in the inputs              */
-	uint64_t older_min; /* lowest index in merged files that stay        */
-	uint64_t dead_index, reset_sequence; /* log records that are dead    */
+	bool seen;	   /* has records or files in the inputs              */
+	uint32_t installs; /* of the partition, when the merge began         */
+	bool overtaken;	   /* by an install, when the manifest was switched  */
+	uint64_t older_min;  /* lowest index in merged files that stay        */
+	uint64_t dead_index; /* log records up to it are dead                */
 	uint64_t base_index, base_term, stamp_ns; /* from the log inputs     */
 	uint64_t config_index; /* newest CONFIG of the inputs ...            */
 	struct buf config;     /* ... encoded with seed 0                    */
-	struct datafile_maker *maker; /* open output, or NULL                */
-	uint32_t maker_id;
-	struct run *run;
-	uint64_t kept_bytes;
-	uint64_t config_version, config_loc; /* as in the open output        */
-	uint64_t first_index, last_index, last_term, last_stamp_ns;
+	struct output output;
 };
 
 struct merge {
@@ -67,7 +64,7 @@ struct merge {
 	struct input *inputs;
 	uint32_t input_count, log_count;
 	struct merge_part *parts; /* all partitions                          */
-	struct output *outputs;
+	struct sealed *outputs;
 	uint32_t output_count, output_cap;
 	enum merge_phase phase;
 	uint32_t pass;	/* partitions pass * MERGE_PASS_PARTITIONS and on     */
@@ -90,6 +87,13 @@ struct merge {
 /* One bounded piece of COPY and SEAL; the phase moves on by itself. */
 MUST_CHECK enum err merge_copy_step(struct merge *m);
 MUST_CHECK enum err merge_seal_step(struct merge *m);
+
+/*
+ * A snapshot was installed for the partition since the merge began: what it
+ * had before is dead, and so is what this merge made of it. Exact under
+ * keep_lock; else, once true, for good.
+ */
+bool merge_is_overtaken(const struct merge *m, uint32_t partition);
 
 /* Whether df is one of the inputs. */
 bool merge_has_input(const struct merge *m, uint32_t file_id);

@@ -301,6 +301,10 @@ enum err offline_look(struct offline_dir *d, struct offline_found *found)
 	enum err err = OK;
 
 	*found = (struct offline_found){ .expected = m->log_floor_sequence };
+	/* All before the reset of an install was synced: engine/load.c. */
+	for (uint32_t p = 0; p < m->partition_count; p++)
+		if (m->partitions[p].reset_sequence > found->proven + 1)
+			found->proven = m->partitions[p].reset_sequence - 1;
 	for (uint32_t i = 0; !err && i < m->log_count; i++)
 		err = look_at_file(d, found, DATAFILE_LOG, 0, &m->log[i]);
 	if (!err)

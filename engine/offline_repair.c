@@ -143,12 +143,27 @@ static enum err try_open(struct offline_dir *d)
 	return err;
 }
 
+/*
+ * The log goes on where its lost end began, which may lie before the reset of
+ * an install: all that is left is dead all the same, what comes is not.
+ */
+static void lower_resets(struct offline_dir *d,
+			 const struct offline_found *found)
+{
+	struct manifest *m = &d->manifest;
+
+	for (uint32_t p = 0; p < m->partition_count; p++)
+		if (m->partitions[p].reset_sequence > found->expected)
+			m->partitions[p].reset_sequence = found->expected;
+}
+
 static enum err give_up(struct offline_dir *d,
 			const struct offline_found *found)
 {
 	enum err err;
 
 	drop_files(d);
+	lower_resets(d, found);
 	err = add_losses(d, found);
 	if (!err)
 		err = unlink_log_hints(d);

@@ -342,10 +342,12 @@ static enum err init_partitions(struct engine *e)
 	if (!e->partitions || !e->touched)
 		return ERR_NOMEM;
 	for (uint32_t i = 0; i < n; i++) {
-		enum err err = keydir_new(e->readers, &e->partitions[i].kd);
+		struct keydir *kd;
+		enum err err = keydir_new(e->readers, &kd);
 
 		if (err)
 			return err;
+		atomic_store(&e->partitions[i].kd, kd);
 	}
 	return OK;
 }
@@ -383,6 +385,7 @@ static void free_engine(struct engine *e)
 {
 	epoch_free(e->readers); /* runs what is pending: before all it names */
 	keep_free(e);
+	keep_replaced_free(e->replaced);
 	for (uint32_t i = 0; e->partitions && i < e->o.partitions; i++) {
 		struct partition *p = &e->partitions[i];
 

@@ -36,7 +36,7 @@ enum err engine_peek(struct engine *e, uint16_t partition, struct bytes key,
 	enum err err = ERR_NOT_FOUND;
 
 	epoch_enter(e->readers);
-	k = keydir_get(p->kd, key);
+	k = keydir_get(partition_keydir(p), key);
 	if (k) {
 		info->version = k->version;
 		info->loc = k->loc;
@@ -94,14 +94,14 @@ static enum err find(struct engine *e, struct partition *p, struct bytes key,
 	f->fresh = NULL;
 	epoch_enter(e->readers);
 	do {
-		k = keydir_get(p->kd, key);
+		k = keydir_get(partition_keydir(p), key);
 		if (!k) {
 			epoch_exit(e->readers);
 			return ERR_NOT_FOUND;
 		}
 		fill_found(f, k);
 		f->df = engine_file(e, loc_file_id(f->loc));
-	} while (!f->df); /* merge moved the record: it has a new place */
+	} while (!f->df); /* moved by a merge, or replaced: look again */
 	if (f->df->map)	  /* begin the one wait for memory that is left */
 		__builtin_prefetch(f->df->map + f->off);
 	if (f->loc & LOC_DAMAGED) {
@@ -487,7 +487,13 @@ static bool keep_iter(struct engine_iter *it, const struct keydir_iter *k,
 void engine_iter_begin(struct engine *e, uint16_t partition,
 		       struct engine_iter *it)
 {
-	*it = (struct engine_iter){ .kd = get_partition(e, partition)->kd };
+	struct partition *p = get_partition(e, partition);
+
+	*it = (struct engine_iter){ 0 };
+	epoch_enter(e->readers);
+	it->kd = partition_keydir(p);
+	keydir_pin(it->kd); /* an install may exchange it before the lock */
+	epoch_exit(e->readers);
 	keydir_lock(it->kd);
 }
 
@@ -530,5 +536,6 @@ bool engine_iter_prev(struct engine_iter *it, struct bytes *found,
 void engine_iter_end(struct engine_iter *it)
 {
 	keydir_unlock(it->kd);
+	keydir_unpin(it->kd);
 	*it = (struct engine_iter){ 0 };
 }

@@ -282,9 +282,7 @@ static void remove_dropped(struct load *l, uint32_t id)
 	char path[DATAFILE_PATH_BYTES];
 	enum err err;
 
-	atomic_store(
-		&e->files[id / FILE_TABLE_LEAF]->files[id % FILE_TABLE_LEAF],
-		NULL);
+	engine_file_unlist(e, df);
 	datafile_close(df);
 	datafile_path(&e->owner, DATAFILE_LOG, id, "", path);
 	err = vfs_unlink(e->o.vfs, path);

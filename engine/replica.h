@@ -118,8 +118,10 @@ uint32_t engine_damaged_take(struct engine *e, struct engine_damaged *out,
 
 /*
  * As engine_snapshot_open (engine/snapshot.h), of one partition only: all
- * records that make up its state at exactly engine_applied_index now.
- * Thread: writer.
+ * records that make up its state at exactly engine_applied_index now. Writes
+ * the open batch if there is one; waits for nobody.
+ * ERR_BUSY   files are being exchanged; ask again in a moment
+ * ERR_NOMEM, ERR_IO as engine_append. Thread: writer.
  */
 MUST_CHECK enum err engine_snapshot_open_partition(struct engine *e,
 						   uint16_t partition,
@@ -130,9 +132,10 @@ struct engine_install;
 /*
  * Begin to build the state of partition as of entry (index, term) in files of
  * their own, beside the state in force. A crash before the commit leaves
- * nothing. One install a partition at a time (ERR_BUSY).
- * ERR_NOSPC, ERR_IO, ERR_NOMEM. Thread: any one at a time for each install
- * (the mover).
+ * nothing. One install a partition at a time (ERR_BUSY). Commit or abort it
+ * before engine_close.
+ * ERR_INVALID index or term 0. ERR_NOMEM. Thread: any one at a time for each
+ * install (the mover).
  */
 MUST_CHECK enum err engine_install_open(struct engine *e, uint16_t partition,
 					uint64_t index, uint64_t term,
@@ -140,32 +143,45 @@ MUST_CHECK enum err engine_install_open(struct engine *e, uint16_t partition,
 
 /*
  * Add a record, in any order; of each key the highest version wins, tombstones
- * and range tombstones hide what is below them. Copied. Errors as above; after
- * one: abort. Thread: mover.
+ * and range tombstones hide what is below them. Copied. Memory: 32 bytes and
+ * the key for each record of the file being written, at most 4 million.
+ * ERR_INVALID  no record of a state of this partition at index
+ * ERR_NOSPC    also when less than min_free_bytes would be left
+ * ERR_IO, ERR_NOMEM. After any: abort. Thread: mover.
  */
 MUST_CHECK enum err engine_install_add(struct engine_install *in,
 				       const struct record *r);
 
 /*
- * The log clock at the install's index, which may have left no record: stamps
- * given later are above it. Before engine_install_finish. Thread: mover.
+ * The log clock of the entry at index, which may have left no record; else the
+ * highest stamp of a record counts. Stamps given later are above it. Before
+ * engine_install_finish. Thread: mover.
  */
 void engine_install_stamp(struct engine_install *in, uint64_t stamp_ns);
 
 /*
- * All are there: sort, write the hint, sync files and directory. Blocks long.
+ * All are there: write the last file and its hint, sync, build the key
+ * directory. Blocks long. Memory: the key directory being built, and while it
+ * is built the hints of all files, about as much again. Errors as add.
  * Thread: mover.
  */
 MUST_CHECK enum err engine_install_finish(struct engine_install *in);
 
 /*
- * Put the state in force: one manifest switch sets the partition's files, its
- * base (index, term) and the stream position before which its log is dead; the
- * key directory is exchanged under the readers' feet. Afterwards last_index,
- * applied_index and first_index - 1 are index. hs is the hard state to be
- * re-emitted after the reset. in is freed in any case.
+ * Put the state in force, after finish: one manifest switch sets the
+ * partition's files, its base (index, term) and the stream position before
+ * which its log is dead; the key directory is exchanged under the readers'
+ * feet: values, pins and walks of the old one stay valid until they are done.
+ * Afterwards last_index, applied_index and first_index - 1 are index, and all
+ * of it is durable. in is freed in any case. A sync of the log, a manifest
+ * switch: no sync may be under way.
+ *
+ * hs is the hard state from now on; its commit counts as at least index. Do
+ * not append that commit by engine_set_hard_state before: a crash in between
+ * would settle the old log up to it.
  *
  * ERR_INVALID  index is not above applied_index; nothing changed
+ * ERR_NOSPC, ERR_NOMEM  nothing changed
  * ERR_IO       as engine_append: stop the node. Thread: writer.
  */
 MUST_CHECK enum err engine_install_commit(struct engine_install *in,

@@ -31,6 +31,15 @@ enum err engine_file_add(struct engine *e, struct datafile *df)
 	return OK;
 }
 
+void engine_file_unlist(struct engine *e, const struct datafile *df)
+{
+	struct file_leaf *leaf =
+		atomic_load(&e->files[df->id / FILE_TABLE_LEAF]);
+
+	CHECK(engine_file(e, df->id) == df);
+	atomic_store(&leaf->files[df->id % FILE_TABLE_LEAF], NULL);
+}
+
 static void file_unseen(void *ctx, uint64_t ref)
 {
 	(void)ref; /* the file is all there is to tell */
@@ -110,9 +119,7 @@ static enum err add_locked(struct engine *e, uint64_t bytes, bool zero,
 	*out = df;
 	return OK;
 out_remove:
-	atomic_store(
-		&e->files[id / FILE_TABLE_LEAF]->files[id % FILE_TABLE_LEAF],
-		NULL);
+	engine_file_unlist(e, df);
 out_next:
 	manifest_done(&next);
 out_close:

@@ -318,9 +318,13 @@ enum err engine_settle(struct engine *e, uint16_t partition, uint64_t index,
 		const struct tail_entry *t = tail_at(&p->tail, applied + 1);
 
 		CHECK(t);
+		atomic_store_explicit(&p->settling_index, applied + 1,
+				      memory_order_release);
 		err = settle_entry(e, p, t, fn, ctx);
-		if (err)
+		if (err) {
+			atomic_store(&p->settling_index, applied);
 			return err;
+		}
 		p->last_stamp_ns = t->stamp_ns;
 		applied++;
 		atomic_store_explicit(&p->applied_index, applied,

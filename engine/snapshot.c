@@ -2,9 +2,15 @@
  * engine/snapshot.c - walking a pinned list of files up to an index.
  *
  * Under keep_lock the manifest stands still: no merge switches, no file is
- * removed. The applied indexes are read first, the files pinned after, so what
- * is applied lies in a pinned file. A log segment is read up to the bytes that
- * were written then; frames behind that are newer than the state wanted.
+ * removed. So what is applied then lies in a pinned file: in a log segment, or
+ * in a merged file that a merge listed, which has every record that the key
+ * directory pointed at when the merge looked. Whatever a merge dropped was
+ * replaced by a record at or below the index settled then; therefore the index
+ * is that of the entry being settled, should one be. A log segment is read up
+ * to the bytes that were written then; frames behind that are newer.
+ *
+ * Base, reset and terms are copied: an install that comes later, or terms that
+ * are forgotten, change nothing in what a snapshot takes for the log.
  *
  * A put is left out when the key directory shows another record for its key
  * that is older than the snapshot's index too: then that one is the state, or
@@ -14,6 +20,7 @@
 
 #include "base/check.h"
 #include "engine/engine_internal.h"
+#include "engine/replica.h"
 #include "engine/snapshot.h"
 #include "engine/walk.h"
 
@@ -22,16 +29,32 @@ struct snapshot_file {
 	uint64_t end_off;    /* log: bytes behind it are not looked at */
 };
 
+/* What was true of a partition at the opening. */
+struct snapshot_part {
+	uint64_t index, base, reset, stamp_ns;
+	struct terms terms;
+};
+
 struct engine_snapshot {
 	struct engine *e;
 	struct snapshot_file *files;
 	uint32_t file_count, next_file;
 	struct walk *walk; /* in files[next_file - 1] */
-	uint32_t partition_count;
-	uint64_t *applied, *base, *reset; /* one for each partition */
+	uint32_t first_partition, partition_count;
+	struct snapshot_part *parts; /* of first_partition and on */
 	struct manifest_loss *losses;
 	uint32_t loss_count;
 };
+
+/* NULL: the snapshot is not of that partition. */
+static struct snapshot_part *find_part(const struct engine_snapshot *s,
+				       uint32_t partition)
+{
+	if (partition < s->first_partition ||
+	    partition - s->first_partition >= s->partition_count)
+		return NULL;
+	return &s->parts[partition - s->first_partition];
+}
 
 static enum err pin_file(struct engine_snapshot *s, uint32_t id)
 {
@@ -52,13 +75,35 @@ static enum err pin_file(struct engine_snapshot *s, uint32_t id)
 	return OK;
 }
 
+static enum err take_part(struct engine_snapshot *s, uint32_t partition)
+{
+	const struct manifest_partition *mp =
+		&s->e->manifest.partitions[partition];
+	struct partition *p = &s->e->partitions[partition];
+	struct snapshot_part *part = find_part(s, partition);
+	enum err err;
+
+	CHECK(part);
+	part->index = atomic_load(&p->settling_index);
+	part->base = mp->base_index;
+	part->reset = mp->reset_sequence;
+	pthread_mutex_lock(&s->e->terms_lock);
+	err = terms_copy(&p->terms, &part->terms);
+	pthread_mutex_unlock(&s->e->terms_lock);
+	for (uint32_t i = 0; i < mp->merged_count && !err; i++)
+		err = pin_file(s, mp->merged[i].id);
+	return err;
+}
+
+/* keep_lock held. */
 static enum err take_lists(struct engine_snapshot *s)
 {
 	const struct manifest *m = &s->e->manifest;
+	uint32_t end = s->first_partition + s->partition_count;
 	uint32_t count = m->log_count;
 	enum err err = OK;
 
-	for (uint32_t p = 0; p < m->partition_count; p++)
+	for (uint32_t p = s->first_partition; p < end; p++)
 		count += m->partitions[p].merged_count;
 	s->files = calloc(count + 1, sizeof(*s->files));
 	s->losses = calloc(m->loss_count + 1, sizeof(*s->losses));
@@ -68,46 +113,74 @@ static enum err take_lists(struct engine_snapshot *s)
 		memcpy(s->losses, m->losses,
 		       m->loss_count * sizeof(*m->losses));
 	s->loss_count = m->loss_count;
-	for (uint32_t p = 0; p < m->partition_count && !err; p++) {
-		const struct manifest_partition *mp = &m->partitions[p];
-
-		s->base[p] = mp->base_index;
-		s->reset[p] = mp->reset_sequence;
-		for (uint32_t i = 0; i < mp->merged_count && !err; i++)
-			err = pin_file(s, mp->merged[i].id);
-	}
+	for (uint32_t p = s->first_partition; p < end && !err; p++)
+		err = take_part(s, p);
 	for (uint32_t i = 0; i < m->log_count && !err; i++)
 		err = pin_file(s, m->log[i].id);
 	return err;
 }
 
-enum err engine_snapshot_open(struct engine *e, struct engine_snapshot **out)
+static enum err new_snapshot(struct engine *e, uint32_t first, uint32_t count,
+			     struct engine_snapshot **out)
 {
 	struct engine_snapshot *s = calloc(1, sizeof(*s));
-	uint32_t n = e->o.partitions;
-	enum err err = ERR_NOMEM;
 
 	if (!s)
 		return ERR_NOMEM;
 	s->e = e;
-	s->partition_count = n;
-	s->applied = calloc(n, sizeof(*s->applied));
-	s->base = calloc(n, sizeof(*s->base));
-	s->reset = calloc(n, sizeof(*s->reset));
-	if (!s->applied || !s->base || !s->reset)
-		goto out_snapshot;
+	s->first_partition = first;
+	s->parts = calloc(count, sizeof(*s->parts));
+	if (!s->parts) {
+		free(s);
+		return ERR_NOMEM;
+	}
+	s->partition_count = count;
+	*out = s;
+	return OK;
+}
+
+enum err engine_snapshot_open(struct engine *e, struct engine_snapshot **out)
+{
+	struct engine_snapshot *s;
+	enum err err = new_snapshot(e, 0, e->o.partitions, &s);
+
+	if (err)
+		return err;
 	pthread_mutex_lock(&e->keep_lock);
-	for (uint32_t p = 0; p < n; p++)
-		s->applied[p] = engine_applied_index(e, (uint16_t)p);
 	err = take_lists(s);
 	pthread_mutex_unlock(&e->keep_lock);
 	if (err)
-		goto out_snapshot;
-	*out = s;
-	return OK;
+		engine_snapshot_close(s);
+	else
+		*out = s;
+	return err;
+}
 
-out_snapshot:
-	engine_snapshot_close(s);
+enum err engine_snapshot_open_partition(struct engine *e, uint16_t partition,
+					struct engine_snapshot **out)
+{
+	struct partition *p = &e->partitions[partition];
+	struct engine_snapshot *s;
+	enum err err;
+
+	CHECK(partition < e->o.partitions);
+	CHECK(p->settling_index == p->applied_index);
+	err = engine_write(e); /* what is settled is in the file */
+	if (!err)
+		err = new_snapshot(e, partition, 1, &s);
+	if (err)
+		return err;
+	if (pthread_mutex_trylock(&e->keep_lock) == 0) {
+		err = take_lists(s);
+		pthread_mutex_unlock(&e->keep_lock);
+	} else {
+		err = ERR_BUSY;
+	}
+	s->parts[0].stamp_ns = p->last_stamp_ns;
+	if (err)
+		engine_snapshot_close(s);
+	else
+		*out = s;
 	return err;
 }
 
@@ -118,19 +191,40 @@ void engine_snapshot_close(struct engine_snapshot *s)
 	walk_free(s->walk);
 	for (uint32_t i = 0; i < s->file_count; i++)
 		datafile_unpin(s->files[i].df);
+	for (uint32_t i = 0; i < s->partition_count; i++)
+		terms_done(&s->parts[i].terms);
 	free(s->files);
 	free(s->losses);
-	free(s->applied);
-	free(s->base);
-	free(s->reset);
+	free(s->parts);
 	free(s);
 }
 
 uint64_t engine_snapshot_index(const struct engine_snapshot *s,
 			       uint16_t partition)
 {
-	CHECK(partition < s->partition_count);
-	return s->applied[partition];
+	const struct snapshot_part *part = find_part(s, partition);
+
+	CHECK(part);
+	return part->index;
+}
+
+uint64_t engine_snapshot_stamp_ns(const struct engine_snapshot *s,
+				  uint16_t partition)
+{
+	const struct snapshot_part *part = find_part(s, partition);
+
+	CHECK(part);
+	return part->stamp_ns;
+}
+
+/* Is a record of the log part of what the partition's log said? */
+static bool is_of_log(const struct snapshot_part *part,
+		      const struct walk_item *item)
+{
+	const struct record *r = &item->record;
+
+	return r->index > part->base && item->frame.sequence >= part->reset &&
+	       terms_live(&part->terms, r->index, r->term);
 }
 
 /* Can the record be part of the state? */
@@ -138,15 +232,12 @@ static bool is_wanted(const struct engine_snapshot *s,
 		      const struct datafile *df, const struct walk_item *item)
 {
 	const struct record *r = &item->record;
+	const struct snapshot_part *part = find_part(s, r->partition);
 	struct engine_info now;
 
-	if (r->partition >= s->partition_count ||
-	    r->index > s->applied[r->partition])
+	if (!part || r->index > part->index)
 		return false;
-	if (df->kind == DATAFILE_LOG &&
-	    (r->index <= s->base[r->partition] ||
-	     item->frame.sequence < s->reset[r->partition] ||
-	     !engine_record_live(s->e, r->partition, r->index, r->term)))
+	if (df->kind == DATAFILE_LOG && !is_of_log(part, item))
 		return false;
 	switch (r->type) {
 	case RECORD_DELETE:
@@ -161,7 +252,16 @@ static bool is_wanted(const struct engine_snapshot *s,
 	if (engine_peek(s->e, r->partition, r->key, &now) != OK)
 		return true;
 	return now.version == version_pack(r->index, r->position) ||
-	       version_index(now.version) > s->applied[r->partition];
+	       version_index(now.version) > part->index;
+}
+
+static bool is_lost(struct engine_snapshot *s, struct datafile *df,
+		    const struct walk_item *item)
+{
+	if (item->state == RECORD_OK && !(item->record.flags & LOC_DAMAGED))
+		return false;
+	engine_note_corrupt(s->e, df, item->off, 1);
+	return true;
 }
 
 /* ERR_NOT_FOUND: the file has no more. */
@@ -187,7 +287,7 @@ static enum err next_in_file(struct engine_snapshot *s, struct record *r)
 		}
 		if (!is_wanted(s, f->df, &item))
 			continue;
-		if (item.state != RECORD_OK)
+		if (is_lost(s, f->df, &item))
 			return ERR_CORRUPT;
 		*r = item.record;
 		return OK;

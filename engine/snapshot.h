@@ -16,22 +16,34 @@
 
 struct engine_snapshot;
 
-/* ERR_NOMEM: nothing is held. Thread: any. */
+/*
+ * Of all partitions, each at its own index. What is settled and stands only in
+ * the open batch, not yet written, is missed. Takes keep_lock.
+ * ERR_NOMEM: nothing is held. Thread: any.
+ */
 MUST_CHECK enum err engine_snapshot_open(struct engine *e,
 					 struct engine_snapshot **s);
 
-/* The index up to which the snapshot holds partition. */
+/*
+ * The index C up to which the snapshot holds partition, which is one of its
+ * own: the records with an index of at most C say exactly what the state was
+ * when C was the last entry applied; those above C are not handed out.
+ */
 uint64_t engine_snapshot_index(const struct engine_snapshot *s,
 			       uint16_t partition);
 
-/* The log clock at that index: stamp of its entry. */
+/*
+ * Log clock of the entry at that index; 0: not known. Known when opened by
+ * engine_snapshot_open_partition.
+ */
 uint64_t engine_snapshot_stamp_ns(const struct engine_snapshot *s,
 				  uint16_t partition);
 
 /*
  * The next record: PUT, DELETE, EXPIRE or DELETE_PREFIX. *r is valid until the
  * next call. ERR_NOT_FOUND: there are no more.
- * ERR_CORRUPT: damage where a record of the state may lie; ERR_IO, ERR_NOMEM.
+ * ERR_CORRUPT: damage where a record of the state may lie, or a value of it
+ * that is known to be lost; ERR_IO, ERR_NOMEM.
  */
 MUST_CHECK enum err engine_snapshot_next(struct engine_snapshot *s,
 					 struct record *r);

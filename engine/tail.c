@@ -4,6 +4,7 @@
 #include "engine/tail.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 
@@ -13,6 +14,22 @@ void terms_reset(struct terms *t, uint64_t floor, uint64_t floor_term)
 	t->floor = floor;
 	t->floor_term = floor_term;
 	t->last_index = floor;
+}
+
+enum err terms_copy(const struct terms *t, struct terms *copy)
+{
+	struct terms c = *t;
+
+	c.cap = c.count;
+	c.steps = NULL;
+	if (c.count > 0) {
+		c.steps = malloc(c.count * sizeof(*c.steps));
+		if (!c.steps)
+			return ERR_NOMEM;
+		memcpy(c.steps, t->steps, c.count * sizeof(*c.steps));
+	}
+	*copy = c;
+	return OK;
 }
 
 void terms_done(struct terms *t)

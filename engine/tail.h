@@ -31,6 +31,8 @@ struct terms {
 
 /* What is known of the log below and at floor: last_index is floor. */
 void terms_reset(struct terms *t, uint64_t floor, uint64_t floor_term);
+/* A copy of t in *copy, uninitialised before; terms_done frees it. ERR_NOMEM. */
+MUST_CHECK enum err terms_copy(const struct terms *t, struct terms *copy);
 /* Free the steps; t is empty afterwards. */
 void terms_done(struct terms *t);
 

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/log.h"
+#include "engine/replica.h"
 #include "engine/loc.h"
 #include "engine/snapshot.h"
 #include "tests/lib/engine_world.h"
@@ -115,7 +116,10 @@ static void what_is_handed_out_is_the_state(void **state)
 		}
 		for (uint32_t k = 0; k < WORLD_KEYS; k++)
 			want[k] = index_now(&w, k);
-		assert_int_equal(engine_snapshot_open(w.e, &s), OK);
+		assert_int_equal(
+			at % 120 ? engine_snapshot_open(w.e, &s)
+				 : engine_snapshot_open_partition(w.e, 0, &s),
+			OK);
 		assert_int_equal(engine_snapshot_index(s, 0), w.parts[0].count);
 		while (!(err = engine_snapshot_next(s, &r))) {
 			see(&got, &r);
@@ -139,10 +143,137 @@ static void what_is_handed_out_is_the_state(void **state)
 	}
 }
 
+/* A partition's own: nothing of the others, its log clock known. */
+static void a_partition_is_handed_out_alone(void **state)
+{
+	struct engine_snapshot *s;
+	struct world w;
+	struct record r;
+	uint32_t n = 0;
+	enum err err;
+
+	(void)state;
+	world_init(&w, 3, 3);
+	world_reopen(&w);
+	for (uint32_t i = 0; i < 120; i++) {
+		struct world_op op = { RECORD_PUT, (uint8_t)(i % WORLD_KEYS),
+				       VALUE_BYTES };
+
+		assert_int_equal(world_change(&w, (uint16_t)(i % 3), op, true),
+				 OK);
+	}
+	assert_int_equal(world_merge(&w), OK);
+	assert_int_equal(engine_snapshot_open_partition(w.e, 2, &s), OK);
+	assert_int_equal(engine_snapshot_index(s, 2), 40);
+	assert_int_equal(engine_snapshot_stamp_ns(s, 2), 40);
+	while (!(err = engine_snapshot_next(s, &r))) {
+		assert_int_equal(r.partition, 2);
+		n++;
+	}
+	assert_int_equal(err, ERR_NOT_FOUND);
+	assert_true(n >= 16);
+	engine_snapshot_close(s);
+	world_done(&w);
+}
+
+struct midway {
+	struct world *w;
+	struct engine_snapshot *s;
+};
+
+/* The directory shows the entry, the applied index not yet. */
+static void merge_midway(void *ctx, const struct engine_applied *a)
+{
+	struct midway *m = ctx;
+
+	(void)a;
+	assert_int_equal(world_merge(m->w), OK);
+	assert_int_equal(engine_snapshot_open(m->w->e, &m->s), OK);
+}
+
+/*
+ * A merge that judges by the directory drops what the entry being settled
+ * replaces; a picture taken then must have that entry.
+ */
+static void a_merge_while_an_entry_is_settled_loses_no_key(void **state)
+{
+	struct midway m = { 0 };
+	struct world_op op = { RECORD_PUT, 7, VALUE_BYTES };
+	uint64_t want[WORLD_KEYS], merges;
+	struct picture got = { 0 };
+	struct engine_stats stats;
+	struct world w;
+	struct record r;
+	enum err err;
+
+	(void)state;
+	world_init(&w, 5, 1);
+	world_reopen(&w);
+	for (uint32_t i = 0; i < 400; i++)
+		change(&w, RECORD_PUT,
+		       i < 48 ? (uint8_t)i : (uint8_t)(i * 3 % 48));
+	engine_stats(w.e, &stats);
+	merges = stats.merges;
+	assert_int_equal(world_change(&w, 0, op, false), OK);
+	assert_int_equal(engine_sync(w.e), OK);
+	m.w = &w;
+	assert_int_equal(
+		engine_settle(w.e, 0, w.parts[0].count, merge_midway, &m), OK);
+	engine_stats(w.e, &stats);
+	assert_true(stats.merges > merges);
+	for (uint32_t k = 0; k < WORLD_KEYS; k++)
+		want[k] = index_now(&w, k);
+	while (!(err = engine_snapshot_next(m.s, &r)))
+		see(&got, &r);
+	assert_int_equal(err, ERR_NOT_FOUND);
+	for (uint32_t k = 0; k < WORLD_KEYS; k++)
+		assert_int_equal(index_of(&got, k), want[k]);
+	engine_snapshot_close(m.s);
+	world_done(&w);
+}
+
+/* A lost value is not passed on as a good one, merged or not. */
+static void a_lost_value_is_not_handed_out(void **state)
+{
+	struct engine_snapshot *s;
+	struct engine_info info;
+	struct world w;
+	struct record r;
+	char key[16], path[64];
+	enum err err;
+
+	(void)state;
+	world_init(&w, 6, 1);
+	world_reopen(&w);
+	for (uint32_t i = 0; i < 400; i++)
+		change(&w, RECORD_PUT, (uint8_t)(i < 48 ? i : 10 + i % 38));
+	assert_int_equal(
+		engine_peek(w.e, 0, bytes_of(key, world_key(5, key)), &info),
+		OK);
+	snprintf(path, sizeof(path), "data/%08x.log", loc_file_id(info.loc));
+	assert_int_equal(vfs_sim_flip(w.sim, path, loc_off(info.loc) + 500, 4),
+			 OK);
+	for (int merged = 0; merged < 2; merged++) {
+		assert_int_equal(engine_snapshot_open_partition(w.e, 0, &s),
+				 OK);
+		while (!(err = engine_snapshot_next(s, &r)))
+			;
+		assert_int_equal(err, ERR_CORRUPT);
+		engine_snapshot_close(s);
+		if (!merged)
+			assert_int_equal(world_merge(&w), OK);
+	}
+	world_done(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_handed_out_is_the_state),
+		cmocka_unit_test(a_partition_is_handed_out_alone),
+		cmocka_unit_test(
+			a_merge_while_an_entry_is_settled_loses_no_key),
+		cmocka_unit_test(a_lost_value_is_not_handed_out),
 	};
 
 	log_set_level(LOG_ERROR);
