@@ -35,6 +35,7 @@ TEST_SRC := $(wildcard tests/*/test_*.c)
 TEST_LIB_SRC := $(wildcard tests/lib/*.c)
 SCRIPT_SRC := $(wildcard tests/raftscript/*.c)
 LINEAR_SRC := $(wildcard tests/linear/*.c)
+SIM_SRC := $(filter-out tests/sim/test_%,$(wildcard tests/sim/*.c))
 TEST_SH := $(wildcard tests/*/test_*.sh)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRC := $(wildcard bench/bench_*.c)
@@ -43,7 +44,7 @@ BENCH_LIB_SRC := $(wildcard bench/lib/*.c)
 .DEFAULT_GOAL := all
 JOBS ?= $(shell nproc)
 
-.PHONY: help all deps run test check bench tests asan tests-asan tsan tests-tsan lint \
+.PHONY: help all deps run test check sim bench tests asan tests-asan tsan tests-tsan lint \
 	analyze fuzz cov tests-cov install uninstall clean
 .DELETE_ON_ERROR:
 
@@ -66,6 +67,10 @@ $(1)/raftscript: $$(patsubst %.c,$(1)/o/%.o,$$(SCRIPT_SRC)) \
 $(1)/linear: $$(patsubst %.c,$(1)/o/%.o,$$(LINEAR_SRC)) $(1)/libtest.a \
 		$(1)/libraftcask.a
 	$(4) $$(LDFLAGS) $(3) -pthread -o $$@ $$^ -ljson-c $$(LIBS_CORE)
+$(1)/sim: $$(patsubst %.c,$(1)/o/%.o,$$(SIM_SRC)) $(1)/libtest.a \
+		$(1)/libraftcask.a
+	$(4) $$(LDFLAGS) $(3) -pthread -o $$@ $$^ -lcmocka -ljson-c \
+		$$(LIBS_CORE)
 $(1)/libtest.a: $$(patsubst %.c,$(1)/o/%.o,$$(TEST_LIB_SRC))
 	@rm -f $$@
 	ar rcs $$@ $$^
@@ -125,6 +130,14 @@ test: deps ## install what is missing, build, run every test
 check: all tests ## run every test with what is installed
 	@tests/run $(TESTS) $(TEST_SH)
 
+# One seed decides a whole run: SEED=n [TRACE=1], or SEEDS=n [START=n].
+SEEDS ?= 100
+START ?= 1
+sim: ## simulate clusters under faults, SEEDS= of them (or one SEED= TRACE=1)
+	@$(MAKE) --no-print-directory -j$(JOBS) $(B)/sim
+	@$(B)/sim $(if $(SEED),-s $(SEED) $(if $(TRACE),-t),-s $(START) \
+		-n $(SEEDS) -j $(JOBS))
+
 bench: ## the engine and HTTP beside their peers, in one run (BENCH=--quick)
 	packaging/install-deps bench
 	@$(MAKE) --no-print-directory -j$(JOBS) all $(B)/bench/bench_engine \
@@ -144,7 +157,7 @@ lint: ## what a machine can see of the style
 	@tests/lint
 
 # One test program by hand: make build/t/base/test_crc32c && build/t/...
-tests: $(PROGRAMS) $(TESTS) $(B)/linear
+tests: $(PROGRAMS) $(TESTS) $(B)/linear $(B)/sim
 tests-asan: $(patsubst $(B)/t/%,$(B)/asan/t/%,$(TESTS)) $(B)/asan/raftscript \
 	$(patsubst $(B)/%,$(B)/asan/%,$(PROGRAMS))
 tests-tsan: $(patsubst $(B)/t/%,$(B)/tsan/t/%,$(TESTS)) \

@@ -16,12 +16,8 @@
 
 #include <cmocka.h>
 
-/* These are there once the store replicates. */
-#pragma weak store_receive
-#pragma weak store_link
+/* There when the store can move states. */
 #pragma weak store_move
-#pragma weak store_hand_over
-#pragma weak store_leads
 
 enum {
 	LINK_UP_NS = 5 * 1000 * 1000,
@@ -30,7 +26,6 @@ enum {
 	GATHER_NS = 20 * 1000, /* a step follows what arrived by then       */
 	IDLE_NS = 10 * 1000 * 1000,
 	KEEP_NS_MAX = 100 * 1000 * 1000,
-	MOVE_NS_MAX = 20 * 1000 * 1000,
 	KEEP_RETRY_NS = 1000 * 1000 * 1000,
 	START_NS = 1000 * 1000 * 1000,
 };
@@ -80,14 +75,16 @@ void cluster_trace(struct cluster *c, const char *fmt, ...)
 /* Bring the node's clocks to now. */
 static void move_clock(struct cluster_node *n)
 {
-	uint64_t d = n->c->now_ns - n->clock_seen;
-	int64_t extra = (int64_t)((double)d * (double)n->rate_ppb / 1e9);
+	uint64_t now = n->c->now_ns, d = now - n->clock_seen, awake = d;
+	double rate = (double)n->rate_ppb / 1e9;
 
-	d += (uint64_t)extra;
-	n->clock.mono += d;
+	if (n->asleep_until > n->clock_seen)
+		awake = now > n->asleep_until ? now - n->asleep_until : 0;
+	n->clock.mono += awake + (uint64_t)(int64_t)((double)awake * rate);
+	d += (uint64_t)(int64_t)((double)d * rate);
 	n->clock.boot += d;
 	n->clock.wall += d;
-	n->clock_seen = n->c->now_ns;
+	n->clock_seen = now;
 }
 
 /* When the node's own clock will have moved by ns. */
@@ -466,6 +463,9 @@ static void close_node(struct cluster_node *n)
 	engine_close(n->engine);
 	n->engine = NULL;
 	n->core_due = n->idle_due = n->keep_due = n->move_due = CLUSTER_NEVER;
+	if (is_off(n))
+		vfs_sim_crash(n->disk);
+	vfs_sim_power_off(n->disk, 0, 0, false);
 	n->off_at = 0;
 	for (uint64_t i = 1; i <= CLUSTER_NODES_MAX; i++) {
 		n->knows[i] = false;
@@ -479,6 +479,7 @@ static void close_node(struct cluster_node *n)
 static void lose_power(struct cluster_node *n)
 {
 	vfs_sim_power_off(n->disk, VFS_SIM_ALL, 1, false);
+	n->off_at = 0; /* what comes next is the crash itself */
 	close_node(n);
 	vfs_sim_crash(n->disk);
 }
@@ -648,10 +649,9 @@ void cluster_stop(struct cluster *c, uint64_t id, uint64_t patience_ms)
 	struct cluster_node *n = cluster_node(c, id);
 	uint64_t until = c->now_ns + patience_ms * 1000000;
 
-	if (n->store && patience_ms && store_hand_over)
+	if (n->store && patience_ms)
 		store_hand_over(n->store);
-	while (n->store && c->now_ns < until && store_leads &&
-	       store_leads(n->store))
+	while (n->store && c->now_ns < until && store_leads(n->store))
 		cluster_step(c, until);
 	cluster_trace(c, "n%llu is stopped", (unsigned long long)id);
 	close_node(n);
@@ -669,6 +669,7 @@ void cluster_kill(struct cluster *c, uint64_t id)
 
 	cluster_trace(c, "n%llu is killed", (unsigned long long)id);
 	vfs_sim_power_off(n->disk, VFS_SIM_ALL, 1, false);
+	n->off_at = 0;
 	close_node(n);
 	vfs_sim_kill(n->disk);
 }
@@ -742,6 +743,14 @@ void cluster_clock_jump(struct cluster *c, uint64_t id, uint64_t mono_ns,
 		n->core_due = c->now_ns;
 }
 
+void cluster_clock_stop(struct cluster *c, uint64_t id, uint64_t ms)
+{
+	struct cluster_node *n = cluster_node(c, id);
+
+	move_clock(n);
+	n->asleep_until = later(n->asleep_until, c->now_ns + ms * 1000000);
+}
+
 /* ---------------------------------------------------------------- events -- */
 
 static void step_core(struct cluster_node *n)
@@ -787,8 +796,7 @@ static void step_mover(struct cluster_node *n)
 	move_clock(n);
 	store_move(n->store, &wait_ms);
 	n->move_due =
-		earlier(after_wait(n, wait_ms), n->c->now_ns + MOVE_NS_MAX);
-	n->move_due = later(n->move_due, n->c->now_ns + n->c->o.step_ns);
+		later(after_wait(n, wait_ms), n->c->now_ns + n->c->o.step_ns);
 	look_after(n, CLUSTER_MOVE, OK);
 }
 

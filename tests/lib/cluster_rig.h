@@ -81,7 +81,7 @@ struct cluster_node {
 	struct net net; /* first: the store hands it back                    */
 	struct cluster *c;
 	uint64_t id;
-	char name[16], address[32];
+	char name[24], address[40];
 	bool joining; /* its directory begins without founders               */
 	bool removed; /* is to be no member: not compared, not asked         */
 	struct vfs_sim *disk;
@@ -93,6 +93,7 @@ struct cluster_node {
 	struct store *store; /* NULL: down                                   */
 	enum err died;	     /* why it went down by itself; OK: it did not   */
 	uint64_t starts, paused_until, busy_until;
+	uint64_t asleep_until; /* its monotonic clock stands still till then  */
 	uint64_t core_due, idle_due, keep_due, move_due;
 	uint64_t off_at;   /* the disk call at which power fails; 0: none     */
 	unsigned off_mask; /* of these kinds                                  */
@@ -189,6 +190,8 @@ void cluster_clock_rate(struct cluster *c, uint64_t id, int64_t ppb);
 /* Its clocks jump; mono and boot forward only, wall by any amount. */
 void cluster_clock_jump(struct cluster *c, uint64_t id, uint64_t mono_ns,
 			uint64_t boot_ns, int64_t wall_ns);
+/* Its monotonic clock stands still for ms, as while a machine sleeps. */
+void cluster_clock_stop(struct cluster *c, uint64_t id, uint64_t ms);
 
 /* -------------------------------------------------------------- network -- */
 

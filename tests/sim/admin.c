@@ -1,0 +1,191 @@
+/*
+ * tests/sim/admin.c - members come, go and are replaced; leaders hand over.
+ *
+ * One change at a time is under way, as one operator would do it. The nodes
+ * that run follow the member map of the newest state: an id that is in it and
+ * has no node gets one, a node whose id is gone from it is stopped. So a change
+ * whose outcome nobody knows is cleared up too.
+ */
+#include <stdio.h>
+
+#include "base/check.h"
+#include "tests/sim/sim.h"
+
+#pragma weak store_change
+#pragma weak store_members
+
+enum { MEMBERS_MIN = 3, MEMBERS_MAX = 7 };
+
+static void set_done(struct store_change *change)
+{
+	*(bool *)change->user = true;
+}
+
+static void ask(struct sim *s, struct store_change change, uint64_t about)
+{
+	struct admin *a = &s->admin;
+	uint64_t via = sim_any_node(s);
+	enum err err;
+
+	if (a->busy || !via || !store_change)
+		return;
+	a->change = change;
+	a->change.done = set_done;
+	a->change.user = &a->done_flag;
+	a->via = via;
+	a->about = about;
+	a->done_flag = false;
+	err = store_change(s->c.node[via].store, &a->change);
+	a->busy = !err;
+	sim_trace(s, "change %d of \"%s\" through n%llu: %s", change.kind,
+		  change.member.name, (unsigned long long)via, err_text(err));
+}
+
+/* The map as the running node that has applied most knows it. */
+static uint32_t read_map(struct sim *s, struct store_member_status *out)
+{
+	uint64_t best = 0, applied = 0;
+
+	for (uint64_t id = 1; id <= s->c.count; id++) {
+		struct store_partition_status st;
+
+		if (!cluster_runs(&s->c, id) || s->c.node[id].removed)
+			continue;
+		store_partition_status(s->c.node[id].store, 0, &st);
+		if (st.applied < applied)
+			continue;
+		applied = st.applied;
+		best = id;
+	}
+	if (!best || !store_members)
+		return 0;
+	return store_members(s->c.node[best].store, out, CLUSTER_NODES_MAX);
+}
+
+static void named(struct store_change *change, const struct cluster_node *n)
+{
+	snprintf(change->member.name, sizeof(change->member.name), "%s",
+		 n->name);
+}
+
+void admin_change(struct sim *s)
+{
+	struct store_member_status map[CLUSTER_NODES_MAX];
+	struct store_change change = { 0 };
+	uint32_t count = read_map(s, map);
+	uint64_t id = sim_any_node(s);
+	struct cluster_node *n = &s->c.node[id];
+
+	if (!id || count == 0 || count > CLUSTER_NODES_MAX)
+		return;
+	if (s->c.count < CLUSTER_NODES_MAX && count < MEMBERS_MAX &&
+	    (count <= MEMBERS_MIN || sim_chance(s, 500))) {
+		change.kind = STORE_MEMBER_ADD;
+		snprintf(change.member.name, sizeof(change.member.name),
+			 "new%u", s->c.count + 1);
+		snprintf(change.member.peer, sizeof(change.member.peer),
+			 "new%u:7000", s->c.count + 1);
+		change.member.stays_learner = sim_chance(s, 200);
+	} else if (count > MEMBERS_MIN) {
+		change.kind = STORE_MEMBER_REMOVE;
+		named(&change, n);
+	} else {
+		return;
+	}
+	ask(s, change, id);
+}
+
+void admin_transfer(struct sim *s)
+{
+	struct store_change change = { .kind = STORE_TRANSFER };
+	uint64_t id = sim_any_node(s);
+
+	if (!id)
+		return;
+	named(&change, &s->c.node[id]);
+	ask(s, change, id);
+}
+
+void admin_replace(struct sim *s, uint64_t id)
+{
+	struct store_change change = { .kind = STORE_MEMBER_REPLACE };
+
+	if (s->c.count == CLUSTER_NODES_MAX)
+		return;
+	named(&change, &s->c.node[id]);
+	ask(s, change, id);
+}
+
+/* What came of the change that was under way. */
+static void take_answer(struct sim *s)
+{
+	struct admin *a = &s->admin;
+
+	if (!a->busy || !a->done_flag)
+		return;
+	a->busy = false;
+	sim_trace(s, "change %d: %s id=%llu", a->change.kind,
+		  err_text(a->change.err), (unsigned long long)a->change.id);
+	if (a->change.err)
+		return;
+	if (a->change.kind == STORE_TRANSFER)
+		s->count[SIM_transfers]++;
+	else
+		s->count[SIM_membership_changes]++;
+	if (a->change.kind == STORE_MEMBER_REPLACE)
+		s->count[SIM_replaced_members]++;
+}
+
+static void adopt(struct sim *s, const struct store_member *m)
+{
+	struct cluster_node *n;
+
+	if (m->id <= s->c.count || m->id > CLUSTER_NODES_MAX)
+		return;
+	n = cluster_new_node(&s->c, m->id);
+	snprintf(n->name, sizeof(n->name), "%s", m->name);
+	snprintf(n->address, sizeof(n->address), "%s", m->peer);
+	sim_trace(s, "n%llu joins as %s", (unsigned long long)m->id, m->name);
+	fault_restart(s, m->id, 0);
+}
+
+static void stop_removed(struct sim *s, uint64_t id, uint64_t unused)
+{
+	s->stopped_for_good[id] = true;
+	if (cluster_runs(&s->c, id))
+		cluster_stop(&s->c, id, 0);
+}
+
+void admin_follow(struct sim *s)
+{
+	struct store_member_status map[CLUSTER_NODES_MAX];
+	bool there[CLUSTER_NODES_MAX + 1] = { false };
+	uint32_t count;
+
+	take_answer(s);
+	count = read_map(s, map);
+	if (count == 0 || count > CLUSTER_NODES_MAX)
+		return;
+	for (uint32_t i = 0; i < count; i++) {
+		if (map[i].member.id <= CLUSTER_NODES_MAX)
+			there[map[i].member.id] = true;
+		adopt(s, &map[i].member);
+	}
+	for (uint64_t id = 1; id <= s->c.count; id++) {
+		struct cluster_node *n = &s->c.node[id];
+
+		if (!n->disk || n->removed || there[id])
+			continue;
+		sim_trace(s, "n%llu is a member no more",
+			  (unsigned long long)id);
+		n->removed = true;
+		/* It stays until the others have applied that. */
+		sim_after(s, 5000, stop_removed, id, 0);
+	}
+}
+
+bool admin_idle(struct sim *s)
+{
+	take_answer(s);
+	return !s->admin.busy;
+}

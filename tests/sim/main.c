@@ -1,0 +1,249 @@
+/*
+ * tests/sim/main.c - run seeds, add up what they did.
+ *
+ *    build/sim [-s FIRST] [-n COUNT] [-j JOBS] [-t] [-q]
+ *
+ * -t traces (one seed). Each seed runs in a process of its own, so that a seed
+ * that breaks an assertion is told like any other. A failed seed prints why and
+ * how to run it again.
+ *
+ * Over all seeds no counter may be zero, and some must not be zero in at least
+ * half of them; -q leaves that out (a few seeds prove nothing about coverage).
+ * Exit status: 0 all is well, 1 not.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/guard.h"
+#include "tests/sim/sim.h"
+
+enum { JOBS_MAX = 16 };
+
+/* What a run tells of itself through a pipe. */
+struct report {
+	uint64_t seed, hash, virtual_ms, real_ms, operations, steps, messages;
+	uint64_t count[SIM_COUNTER_COUNT];
+};
+
+struct job {
+	pid_t pid;
+	int fd;
+	uint64_t seed;
+};
+
+struct totals {
+	struct report sum;
+	uint64_t seeds, failed;
+	uint64_t seeds_with[SIM_COUNTER_COUNT];
+};
+
+static const char *const names[] = {
+#define X(name) #name,
+	SIM_COUNTERS(X)
+#undef X
+};
+
+/* Must happen in every other seed at least. */
+static const enum sim_counter frequent[] = {
+	SIM_merges,	     SIM_snapshot_installs, SIM_repairs,
+	SIM_recovery_copies, SIM_recycled_segments,
+};
+
+static uint64_t real_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static struct sim sim;
+
+static void run_one(uint64_t seed, bool trace, struct report *r)
+{
+	uint64_t from = real_ms();
+
+	*r = (struct report){ .seed = seed };
+	sim_run(&sim, seed, trace);
+	r->hash = sim.hash;
+	r->virtual_ms = sim.c.now_ns / SIM_MS;
+	r->operations = sim.count[SIM_acked_writes] + sim.count[SIM_reads];
+	r->steps = sim.c.counts.steps;
+	r->messages = sim.c.counts.sent;
+	memcpy(r->count, sim.count, sizeof(r->count));
+	cluster_done(&sim.c);
+	r->real_ms = real_ms() - from;
+}
+
+static void start_job(struct job *j, uint64_t seed)
+{
+	int fd[2];
+
+	fflush(stdout);
+	if (pipe(fd)) {
+		perror("pipe");
+		exit(1);
+	}
+	j->seed = seed;
+	j->fd = fd[0];
+	j->pid = fork();
+	if (j->pid == 0) {
+		struct report r;
+
+		close(fd[0]);
+		run_one(seed, false, &r);
+		if (write(fd[1], &r, sizeof(r)) != (ssize_t)sizeof(r))
+			_Exit(1);
+		_Exit(0);
+	}
+	close(fd[1]);
+	if (j->pid < 0) {
+		perror("fork");
+		exit(1);
+	}
+}
+
+static void add_up(struct totals *t, const struct report *r)
+{
+	t->sum.virtual_ms += r->virtual_ms;
+	t->sum.real_ms += r->real_ms;
+	t->sum.operations += r->operations;
+	t->sum.steps += r->steps;
+	t->sum.messages += r->messages;
+	for (int i = 0; i < SIM_COUNTER_COUNT; i++) {
+		t->sum.count[i] += r->count[i];
+		t->seeds_with[i] += r->count[i] > 0;
+	}
+}
+
+static void finish_job(struct totals *t, struct job *j)
+{
+	struct report r;
+	ssize_t got = read(j->fd, &r, sizeof(r));
+	int status;
+
+	close(j->fd);
+	waitpid(j->pid, &status, 0);
+	j->pid = 0;
+	t->seeds++;
+	if (got == (ssize_t)sizeof(r) && status == 0) {
+		add_up(t, &r);
+		return;
+	}
+	t->failed++;
+	if (WIFSIGNALED(status))
+		printf("SEED=%llu died of signal %d\n",
+		       (unsigned long long)j->seed, WTERMSIG(status));
+	printf("  again, with a trace: make sim SEED=%llu TRACE=1\n",
+	       (unsigned long long)j->seed);
+}
+
+static void run_all(struct totals *t, uint64_t first, uint64_t count,
+		    unsigned jobs)
+{
+	struct job job[JOBS_MAX] = { 0 };
+	uint64_t started = 0, finished = 0;
+
+	while (finished < count) {
+		struct job *j = &job[finished % jobs];
+
+		while (started < count && started < finished + jobs) {
+			start_job(&job[started % jobs], first + started);
+			started++;
+		}
+		finish_job(t, j);
+		finished++;
+	}
+}
+
+static bool is_frequent(int counter)
+{
+	for (size_t i = 0; i < sizeof(frequent) / sizeof(*frequent); i++)
+		if ((int)frequent[i] == counter)
+			return true;
+	return false;
+}
+
+/* False: something that should have been tried was not. */
+static bool print_totals(const struct totals *t)
+{
+	uint64_t real = t->sum.real_ms ? t->sum.real_ms : 1;
+	bool covered = true;
+
+	printf("%llu seeds, %llu failed; %llu virtual s in %llu.%llu s: %llu "
+	       "virtual s a second; %llu operations, %llu steps, %llu "
+	       "messages\n",
+	       (unsigned long long)t->seeds, (unsigned long long)t->failed,
+	       (unsigned long long)(t->sum.virtual_ms / 1000),
+	       (unsigned long long)(t->sum.real_ms / 1000),
+	       (unsigned long long)(t->sum.real_ms % 1000 / 100),
+	       (unsigned long long)(t->sum.virtual_ms / real),
+	       (unsigned long long)t->sum.operations,
+	       (unsigned long long)t->sum.steps,
+	       (unsigned long long)t->sum.messages);
+	for (int i = 0; i < SIM_COUNTER_COUNT; i++) {
+		bool rare = is_frequent(i) && 2 * t->seeds_with[i] < t->seeds;
+		bool bad = rare || t->sum.count[i] == 0;
+
+		printf("  %-20s %10llu in %llu seeds%s\n", names[i],
+		       (unsigned long long)t->sum.count[i],
+		       (unsigned long long)t->seeds_with[i],
+		       bad ? "  TOO FEW" : "");
+		covered = covered && !bad;
+	}
+	return covered;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t first = 1, count = 1;
+	struct totals t = { 0 };
+	bool trace = false, quick = false, covered;
+	unsigned jobs = 1;
+	int opt;
+
+	while ((opt = getopt(argc, argv, "s:n:j:tq")) != -1) {
+		switch (opt) {
+		case 's':
+			first = strtoull(optarg, NULL, 10);
+			break;
+		case 'n':
+			count = strtoull(optarg, NULL, 10);
+			break;
+		case 'j':
+			jobs = (unsigned)atoi(optarg);
+			break;
+		case 't':
+			trace = true;
+			break;
+		case 'q':
+			quick = true;
+			break;
+		default:
+			fprintf(stderr, "usage: sim [-s FIRST] [-n COUNT] "
+					"[-j JOBS] [-t] [-q]\n");
+			return 64;
+		}
+	}
+	if (jobs < 1 || jobs > JOBS_MAX)
+		jobs = 1;
+	guard_install(); /* disks with bad sectors are mapped */
+	if (trace || count == 1) {
+		struct report r;
+
+		run_one(first, trace, &r);
+		printf("SEED=%llu hash %016llx\n", (unsigned long long)first,
+		       (unsigned long long)r.hash);
+		add_up(&t, &r);
+		t.seeds = 1;
+		print_totals(&t);
+		return 0;
+	}
+	run_all(&t, first, count, jobs);
+	covered = print_totals(&t);
+	return t.failed || (!quick && !covered);
+}

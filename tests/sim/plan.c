@@ -1,0 +1,64 @@
+/*
+ * tests/sim/plan.c - what a seed makes of a run.
+ *
+ * Swarm testing (Groce and others 2012): each kind of fault is on or off for a
+ * whole run, so that some runs are hit by one kind alone and hard.
+ */
+#include "tests/sim/sim.h"
+
+static const char *const fault_names[FAULT_COUNT] = {
+	"crash",      "crash_in_call", "kill",	   "stop",   "pause",
+	"split",      "one_way",       "isolate",  "reset",  "weather",
+	"disk_full",  "sync",	       "no_space", "flip",   "bad_sector",
+	"clock_jump", "clock_rate",    "suspend",  "member", "transfer",
+	"merge",      "long_outage",
+};
+
+const char *sim_fault_name(enum sim_fault f)
+{
+	return fault_names[f];
+}
+
+static uint32_t between(struct seed *s, uint32_t low, uint32_t high)
+{
+	return low + (uint32_t)seed_below(s, high - low + 1);
+}
+
+void sim_plan(uint64_t seed, struct sim_plan *p)
+{
+	struct seed s;
+
+	seed_init(&s, seed ^ 0x91a2b3c4);
+	*p = (struct sim_plan){ .seed = seed };
+	p->founders = between(&s, 3, 7);
+	if (p->founders == 6)
+		p->founders = 3; /* the most usual one more often */
+	p->partitions = seed_below(&s, 3) ? 1 : 8;
+	p->clients = between(&s, 2, SIM_CLIENTS_MAX);
+	p->keys = between(&s, 12, SIM_KEYS_MAX);
+	p->run_ms = between(&s, 60, 120) * 1000;
+	p->think_ms = between(&s, 60, 300);
+	p->fault_ms = between(&s, 1, 6) * 1000;
+	p->value_bytes_max = seed_below(&s, 2) ? 40000 : 3000;
+	p->big_permille = between(&s, 50, 500);
+	p->upload_permille = between(&s, 0, 30);
+	p->read_percent = between(&s, 15, 60);
+	p->ttl_permille = seed_below(&s, 2) ? between(&s, 10, 100) : 0;
+	p->prefix_permille = seed_below(&s, 2) ? between(&s, 5, 30) : 0;
+	p->leases = seed_below(&s, 2);
+	for (int i = 0; i < FAULT_COUNT; i++)
+		p->faults[i] = seed_below(&s, 2);
+	p->faults[FAULT_MERGE] = seed_below(&s, 4) > 0;
+	p->faults[FAULT_LONG_OUTAGE] = seed_below(&s, 4) > 0;
+	p->faults[FAULT_FLIP] = seed_below(&s, 4) > 0;
+	p->faults[FAULT_CRASH] = seed_below(&s, 4) > 0;
+	if (seed_below(&s, 2))
+		p->loss_permille = between(&s, 1, 300);
+	if (seed_below(&s, 3) == 0)
+		p->repeat_permille = between(&s, 1, 100);
+	if (seed_below(&s, 3) == 0)
+		p->reorder_permille = between(&s, 1, 100);
+	/* Of every three copies two stay good. */
+	for (uint32_t i = 0; i < p->founders / 3; i++)
+		p->victims |= 1ull << between(&s, 1, p->founders);
+}

@@ -1,0 +1,298 @@
+/*
+ * tests/sim/sim.h - the simulator: what its files share.
+ *
+ *    main.c     seeds, one process each; coverage and figures of all of them
+ *    plan.c     what a seed makes of a run: sizes, workload, which faults
+ *    run.c      the run itself: clients, faults, then all faults off
+ *    client.c   clients, and the history that the judge of linear.h gets
+ *    fault.c    what goes wrong, and when it ends
+ *    admin.c    members come, go and are replaced
+ *    oracle.c   what must hold after every step
+ *    model.c    every partition's state as it follows from what was applied
+ *    events.c   the product's log lines: counted, shown when tracing
+ *
+ * One struct sim a run; one thread; no chance but the plan's seed.
+ */
+#ifndef TESTS_SIM_SIM_H
+#define TESTS_SIM_SIM_H
+
+#include "tests/lib/cluster_rig.h"
+#include "tests/lib/linear.h"
+
+enum {
+	SIM_CLIENTS_MAX = 8,
+	SIM_PARTITIONS_MAX = 8,
+	SIM_TIMERS_MAX = 64,
+	SIM_KEYS_MAX = 64,
+	SIM_VALUE_BYTES_MAX = 400 << 10,
+};
+
+#define SIM_MS UINT64_C(1000000)
+
+struct sim;
+
+/* ------------------------------------------------------------- coverage -- */
+
+/* What a run did; printed, and none may stay at zero over all of them. */
+#define SIM_COUNTERS(X)                                                        \
+	X(acked_writes)                                                        \
+	X(refusals)                                                            \
+	X(unknown_outcomes)                                                    \
+	X(reads)                                                               \
+	X(lease_reads)                                                         \
+	X(stale_reads)                                                         \
+	X(uploads)                                                             \
+	X(prefix_deletes)                                                      \
+	X(txns)                                                                \
+	X(expired)                                                             \
+	X(leader_changes)                                                      \
+	X(transfers)                                                           \
+	X(membership_changes)                                                  \
+	X(replaced_members)                                                    \
+	X(crashes)                                                             \
+	X(crashes_in_a_call)                                                   \
+	X(torn_tails)                                                          \
+	X(recovery_copies)                                                     \
+	X(merges)                                                              \
+	X(recycled_segments)                                                   \
+	X(snapshot_installs)                                                   \
+	X(damages)                                                             \
+	X(repairs)                                                             \
+	X(sync_failures)                                                       \
+	X(full_disks)                                                          \
+	X(pauses)                                                              \
+	X(partitions)                                                          \
+	X(clock_jumps)                                                         \
+	X(lost_messages)                                                       \
+	X(full_comparisons)
+
+enum sim_counter {
+#define X(name) SIM_##name,
+	SIM_COUNTERS(X)
+#undef X
+		SIM_COUNTER_COUNT
+};
+
+/* ----------------------------------------------------------------- plan -- */
+
+enum sim_fault {
+	FAULT_CRASH,
+	FAULT_CRASH_IN_CALL,
+	FAULT_KILL,
+	FAULT_STOP,
+	FAULT_PAUSE,
+	FAULT_SPLIT,
+	FAULT_ONE_WAY,
+	FAULT_ISOLATE_LEADER,
+	FAULT_RESET,
+	FAULT_WEATHER,
+	FAULT_DISK_FULL,
+	FAULT_SYNC,
+	FAULT_NO_SPACE_ONCE,
+	FAULT_FLIP,
+	FAULT_BAD_SECTOR,
+	FAULT_CLOCK_JUMP,
+	FAULT_CLOCK_RATE,
+	FAULT_SUSPEND,
+	FAULT_MEMBER,
+	FAULT_TRANSFER,
+	FAULT_MERGE,
+	FAULT_LONG_OUTAGE,
+	FAULT_COUNT
+};
+
+struct sim_plan {
+	uint64_t seed;
+	uint32_t founders, partitions, clients, keys;
+	uint64_t run_ms, think_ms, fault_ms; /* means                        */
+	uint32_t value_bytes_max, big_permille, upload_permille;
+	uint32_t loss_permille, repeat_permille, reorder_permille;
+	bool faults[FAULT_COUNT];
+	uint64_t victims; /* bit id: nodes whose disks may decay             */
+	uint32_t read_percent, ttl_permille, prefix_permille;
+	bool leases;
+};
+
+/* What the seed says. */
+void sim_plan(uint64_t seed, struct sim_plan *p);
+const char *sim_fault_name(enum sim_fault f);
+
+/* ---------------------------------------------------------------- model -- */
+
+/* One change as an entry carries it. Owned by the oracle. */
+struct sim_record {
+	uint8_t type;
+	uint8_t flags;
+	uint32_t key; /* number of the key in the model                      */
+	uint64_t value_hash, expiry_ns;
+	uint32_t value_bytes;
+};
+
+struct sim_entry {
+	struct sim_entry *next; /* another term's at the same index          */
+	uint64_t term, prev_term, hash, stamp_ns, mtime_ns;
+	uint32_t record_count;
+	struct sim_record records[];
+};
+
+/* A key's state from `version` on. */
+struct sim_version {
+	uint64_t version, value_hash, expiry_ns, mtime_ns;
+	bool present;
+};
+
+struct sim_key {
+	struct bytes key; /* owned                                           */
+	struct sim_version *v;
+	uint32_t count, cap;
+};
+
+struct sim_model {
+	struct sim_key *keys;
+	uint32_t key_count, key_cap;
+	uint32_t *slots, slot_count;
+	uint64_t applied;
+};
+
+void model_done(struct sim_model *m);
+/* The number of key, made if need be. */
+uint32_t model_key(struct sim_model *m, struct bytes key);
+/* Apply the entry at index, which is the next. */
+void model_apply(struct sim_model *m, uint64_t index,
+		 const struct sim_entry *e);
+/* The state of key k after entry index; NULL: absent. */
+const struct sim_version *model_at(const struct sim_model *m, uint32_t k,
+				   uint64_t index);
+/* Number of key, or UINT32_MAX. */
+uint32_t model_find(const struct sim_model *m, struct bytes key);
+uint64_t model_hash(struct bytes b);
+
+/* --------------------------------------------------------------- oracle -- */
+
+/* What was seen last of one node's copy of a partition. */
+struct sim_copy {
+	uint64_t term, commit, applied, last_index, last_term;
+	bool leads;
+	uint64_t *terms; /* of its entries, by index                         */
+	uint64_t terms_cap, first; /* known from first on                    */
+};
+
+struct sim_partition {
+	struct sim_entry **entries; /* by index                              */
+	uint64_t *committed;	    /* term by index; 0: not yet             */
+	uint64_t cap, committed_max, applied_max;
+	uint64_t *leader_of; /* by term                                      */
+	uint64_t leader_cap, term_max;
+	struct sim_model model;
+};
+
+struct oracle {
+	struct sim_partition partition[SIM_PARTITIONS_MAX];
+	struct sim_copy copy[CLUSTER_NODES_MAX + 1][SIM_PARTITIONS_MAX];
+	uint64_t looks;
+};
+
+/* A node was opened: what it knows is looked at anew. */
+void oracle_started(struct sim *s, struct cluster_node *n);
+/* After a call into n. */
+void oracle_look(struct sim *s, struct cluster_node *n);
+/* n's whole state against the model. damage_ok: bytes may be lost. */
+void oracle_compare(struct sim *s, struct cluster_node *n, bool damage_ok);
+void oracle_done(struct sim *s);
+
+/* -------------------------------------------------------------- clients -- */
+
+struct client;
+
+void clients_start(struct sim *s);
+/* When the next client has something to do. */
+uint64_t clients_due(struct sim *s);
+void clients_run(struct sim *s);
+/* The node goes down: give up what must be given up before. */
+void clients_node_down(struct sim *s, struct cluster_node *n);
+/* No new requests; true: none is under way. */
+void clients_stop(struct sim *s);
+bool clients_idle(struct sim *s);
+/* Every key once through node n, linearizable. */
+void clients_read_all(struct sim *s, uint64_t id);
+void clients_done(struct sim *s);
+
+/* --------------------------------------------------------------- faults -- */
+
+/* Something that ends or is tried again later. */
+struct sim_timer {
+	uint64_t at;
+	void (*fn)(struct sim *s, uint64_t a, uint64_t b);
+	uint64_t a, b;
+};
+
+void sim_after(struct sim *s, uint64_t ms,
+	       void (*fn)(struct sim *s, uint64_t a, uint64_t b), uint64_t a,
+	       uint64_t b);
+uint64_t faults_due(struct sim *s);
+void faults_run(struct sim *s);
+/* Everything off; what is down is started again. */
+void faults_end(struct sim *s);
+/* Start node id, now or again later. */
+void fault_restart(struct sim *s, uint64_t id, uint64_t unused);
+
+/* --------------------------------------------------------------- members - */
+
+void admin_change(struct sim *s);
+void admin_transfer(struct sim *s);
+/* Node id's disk is lost for good. */
+void admin_replace(struct sim *s, uint64_t id);
+/* Nodes follow the member map: who is in it runs, who is not stops. */
+void admin_follow(struct sim *s);
+bool admin_idle(struct sim *s);
+
+/* ------------------------------------------------------------------ sim -- */
+
+struct admin {
+	struct store_change change;
+	bool busy, done_flag;
+	uint64_t via, about; /* node asked; node it is about                 */
+};
+
+struct sim {
+	struct sim_plan plan;
+	struct cluster c;
+	struct oracle oracle;
+	struct linear *history;
+	struct client *client;
+	struct admin admin;
+	struct seed chance;
+	struct sim_timer timers[SIM_TIMERS_MAX];
+	uint32_t timer_count;
+	uint64_t next_fault, steps_compared;
+	bool ending; /* all faults are off                                   */
+	bool damaged[CLUSTER_NODES_MAX + 1]; /* its disk was harmed          */
+	uint32_t failed_starts[CLUSTER_NODES_MAX + 1];
+	bool stopped_for_good[CLUSTER_NODES_MAX + 1];
+	uint64_t hash; /* of everything that happened                        */
+	bool trace;
+	uint64_t count[SIM_COUNTER_COUNT];
+};
+
+/* The run that is under way, for log lines. */
+extern struct sim *sim_now;
+
+/* Run one seed whole; exits the process with a message if anything broke. */
+void sim_run(struct sim *s, uint64_t seed, bool trace);
+/* The run is over: something does not hold. */
+_Noreturn void sim_fail(struct sim *s, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+/* A line of the trace, into the hash too. */
+void sim_trace(struct sim *s, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+/* Mix v into the run's hash. */
+void sim_mix(struct sim *s, uint64_t v);
+/* 0..below-1, and true in permille of 1000 cases. */
+uint64_t sim_draw(struct sim *s, uint64_t below);
+bool sim_chance(struct sim *s, uint32_t permille);
+/* About mean, from a tenth to three times. */
+uint64_t sim_about(struct sim *s, uint64_t mean);
+/* A running member drawn at random; 0: none. */
+uint64_t sim_any_node(struct sim *s);
+
+#endif
