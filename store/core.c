@@ -93,6 +93,7 @@ static uint64_t choose_wait(struct store *s)
 
 	shorten(&wait_ms, expire_wait_ms(s));
 	shorten(&wait_ms, staging_wait_ms(s));
+	shorten(&wait_ms, members_wait_ms(s));
 	if (!s->idle_told)
 		shorten(&wait_ms, IDLE_MS);
 	/* Sleep only when the queue is empty after having said so. */
@@ -117,6 +118,8 @@ static enum err run_round(struct store *s)
 		err = staging_collect(s);
 	if (!err)
 		err = requests_decide(s);
+	if (!err)
+		err = members_round(s);
 	if (!err)
 		err = groups_run(s);
 	if (!err && !atomic_load_explicit(&s->started, memory_order_relaxed))
@@ -178,6 +181,7 @@ enum err store_receive(struct store *s, uint64_t from, struct bytes message)
 	if (!s->begun)
 		return OK;
 	count_up(&s->messages_received, 1);
+	members_heard(s, from);
 	while (!(err = item_next(&message, &item))) {
 		err = dispatch(s, from, &item);
 		if (err)

@@ -60,6 +60,19 @@ void members_applied(struct store *s, const struct engine_applied *a);
 /* Decide a struct store_change; as decide_write (store_internal.h). */
 MUST_CHECK enum err decide_change(struct store *s, struct store_change *c);
 
+/*
+ * Take over a STORE_TRANSFER, on whatever node it was asked: each group's raft
+ * is told, which passes it on to the leader; it is completed when the member
+ * leads all groups or time is up.
+ */
+void members_transfer(struct store *s, struct store_change *c);
+
+/* A message from node id arrived. */
+void members_heard(struct store *s, uint64_t id);
+
+/* The name of id, or "", to name of cap bytes. Thread: any. */
+void members_name(struct store *s, uint64_t id, char *name, size_t cap);
+
 /* Once a round: reconcile groups that this node leads. ERR_IO as decide. */
 MUST_CHECK enum err members_round(struct store *s);
 /* Until members_round has something to do; UINT64_MAX: nothing known. */

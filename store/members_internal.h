@@ -5,7 +5,7 @@
  *   members_change.c  requests: decided on the map, or handed to the rafts
  *   members_plan.c    which change a group needs next; a pure function
  *   members.c         making the groups follow the map; spreading leaders
- *   members_show.c    what status shows of it all
+ *   members_show.c    who was heard of, and what status shows of it all
  *
  * A value of the map, key "\0m" id be64, little-endian:
  *
@@ -46,6 +46,37 @@ struct member {
 	uint64_t replaces, claim;
 };
 
+/* A learner on its way: when it has had the log up to target (thesis 4.2.1). */
+struct learner_care {
+	uint64_t id, target_index, since_ns;
+	bool is_caught_up;
+};
+
+enum { LEARNERS_AT_ONCE_MAX = 4 };
+
+/* What a leader remembers of one group; void in another term. */
+struct group_care {
+	uint64_t term, led_since_ns;
+	uint64_t hand_over_ns; /* when it last tried to                      */
+	uint32_t hand_overs;
+	struct learner_care learners[LEARNERS_AT_ONCE_MAX];
+};
+
+/* When a node was last heard of. Written by core, read by any. */
+struct heard {
+	_Atomic uint64_t id, ns;
+};
+
+/* What other threads are shown; under lock. */
+struct members_shown {
+	pthread_mutex_t lock;
+	struct store_member_status list[MEMBERS_MAX];
+	uint32_t count;
+	uint64_t next_id;
+	bool damaged;
+	bool leads; /* this node leads partition 0: it hears all members    */
+};
+
 struct members {
 	struct member list[MEMBERS_MAX]; /* by id                            */
 	uint32_t count;
@@ -57,6 +88,21 @@ struct members {
 	uint64_t looked_ns;
 	uint64_t peers[MEMBERS_MAX]; /* that the net was told of             */
 	uint32_t peer_count;
+	uint64_t pending_index, pending_term; /* last change of the map      */
+	struct group_care *care;	      /* for each partition          */
+	uint64_t next_look_ns, shown_ns, moved_ns;
+	bool leads_any; /* at the last look                                  */
+
+	struct store_change *transfer; /* under way                          */
+	uint64_t transfer_asked_ns;
+	bool transfer_sent; /* some leader was asked                         */
+
+	struct store_change update; /* of this node's own entry              */
+	bool updating;
+	uint64_t update_after_ns;
+
+	struct heard heard[MEMBERS_MAX];
+	struct members_shown shown;
 };
 
 /* Append the value of m to b. ERR_NOMEM. */
@@ -75,7 +121,30 @@ MUST_CHECK enum err next_id_record(struct store *s, uint64_t next_id);
 /* Read the map again if it changed or could not be read; at most now and then. */
 MUST_CHECK enum err members_refresh(struct store *s);
 
-/* The member with that id or name, not counting who leaves, or NULL. */
+/*
+ * Append what s->entry holds, a change of the map, to partition 0. Until it is
+ * applied members_is_pending is true. As entry_append.
+ */
+MUST_CHECK enum err members_propose(struct store *s, uint64_t *index);
+bool members_is_pending(struct store *s);
+
+/* Go on with the transfer that is under way, if there is one. */
+void members_transfer_round(struct store *s);
+/* The store stops: what came of it is not known. */
+void members_transfer_end(struct store *s);
+/* See that the map has this node's name and addresses as they are now. */
+void members_update_round(struct store *s);
+
+/* Is it likely that id lives: heard of within two election timeouts? */
+bool members_is_up(struct store *s, uint64_t id);
+
+/* Copy what status shows. */
+void members_publish(struct store *s);
+
+/* The election timeout, its default filled in. */
+uint64_t members_election_ns(const struct store *s);
+
+/* The member with that id; or with that name, not counting who leaves. */
 struct member *member_find(struct store *s, uint64_t id);
 struct member *member_find_name(struct store *s, const char *name);
 

@@ -367,7 +367,7 @@ static bool is_taken_over(const struct members *ms, const struct member *m)
 
 static bool wants_link(struct store *s, const struct member *m)
 {
-	return m->m.id != s->o.self.id && m->m.peer[0] &&
+	return m->m.id != s->self_id && m->m.peer[0] &&
 	       !(m->leaving && is_taken_over(s->members, m));
 }
 
@@ -440,7 +440,7 @@ enum err members_load(struct store *s)
 	if (err == ERR_NOT_FOUND)
 		err = ERR_CORRUPT; /* a map and no slot table */
 	if (err) {
-		ms->changed = true;
+		ms->damaged = ms->retry = true;
 		return err;
 	}
 	if (ms->damaged)
@@ -467,11 +467,6 @@ void members_applied(struct store *s, const struct engine_applied *a)
 	if (a->record->partition == 0 && key.n >= 2 && key.p[0] == 0 &&
 	    (key.p[1] == 'm' || key.p[1] == 'n'))
 		s->members->changed = true;
-}
-
-void members_changed(struct store *s, struct partition *p)
-{
-	s->members->look = true;
 }
 
 /* ---------------------------------------------------------------- finding */
@@ -521,16 +516,4 @@ bool member_is_leaving(struct store *s, uint64_t id)
 	if (m)
 		return m->leaving;
 	return !s->members->damaged && id < s->members->next_id;
-}
-
-enum err members_new(struct store *s)
-{
-	s->members = calloc(1, sizeof(*s->members));
-	return s->members ? OK : ERR_NOMEM;
-}
-
-void members_free(struct store *s)
-{
-	free(s->members);
-	s->members = NULL;
 }

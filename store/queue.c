@@ -54,7 +54,7 @@ enum err queue_push(struct store *s, struct store_queued *q,
 	if (!atomic_load_explicit(&s->started, memory_order_acquire))
 		return ERR_STARTING;
 	if (atomic_fetch_add(&s->queue_count, 1) >= STORE_QUEUE_MAX &&
-	    kind == REQUEST_WRITE) {
+	    (kind == REQUEST_WRITE || kind == REQUEST_CHANGE)) {
 		atomic_fetch_sub(&s->queue_count, 1);
 		return ERR_FULL;
 	}

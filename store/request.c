@@ -38,9 +38,16 @@ static struct store_write *write_of(struct store_queued *q)
 				      offsetof(struct store_write, queued));
 }
 
+static struct store_change *change_of(struct store_queued *q)
+{
+	return (struct store_change *)((char *)q -
+				       offsetof(struct store_change, queued));
+}
+
 void request_complete(struct store *s, struct store_queued *q, enum err err)
 {
 	uint64_t ns = clock_mono_ns(s->o.clock) - q->since_ns;
+	struct store_change *c;
 	struct store_write *w;
 
 	atomic_fetch_sub(&s->queue_count, 1);
@@ -59,6 +66,12 @@ void request_complete(struct store *s, struct store_queued *q, enum err err)
 		return;
 	case REQUEST_ABANDON:
 		upload_free(upload_of(q));
+		return;
+	case REQUEST_CHANGE:
+		c = change_of(q);
+		if (err)
+			c->err = err;
+		c->done(c);
 		return;
 	}
 }
@@ -176,6 +189,9 @@ void requests_take(struct store *s)
 	while ((q = list_take(&l))) {
 		if (spans_partitions(s, q))
 			split_prefix(s, q);
+		else if (q->kind == REQUEST_CHANGE &&
+			 change_of(q)->kind == STORE_TRANSFER)
+			members_transfer(s, change_of(q));
 		else
 			add_waiting(s, q);
 	}
@@ -211,6 +227,8 @@ static enum err decide_one(struct store *s, struct store_queued *q)
 		return upload_stage(s, upload_of(q));
 	case REQUEST_ABANDON:
 		return upload_abandon(s, upload_of(q));
+	case REQUEST_CHANGE:
+		return decide_change(s, change_of(q));
 	case REQUEST_WRITE:
 		break;
 	}
@@ -301,24 +319,16 @@ static bool take_back(struct store_queued *q)
 	return true;
 }
 
-void request_again(struct store *s, struct store_queued *q)
-{
-	if (!q->no_forward && take_back(q))
-		add_waiting(s, q);
-	else
-		request_complete(s, q, ERR_NO_LEADER);
-}
-
-/*
- * Another entry stands where the last of q's was: of those none is left, or,
- * when there were several, perhaps some.
- */
+/* Another entry stands where the last of q's was: of those none is left, or,
+ * when there were several, perhaps some. */
 static void undone(struct store *s, struct store_queued *q)
 {
 	if (q->entries > 1)
 		request_complete(s, q, ERR_UNKNOWN);
+	else if (take_back(q))
+		add_waiting(s, q);
 	else
-		request_again(s, q);
+		request_complete(s, q, ERR_NO_LEADER);
 }
 
 /*
@@ -375,7 +385,7 @@ void requests_leave_office(struct store *s, struct partition *p)
 	list_init(&keep);
 	while ((q = list_take(&p->decided))) {
 		if (q->entries == 0)
-			request_again(s, q);
+			request_complete(s, q, ERR_NO_LEADER);
 		else
 			list_add(&keep, q);
 	}

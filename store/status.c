@@ -4,10 +4,9 @@
  * The core publishes what changes seldom (status_publish); the rest is counted
  * where it happens.
  */
-#include <stdio.h>
-
 #include "base/check.h"
 #include "store/keyrules.h"
+#include "store/members.h"
 #include "store/store_internal.h"
 
 bool store_ready(struct store *s)
@@ -61,14 +60,9 @@ void status_publish(struct partition *p)
 		role = STORE_LEARNER;
 	atomic_store(&p->role_shown, (int)role);
 	atomic_store(&p->term_shown, p->term);
-	atomic_store(&p->leader_shown, p->leader);
-}
-
-/* The leader's name, as far as this node knows who that is. */
-static void name_leader(struct store *s, uint64_t leader, char *name, size_t n)
-{
-	if (leader == s->self_id && s->o.node_name)
-		snprintf(name, n, "%s", s->o.node_name);
+	if (atomic_exchange(&p->leader_shown, p->leader) != p->leader &&
+	    p->leader != RAFT_NOBODY)
+		count_up(&p->leader_changes, 1);
 }
 
 void store_partition_status(struct store *s, uint32_t partition,
@@ -84,9 +78,10 @@ void store_partition_status(struct store *s, uint32_t partition,
 		.commit = count_of(&p->committed_shown),
 		.applied = engine_applied_index(s->engine, (uint16_t)partition),
 		.keys = count_of(&p->keys_shown),
+		.leader_changes = count_of(&p->leader_changes),
 	};
-	name_leader(s, atomic_load(&p->leader_shown), status->leader,
-		    sizeof(status->leader));
+	members_name(s, atomic_load(&p->leader_shown), status->leader,
+		     sizeof(status->leader));
 }
 
 void store_stats(struct store *s, struct store_stats *stats)

@@ -464,6 +464,7 @@ struct store_partition_status {
 	uint32_t id;
 	enum store_role role;
 	uint64_t term, commit, applied, keys;
+	uint64_t leader_changes; /* since the start                          */
 	char leader[64]; /* name; empty: none known                          */
 };
 
@@ -478,7 +479,7 @@ struct store_member_status {
 	bool leaving; /* removal under way                                   */
 	bool up;      /* heard of lately (self: true)                        */
 	uint64_t match, lag; /* partition 0; on its leader, else 0           */
-	uint64_t last_contact_ms;
+	uint64_t last_contact_ms; /* UINT64_MAX: none since the start        */
 };
 
 /* Fill up to cap, by id; the number of members. Thread: any. */
@@ -545,6 +546,18 @@ uint32_t store_partition_count(const struct store *s);
 
 /* True when linearizable requests can be served now. Thread: any. */
 bool store_ready(struct store *s);
+
+enum store_readiness {
+	STORE_READY,
+	STORE_STARTING,
+	STORE_LEADERLESS, /* a partition has no leader known here            */
+	STORE_OUTSIDE,	  /* not a member yet                                */
+	STORE_DISMISSED,  /* a member no more                                */
+	STORE_STOPPING,
+};
+
+/* What store_ready says, and why not. Thread: any. */
+enum store_readiness store_readiness(struct store *s);
 
 enum { STORE_BUCKETS = 32 };
 

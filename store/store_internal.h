@@ -25,6 +25,7 @@ enum request_kind {
 	REQUEST_WRITE,	 /* struct store_write                               */
 	REQUEST_STAGE,	 /* struct store_upload: a piece to be staged        */
 	REQUEST_ABANDON, /* struct store_upload: closed without a commit     */
+	REQUEST_CHANGE,	 /* struct store_change                              */
 };
 
 /* A first-in first-out list of requests. */
@@ -261,7 +262,7 @@ bool requests_are_due(struct partition *p);
 /* More of p is applied: complete what waited for it. */
 void requests_applied(struct store *s, struct partition *p);
 
-/* This node no longer leads p: what it refused is to be decided anew. */
+/* This node no longer leads p: nothing of what is undecided is refused. */
 void requests_leave_office(struct store *s, struct partition *p);
 
 /* Give up what waited too long. Now and then. */

@@ -162,6 +162,29 @@ enum err cluster_get(struct cluster *c, uint64_t id, const char *key,
 	return err;
 }
 
+static void set_change_done(struct store_change *change)
+{
+	*(bool *)change->user = true;
+}
+
+enum err cluster_change(struct cluster *c, uint64_t id,
+			struct store_change *change)
+{
+	struct cluster_node *n = cluster_node(c, id);
+	bool done = false;
+	enum err err;
+
+	if (!n->store)
+		return ERR_CLOSED;
+	change->done = set_change_done;
+	change->user = &done;
+	err = store_change(n->store, change);
+	if (err)
+		return err;
+	run_until(c, &done);
+	return change->err;
+}
+
 void cluster_must_put(struct cluster *c, const char *key, const char *value,
 		      uint64_t ms)
 {

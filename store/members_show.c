@@ -1,0 +1,187 @@
+/*
+ * store/members_show.c - who was heard of, and what other threads are shown.
+ */
+#include <stdio.h>
+
+#include "base/check.h"
+#include "base/net.h"
+#include "store/group_internal.h"
+#include "store/members_internal.h"
+
+uint64_t members_election_ns(const struct store *s)
+{
+	return (s->o.election_ms ? s->o.election_ms : 1000) * 1000000;
+}
+
+/* ---------------------------------------------------------------- heard -- */
+
+static struct heard *find_heard(struct members *ms, uint64_t id)
+{
+	for (uint32_t i = 0; i < MEMBERS_MAX; i++) {
+		if (count_of(&ms->heard[i].id) == id)
+			return &ms->heard[i];
+	}
+	return NULL;
+}
+
+void members_heard(struct store *s, uint64_t id)
+{
+	struct members *ms = s->members;
+	struct heard *h = find_heard(ms, id);
+
+	if (!h) {
+		/* Whose slot nobody asks for any more. */
+		for (uint32_t i = 0; i < MEMBERS_MAX && !h; i++) {
+			if (!member_find(s, count_of(&ms->heard[i].id)))
+				h = &ms->heard[i];
+		}
+		if (!h)
+			return;
+		atomic_store_explicit(&h->id, id, memory_order_relaxed);
+	}
+	atomic_store_explicit(&h->ns, clock_mono_ns(s->o.clock),
+			      memory_order_relaxed);
+}
+
+/* How long ago; UINT64_MAX: never since the start. Thread: any. */
+static uint64_t silent_ns(struct store *s, uint64_t id)
+{
+	struct heard *h = find_heard(s->members, id);
+	uint64_t ns = h ? count_of(&h->ns) : 0;
+	uint64_t now_ns = clock_mono_ns(s->o.clock);
+
+	if (!ns)
+		return UINT64_MAX;
+	return now_ns > ns ? now_ns - ns : 0;
+}
+
+bool members_is_up(struct store *s, uint64_t id)
+{
+	return id == s->self_id ||
+	       silent_ns(s, id) < 2 * members_election_ns(s);
+}
+
+/* ---------------------------------------------------------------- shown -- */
+
+static void show_progress(struct partition *p, struct store_member_status *st)
+{
+	struct raft_progress progress;
+	struct raft_status status;
+
+	raft_status(p->raft, &status);
+	if (st->member.id == status.id)
+		st->match = status.last_index;
+	else if (raft_progress_of(p->raft, st->member.id, &progress))
+		st->match = progress.match;
+	st->lag = status.last_index - st->match;
+}
+
+static void show_member(struct store *s, const struct member *m, bool leads,
+			struct store_member_status *st)
+{
+	struct partition *p = &s->partitions[0];
+	uint64_t id = m->m.id;
+
+	*st = (struct store_member_status){ .member = m->m,
+					    .leaving = m->leaving };
+	st->learner = !p->raft || !(raft_conf_role(raft_conf(p->raft), id) &
+				    (RAFT_VOTER | RAFT_VOTER_OUT));
+	st->up = id == s->self_id ||
+		 (s->o.net && s->o.net->is_up && s->o.net->is_up(s->o.net, id));
+	if (leads)
+		show_progress(p, st);
+}
+
+void members_publish(struct store *s)
+{
+	struct members *ms = s->members;
+	struct members_shown *shown = &ms->shown;
+	bool leads =
+		s->partitions[0].raft && s->partitions[0].role == RAFT_LEADER;
+
+	pthread_mutex_lock(&shown->lock);
+	shown->count = ms->count;
+	shown->next_id = ms->next_id;
+	shown->damaged = ms->damaged;
+	shown->leads = leads;
+	for (uint32_t i = 0; i < ms->count; i++)
+		show_member(s, &ms->list[i], leads, &shown->list[i]);
+	pthread_mutex_unlock(&shown->lock);
+	ms->shown_ns = clock_mono_ns(s->o.clock);
+}
+
+uint32_t store_members(struct store *s, struct store_member_status *out,
+		       uint32_t cap)
+{
+	struct members_shown *shown = &s->members->shown;
+	uint32_t count;
+
+	pthread_mutex_lock(&shown->lock);
+	count = shown->count;
+	for (uint32_t i = 0; i < count && i < cap; i++) {
+		uint64_t id = shown->list[i].member.id, ns;
+
+		out[i] = shown->list[i];
+		if (id == s->self_id)
+			continue;
+		ns = silent_ns(s, id);
+		/* Followers hear of each other only what the link says. */
+		if (ns < 2 * members_election_ns(s))
+			out[i].up = true;
+		else if (shown->leads)
+			out[i].up = false;
+		out[i].last_contact_ms =
+			ns == UINT64_MAX ? UINT64_MAX : ns / 1000000;
+	}
+	pthread_mutex_unlock(&shown->lock);
+	return count;
+}
+
+void members_name(struct store *s, uint64_t id, char *name, size_t cap)
+{
+	struct members_shown *shown = &s->members->shown;
+
+	name[0] = 0;
+	pthread_mutex_lock(&shown->lock);
+	for (uint32_t i = 0; i < shown->count; i++) {
+		if (shown->list[i].member.id == id)
+			snprintf(name, cap, "%s", shown->list[i].member.name);
+	}
+	pthread_mutex_unlock(&shown->lock);
+}
+
+enum store_readiness store_readiness(struct store *s)
+{
+	enum store_standing standing;
+	bool has_map;
+
+	if (atomic_load_explicit(&s->closing, memory_order_relaxed))
+		return STORE_STOPPING;
+	pthread_mutex_lock(&s->members->shown.lock);
+	has_map = s->members->shown.next_id > 0;
+	pthread_mutex_unlock(&s->members->shown.lock);
+	standing = store_standing(s, s->self_id);
+	if (has_map && standing == STORE_REMOVED)
+		return STORE_DISMISSED;
+	if (has_map ? standing == STORE_UNKNOWN : s->o.joining)
+		return STORE_OUTSIDE;
+	if (!atomic_load_explicit(&s->started, memory_order_acquire))
+		return STORE_STARTING;
+	return store_ready(s) ? STORE_READY : STORE_LEADERLESS;
+}
+
+enum store_standing store_standing(struct store *s, uint64_t id)
+{
+	struct members_shown *shown = &s->members->shown;
+	enum store_standing standing = STORE_UNKNOWN;
+
+	pthread_mutex_lock(&shown->lock);
+	if (!shown->damaged && id < shown->next_id)
+		standing = STORE_REMOVED;
+	for (uint32_t i = 0; i < shown->count; i++) {
+		if (shown->list[i].member.id == id)
+			standing = STORE_MEMBER;
+	}
+	pthread_mutex_unlock(&shown->lock);
+	return standing;
+}
