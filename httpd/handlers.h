@@ -67,6 +67,16 @@ enum MHD_Result events_begin(struct request *r);
 /* GET /_/snapshot. */
 enum MHD_Result backup_begin(struct request *r);
 
+/*
+ * /_/members and what is below it, path being the rest (empty, or from its
+ * slash on); POST /_/transfer.
+ */
+enum MHD_Result members_begin(struct request *r, struct bytes path);
+enum MHD_Result transfer_begin(struct request *r);
+
+/* Append the JSON array of members as this node sees them. ERR_NOMEM. */
+MUST_CHECK enum err members_add_json(struct httpd *h, struct buf *b);
+
 /* /_/health, /_/ready, /_/status, /_/metrics, POST /_/merge. */
 enum MHD_Result system_health(struct request *r);
 enum MHD_Result system_ready(struct request *r);

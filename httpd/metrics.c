@@ -128,34 +128,142 @@ static enum err add_store(struct buf *b, const struct store_stats *s,
 	return err;
 }
 
+static enum err add_head(struct buf *b, const char *name, const char *type,
+			 const char *help)
+{
+	return buf_addf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name,
+			type);
+}
+
+enum partition_figure {
+	FIGURE_TERM,
+	FIGURE_COMMIT,
+	FIGURE_APPLIED,
+	FIGURE_LEADS,
+	FIGURE_HAS_LEADER,
+	FIGURE_LEADER_CHANGES,
+	FIGURES
+};
+
+static uint64_t figure_of(const struct store_partition_status *s,
+			  enum partition_figure figure)
+{
+	switch (figure) {
+	case FIGURE_TERM:
+		return s->term;
+	case FIGURE_COMMIT:
+		return s->commit;
+	case FIGURE_APPLIED:
+		return s->applied;
+	case FIGURE_LEADS:
+		return s->role == STORE_LEADER;
+	case FIGURE_HAS_LEADER:
+		return s->leader[0] != 0;
+	case FIGURE_LEADER_CHANGES:
+		return s->leader_changes;
+	case FIGURES:
+		break;
+	}
+	return 0;
+}
+
 static enum err add_partitions(struct httpd *h, struct buf *b)
 {
 	static const struct {
 		const char *name, *type, *help;
-	} heads[] = {
+	} heads[FIGURES] = {
 		{ "raftcask_term", "gauge", "Current term." },
 		{ "raftcask_commit_index", "gauge", "Last committed entry." },
 		{ "raftcask_applied_index", "gauge", "Last applied entry." },
 		{ "raftcask_is_leader", "gauge", "1 if this node leads." },
+		{ "raftcask_has_leader", "gauge", "1 if a leader is known." },
+		{ "raftcask_leader_changes_total", "counter",
+		  "Times that a leader was seen to come." },
 	};
 	struct store_partition_status s;
 	enum err err = OK;
 
-	for (size_t k = 0; !err && k < 4; k++) {
-		err = buf_addf(b, "# HELP %s %s\n# TYPE %s %s\n", heads[k].name,
-			       heads[k].help, heads[k].name, heads[k].type);
+	for (unsigned k = 0; !err && k < FIGURES; k++) {
+		err = add_head(b, heads[k].name, heads[k].type, heads[k].help);
 		for (uint32_t i = 0;
 		     !err && i < store_partition_count(h->o.store); i++) {
 			store_partition_status(h->o.store, i, &s);
-			err = buf_addf(
-				b, "%s{partition=\"%u\"} %lu\n", heads[k].name,
-				i,
-				k == 0	 ? s.term
-				: k == 1 ? s.commit
-				: k == 2 ? s.applied
-					 : (uint64_t)(s.role == STORE_LEADER));
+			err = buf_addf(b, "%s{partition=\"%u\"} %lu\n",
+				       heads[k].name, i,
+				       figure_of(&s, (enum partition_figure)k));
 		}
 	}
+	return err;
+}
+
+static enum err add_roles(struct httpd *h, struct buf *b)
+{
+	static const char *const roles[] = { "follower", "candidate", "leader",
+					     "learner" };
+	struct store_partition_status s;
+	enum err err;
+
+	err = add_head(b, "raftcask_role", "gauge",
+		       "1 for the role that this node has.");
+	for (uint32_t i = 0; !err && i < store_partition_count(h->o.store);
+	     i++) {
+		store_partition_status(h->o.store, i, &s);
+		for (unsigned k = 0; !err && k < 4; k++)
+			err = buf_addf(b,
+				       "raftcask_role{partition=\"%u\","
+				       "role=\"%s\"} %d\n",
+				       i, roles[k], s.role == k);
+	}
+	return err;
+}
+
+/* One line for each member that has the figure. Names need no escapes. */
+static enum err add_member(struct buf *b, const char *name,
+			   const struct store_member_status *m, double value)
+{
+	return buf_addf(b, "%s{member=\"%s\",id=\"%lu\"} %.17g\n", name,
+			m->member.name, m->member.id, value);
+}
+
+static enum err add_members(struct httpd *h, struct buf *b)
+{
+	enum { SHOWN_MAX = 64 };
+	struct store_member_status *list = calloc(SHOWN_MAX, sizeof(*list));
+	uint32_t n = list ? store_members(h->o.store, list, SHOWN_MAX) : 0;
+	enum err err;
+
+	if (!list)
+		return ERR_NOMEM;
+	if (n > SHOWN_MAX)
+		n = SHOWN_MAX;
+	err = add_head(b, "raftcask_member_up", "gauge",
+		       "1 if the member was heard of lately.");
+	for (uint32_t i = 0; !err && i < n; i++)
+		err = add_member(b, "raftcask_member_up", &list[i], list[i].up);
+	if (!err)
+		err = add_head(b, "raftcask_member_is_voter", "gauge",
+			       "1 if the member votes in partition 0.");
+	for (uint32_t i = 0; !err && i < n; i++)
+		err = add_member(b, "raftcask_member_is_voter", &list[i],
+				 !list[i].learner);
+	if (!err)
+		err = add_head(b, "raftcask_member_lag_entries", "gauge",
+			       "Entries of partition 0 that the member has "
+			       "not confirmed; 0 but on its leader.");
+	for (uint32_t i = 0; !err && i < n; i++)
+		err = add_member(b, "raftcask_member_lag_entries", &list[i],
+				 (double)list[i].lag);
+	if (!err)
+		err = add_head(b, "raftcask_member_last_contact_seconds",
+			       "gauge", "Since the member was last heard of.");
+	for (uint32_t i = 0; !err && i < n; i++) {
+		if (list[i].last_contact_ms != UINT64_MAX)
+			err = add_member(b,
+					 "raftcask_member_last_contact_seconds",
+					 &list[i],
+					 (double)list[i].last_contact_ms / 1e3);
+	}
+	free(list);
 	return err;
 }
 
@@ -275,6 +383,10 @@ static enum err write_metrics(struct httpd *h, struct buf *b)
 		err = add_store(b, &stats, storage);
 	if (!err)
 		err = add_partitions(h, b);
+	if (!err)
+		err = add_roles(h, b);
+	if (!err)
+		err = add_members(h, b);
 	if (!err)
 		err = add_http(h, b);
 	free(storage);

@@ -49,6 +49,7 @@ static void release(struct request *r)
 	store_value_done(r->pinned);
 	store_value_done(r->result.value);
 	txn_free(r->txn);
+	free(r->change);
 	buf_done(&r->body);
 	buf_done(&r->decoded);
 	buf_done(&r->stream);

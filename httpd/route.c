@@ -198,6 +198,7 @@ static enum MHD_Result route_system(struct request *r, struct bytes path)
 		enum MHD_Result (*begin)(struct request *r);
 	} routes[] = {
 		{ "txn", true, NULL, txn_begin },
+		{ "transfer", true, NULL, transfer_begin },
 		{ "watch", false, NULL, events_begin },
 		{ "snapshot", false, NULL, backup_begin },
 		{ "merge", true, system_merge, NULL },
@@ -206,6 +207,7 @@ static enum MHD_Result route_system(struct request *r, struct bytes path)
 		{ "ready", false, system_ready, NULL },
 		{ "metrics", false, metrics_answer, NULL },
 	};
+	const struct bytes members = bytes_str("members");
 
 	if (bytes_begins(path, bytes_str("kv/"))) {
 		r->key = bytes_of(path.p + 3, path.n - 3);
@@ -213,6 +215,10 @@ static enum MHD_Result route_system(struct request *r, struct bytes path)
 	}
 	if (bytes_equal(path, bytes_str("kv")))
 		return route_list(r, false);
+	if (bytes_begins(path, members) &&
+	    (path.n == members.n || path.p[members.n] == '/'))
+		return members_begin(
+			r, bytes_of(path.p + members.n, path.n - members.n));
 	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
 		if (!bytes_equal(path, bytes_str(routes[i].path)))
 			continue;
@@ -251,20 +257,6 @@ static enum MHD_Result route_target(struct request *r)
 	return key_begin(r);
 }
 
-/* Without a store: only whether the process lives, and why it waits. */
-static enum MHD_Result route_held(struct request *r)
-{
-	struct bytes path, query;
-
-	if (target_split(bytes_of(r->raw, r->raw_n), &path, &query))
-		return bad_request(r, "the request target is malformed");
-	if (bytes_equal(path, bytes_str("_/health")))
-		return only(r, true, false, system_health);
-	if (bytes_equal(path, bytes_str("_/ready")))
-		return only(r, true, false, system_ready);
-	return reply_error(r, ERR_STARTING);
-}
-
 static enum MHD_Result begin(struct request *r, const char *version,
 			     const struct collected *c)
 {
@@ -287,8 +279,6 @@ static enum MHD_Result begin(struct request *r, const char *version,
 		return reply_problem(r, 503, "too_many_connections",
 				     "over max_connections");
 	}
-	if (!atomic_load_explicit(&r->h->serving, memory_order_acquire))
-		return route_held(r);
 	return route_target(r);
 }
 

@@ -27,29 +27,27 @@ enum MHD_Result system_health(struct request *r)
 	return reply_text(r, 200, "{\"status\":\"ok\"}");
 }
 
-/* 503 that says what this node waits for. */
-static enum MHD_Result reply_held(struct request *r)
-{
-	char reason[sizeof(r->h->hold_reason)];
-	enum err err;
-
-	pthread_mutex_lock(&r->h->lock);
-	memcpy(reason, r->h->hold_reason, sizeof(reason));
-	pthread_mutex_unlock(&r->h->lock);
-	/* Messages stand as they are in the answer: escape it here. */
-	err = json_add_string(&r->stream, bytes_str(reason));
-	if (err)
-		return reply_error(r, err);
-	r->stream.p[r->stream.n - 1] = 0; /* in place of the last quote */
-	return reply_problem(r, 503, "starting", (char *)r->stream.p + 1);
-}
-
 enum MHD_Result system_ready(struct request *r)
 {
-	if (!atomic_load(&r->h->serving))
-		return reply_held(r);
-	if (!store_ready(r->h->o.store))
+	switch (store_readiness(r->h->o.store)) {
+	case STORE_READY:
+		break;
+	case STORE_STARTING:
 		return reply_error(r, ERR_STARTING);
+	case STORE_STOPPING:
+		return reply_error(r, ERR_CLOSED);
+	case STORE_LEADERLESS:
+		return reply_problem(r, 503, "no_leader",
+				     "a partition has no leader that this "
+				     "node knows");
+	case STORE_OUTSIDE:
+		return reply_problem(r, 503, "not_a_member",
+				     "waits to become a member: members add, "
+				     "or members replace for a lost disk");
+	case STORE_DISMISSED:
+		return reply_problem(r, 503, "removed",
+				     "this node was removed from the cluster");
+	}
 	return reply_text(r, 200, "{\"status\":\"ready\"}");
 }
 
@@ -85,29 +83,6 @@ static enum err add_text(struct buf *b, const char *name, const char *text)
 	enum err err = buf_addf(b, "\"%s\":", name);
 
 	return err ? err : json_add_string(b, bytes_str(text ? text : ""));
-}
-
-/* A node without peers is its own only member. */
-static enum err add_members(struct httpd *h, struct buf *b,
-			    const struct store_partition_status *s)
-{
-	enum err err;
-
-	if (h->o.members)
-		return h->o.members(h->o.members_ctx, b);
-	err = buf_addf(b, "[{");
-	if (!err)
-		err = add_text(b, "name", h->o.node_name);
-	if (!err)
-		err = buf_addf(b, ",\"id\":%lu,\"peer\":\"\",", h->o.node_id);
-	if (!err)
-		err = add_text(b, "http", h->first_address);
-	if (!err)
-		err = buf_addf(b,
-			       ",\"role\":\"voter\",\"up\":true,\"match\":%lu,"
-			       "\"lag\":0,\"last_contact_ms\":0}]",
-			       s->applied);
-	return err;
 }
 
 static enum err add_partitions(struct httpd *h, struct buf *b)
@@ -193,7 +168,7 @@ static enum err write_status(struct httpd *h, struct buf *b,
 	if (!err)
 		err = buf_addf(b, ",\"members\":");
 	if (!err)
-		err = add_members(h, b, &first);
+		err = members_add_json(h, b);
 	if (!err)
 		err = buf_addf(b, ",\"partitions\":");
 	if (!err)

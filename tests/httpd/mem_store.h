@@ -76,8 +76,11 @@ struct store {
 	uint64_t corrupt_backup; /* after so many bytes                     */
 	uint64_t max_value_bytes;
 	uint32_t watches_max;
-	bool not_ready;
+	enum store_readiness unready; /* why not ready                       */
+	enum err change_err; /* of every change of members              */
 	struct store_barrier *barriers;
+	struct store_change *changes;
+	struct store_change last_change; /* as it was handed in              */
 	int open_uploads, open_values, open_watches;
 };
 
@@ -327,6 +330,8 @@ static void mem_step(struct store *s)
 	struct store_write *writes = s->head;
 	struct store_upload *uploads = s->uploads;
 	struct store_barrier *barriers = s->barriers;
+	struct store_change *changes = s->changes;
+	enum err change_err = s->change_err;
 	enum err upload_err = s->upload_err;
 	enum err barrier_err =
 		s->barrier_err == ERR_PENDING ? OK : s->barrier_err;
@@ -334,6 +339,7 @@ static void mem_step(struct store *s)
 	s->head = NULL;
 	s->uploads = NULL;
 	s->barriers = NULL;
+	s->changes = NULL;
 	for (struct store_write *w = writes; w; w = mem_next(w))
 		mem_run(s, w);
 	mem_notify(s);
@@ -357,6 +363,14 @@ static void mem_step(struct store *s)
 		barriers->done(barriers, barrier_err);
 		barriers = next;
 	}
+	while (changes) {
+		struct store_change *next = (void *)changes->queued.next;
+
+		changes->err = change_err;
+		changes->id = 4;
+		changes->done(changes);
+		changes = next;
+	}
 	pthread_mutex_lock(&s->lock);
 }
 
@@ -366,7 +380,8 @@ static void *mem_thread(void *arg)
 
 	pthread_mutex_lock(&s->lock);
 	while (!s->stop) {
-		if (s->silent || (!s->head && !s->uploads && !s->barriers))
+		if (s->silent ||
+		    (!s->head && !s->uploads && !s->barriers && !s->changes))
 			pthread_cond_wait(&s->more, &s->lock);
 		else
 			mem_step(s);
@@ -791,6 +806,7 @@ void store_partition_status(struct store *s, uint32_t partition,
 {
 	*status = (struct store_partition_status){ .role = STORE_LEADER,
 						   .term = 1,
+						   .leader_changes = 5,
 						   .leader = "n1" };
 	status->commit = status->applied = store_revision(s, 0);
 }
@@ -802,7 +818,54 @@ uint32_t store_partition_count(const struct store *s)
 
 bool store_ready(struct store *s)
 {
-	return !s->not_ready;
+	return s->unready == STORE_READY;
+}
+
+enum store_readiness store_readiness(struct store *s)
+{
+	return s->unready;
+}
+
+uint32_t store_members(struct store *s, struct store_member_status *out,
+		       uint32_t cap)
+{
+	CHECK(cap >= 3);
+	out[0] = (struct store_member_status){
+		.member = { .id = 1, .name = "n1", .peer = "a:1" },
+		.up = true,
+		.match = 9
+	};
+	out[1] = (struct store_member_status){ .member = { .id = 2,
+							   .name = "n2",
+							   .peer = "b:1",
+							   .http = "b:2" },
+					       .up = true,
+					       .match = 7,
+					       .lag = 2,
+					       .last_contact_ms = 12 };
+	out[2] = (struct store_member_status){ .member = { .id = 3,
+							   .name = "n3",
+							   .peer = "c:1",
+							   .http = "c:2",
+							   .stays_learner =
+								   true },
+					       .learner = true,
+					       .leaving = true,
+					       .last_contact_ms = UINT64_MAX };
+	return 3;
+}
+
+enum err store_change(struct store *s, struct store_change *c)
+{
+	if (c->kind == STORE_MEMBER_ADD && strchr(c->member.name, ' '))
+		return ERR_INVALID;
+	pthread_mutex_lock(&s->lock);
+	s->last_change = *c;
+	c->queued.next = (void *)s->changes;
+	s->changes = c;
+	pthread_cond_signal(&s->more);
+	pthread_mutex_unlock(&s->lock);
+	return OK;
 }
 
 void store_stats(struct store *s, struct store_stats *stats)

@@ -420,6 +420,11 @@ static void other_methods_are_told_what_is_allowed(void **state)
 		{ "GET", "/_/merge", "POST" },
 		{ "POST", "/_/status", "GET, HEAD" },
 		{ "DELETE", "/_/watch", "GET, HEAD" },
+		{ "PUT", "/_/members", "GET, HEAD, POST" },
+		{ "GET", "/_/members/n2", "DELETE" },
+		{ "GET", "/_/members/n2/promote", "POST" },
+		{ "DELETE", "/_/members/n2/replace", "POST" },
+		{ "GET", "/_/transfer", "POST" },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -604,7 +609,7 @@ static void system_pages_answer(void **state)
 	expect_status(200);
 	ask("GET", "/_/ready", "", NULL);
 	expect_status(200);
-	knob(not_ready, true);
+	knob(unready, STORE_STARTING);
 	ask("GET", "/_/ready", "", NULL);
 	expect_error(503, "starting");
 	expect_header("Retry-After", "1");
@@ -615,7 +620,7 @@ static void system_pages_answer(void **state)
 	o = json_tokener_parse((char *)fixture.a.body.p);
 	assert_non_null(o);
 	assert_true(json_object_object_get_ex(o, "members", &v));
-	assert_int_equal(json_object_array_length(v), 1);
+	assert_int_equal(json_object_array_length(v), 3);
 	v = json_object_array_get_idx(v, 0);
 	assert_true(json_object_object_get_ex(v, "http", &v));
 	snprintf(address, sizeof(address), "127.0.0.1:%u", fixture.port);
