@@ -16,7 +16,7 @@ enum ctl_exit {
 	CTL_OK = 0,
 	CTL_RUNTIME = 1,
 	CTL_USAGE = 2,
-	CTL_NOT_FOUND = 4, /* key not found */
+	CTL_NOT_FOUND = 4, /* key or member not found */
 	CTL_BUSY = 75,	   /* data directory in use */
 };
 
@@ -50,6 +50,10 @@ enum ctl_exit verb_watch(struct ctl *c, int argc, char **argv);
 enum ctl_exit verb_txn(struct ctl *c, int argc, char **argv);
 enum ctl_exit verb_status(struct ctl *c, int argc, char **argv);
 enum ctl_exit verb_merge(struct ctl *c, int argc, char **argv);
+
+/* verb_members.c: */
+enum ctl_exit verb_members(struct ctl *c, int argc, char **argv);
+enum ctl_exit verb_transfer(struct ctl *c, int argc, char **argv);
 
 /* verb_bench.c: */
 enum ctl_exit verb_bench(struct ctl *c, int argc, char **argv);

@@ -50,6 +50,18 @@ static const struct ctl_verb verbs[] = {
 	  "\"then\":[{\"put\":\"a\",\"value\":\"y\"}],\"else\":[]}",
 	  verb_txn },
 	{ "status", "", "print how the node and its cluster are", verb_status },
+	{ "members",
+	  "[list] | add NAME PEER [HTTP] | {remove|promote|replace} NAME",
+	  "show or change who belongs to the cluster\n"
+	  "  list            who is there, and how far behind\n"
+	  "  add             a node at PEER (host:port), clients at HTTP; it\n"
+	  "                  votes as soon as it has caught up\n"
+	  "    --learner     it never votes, until it is promoted\n"
+	  "  remove          NAME leaves for good\n"
+	  "  promote         a learner that was to stay one may vote\n"
+	  "  replace         NAME has lost its disk: it comes back empty",
+	  verb_members },
+	{ "transfer", "NAME", "let NAME lead every partition", verb_transfer },
 	{ "merge", "", "give back the space of dead records now", verb_merge },
 	{ "bench", "[-sz=1K] [-n=1000] [-t=W]",
 	  "put load on a node and print rate and latencies\n"
@@ -120,7 +132,7 @@ static enum ctl_exit say_help(const struct ctl_verb *verb)
 	     "  --version, --help\n"
 	     "\n"
 	     "raftcask VERB --help says more about a verb; -- ends options.\n"
-	     "Exit: 0 ok, 1 failed, 2 usage, 4 key not found, 75 data "
+	     "Exit: 0 ok, 1 failed, 2 usage, 4 not found, 75 data "
 	     "directory in use.");
 	return ctl_flush();
 }

@@ -8,6 +8,8 @@
 #include "ctl/args.h"
 #include "ctl/ctl.h"
 #include "ctl/http.h"
+#include "ctl/members.h"
+#include "ctl/table.h"
 #include "ctl/text.h"
 
 /* "name value" for a member, found by its path of two names at most. */
@@ -39,6 +41,41 @@ static void print_damage(struct json_object *root)
 				       JSON_C_TO_STRING_NOSLASHESCAPE));
 }
 
+/* The array member name of root if it has more than one element. */
+static struct json_object *several(struct json_object *root, const char *name)
+{
+	struct json_object *list;
+
+	if (!json_object_object_get_ex(root, name, &list) ||
+	    !json_object_is_type(list, json_type_array) ||
+	    json_object_array_length(list) < 2)
+		return NULL;
+	return list;
+}
+
+static void print_cluster(struct json_object *root)
+{
+	static const struct table_column columns[] = {
+		{ "PARTITION", NULL, "id" },  { "ROLE", NULL, "role" },
+		{ "LEADER", NULL, "leader" }, { "TERM", NULL, "term" },
+		{ "COMMIT", NULL, "commit" }, { "APPLIED", NULL, "applied" },
+		{ "KEYS", NULL, "keys" },
+	};
+	struct json_object *members = several(root, "members");
+	struct json_object *partitions = several(root, "partitions");
+
+	if (members) {
+		putchar('\n');
+		members_print(members);
+	}
+	if (partitions) {
+		putchar('\n');
+		table_print(columns,
+			    (int)(sizeof(columns) / sizeof(columns[0])),
+			    partitions);
+	}
+}
+
 static void print_status(struct json_object *root)
 {
 	static const char *const top[] = { "node",     "cluster", "version",
@@ -52,6 +89,7 @@ static void print_status(struct json_object *root)
 	for (size_t i = 0; i < sizeof(storage) / sizeof(storage[0]); i++)
 		print_member(root, "storage", storage[i]);
 	print_damage(root);
+	print_cluster(root);
 }
 
 enum ctl_exit verb_status(struct ctl *c, int argc, char **argv)
