@@ -129,8 +129,8 @@ void merge_free(struct merge *m)
 	}
 	for (uint32_t i = 0; i < m->output_count; i++) {
 		if (m->outputs[i].listed)
-			continue;
-		if (m->in_doubt)
+			datafile_unpin(m->outputs[i].df);
+		else if (m->in_doubt)
 			datafile_close(m->outputs[i].df);
 		else
 			output_remove(m->e, m->outputs[i].df);
@@ -306,6 +306,8 @@ static enum err add_outputs(struct merge *m)
 			continue;
 		err = engine_file_add(m->e, o->df);
 		o->listed = err == OK;
+		if (o->listed) /* an install may replace it before the end */
+			datafile_pin(o->df);
 	}
 	return err;
 }
@@ -313,9 +315,13 @@ static enum err add_outputs(struct merge *m)
 static void unlist_outputs(struct merge *m)
 {
 	for (uint32_t i = 0; i < m->output_count; i++) {
-		if (m->outputs[i].listed)
-			engine_file_unlist(m->e, m->outputs[i].df);
-		m->outputs[i].listed = false;
+		struct sealed *o = &m->outputs[i];
+
+		if (!o->listed)
+			continue;
+		engine_file_unlist(m->e, o->df);
+		datafile_unpin(o->df);
+		o->listed = false;
 	}
 }
 

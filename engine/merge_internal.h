@@ -43,7 +43,7 @@ struct input {
 struct sealed {
 	struct datafile *df;
 	uint64_t kept_bytes;
-	bool listed; /* in manifest and file table */
+	bool listed; /* in manifest and file table; then pinned */
 };
 
 /* What the merge knows of one partition. */
