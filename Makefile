@@ -44,7 +44,7 @@ BENCH_LIB_SRC := $(wildcard bench/lib/*.c)
 .DEFAULT_GOAL := all
 JOBS ?= $(shell nproc)
 
-.PHONY: help all deps run test check sim bench tests asan tests-asan tsan tests-tsan lint \
+.PHONY: help all deps run test check sim mutants bench tests asan tests-asan tsan tests-tsan lint \
 	analyze fuzz cov tests-cov install uninstall clean
 .DELETE_ON_ERROR:
 
@@ -144,6 +144,14 @@ bench: ## the engine and HTTP beside their peers, in one run (BENCH=--quick)
 		$(B)/bench/bench_hello
 	@$(B)/bench/bench_engine $(BENCH)
 	@bench/http.sh
+
+mutants: export COMPILE = $(CC) $(STD) $(CPPFLAGS) $(CFLAGS)
+mutants: export LINK = $(CC) $(LDFLAGS) -pthread -o @OUT@ @OBJECT@ \
+	$(patsubst %.c,$(B)/o/%.o,$(SIM_SRC)) $(B)/libtest.a \
+	$(B)/libraftcask.a -lcmocka -ljson-c $(LIBS_CORE)
+mutants: ## plant known bugs; the simulator must find each (MUTANT=name)
+	@$(MAKE) --no-print-directory -j$(JOBS) $(B)/sim
+	@BUILD=$(B) python3 -B tests/mutants/run.py -n $(or $(SEEDS),400) $(MUTANT)
 
 asan: tests-asan ## the tests under AddressSanitizer and UBSan
 	@BUILD=$(B)/asan UBSAN_OPTIONS=print_stacktrace=1 tests/run -t 600 \
