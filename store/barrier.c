@@ -410,9 +410,12 @@ void reads_applied(struct store *s, struct partition *p)
 
 static void void_refusals(struct store *s, struct read_batch *b)
 {
+	struct store_queued *q;
+
 	if (!b)
 		return;
-	end_refusals(s, b, ERR_NO_LEADER);
+	while ((q = list_take(&b->refusals)))
+		request_again(s, q);
 	b->tail = 0; /* what they were decided on may never be applied */
 }
 

@@ -20,6 +20,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "store/forward.h"
 #include "store/group_internal.h"
 
 enum {
@@ -34,6 +35,7 @@ static enum err poison(struct store *s)
 		log_error("store", "log_poisoned action=stop");
 	s->dead = true;
 	atomic_store(&s->closing, true);
+	forward_stop(s);
 	requests_stop(s);
 	reads_stop(s, ERR_CLOSED);
 	return ERR_IO;
@@ -94,6 +96,7 @@ static uint64_t choose_wait(struct store *s)
 	shorten(&wait_ms, expire_wait_ms(s));
 	shorten(&wait_ms, staging_wait_ms(s));
 	shorten(&wait_ms, members_wait_ms(s));
+	shorten(&wait_ms, forward_wait_ms(s));
 	if (!s->idle_told)
 		shorten(&wait_ms, IDLE_MS);
 	/* Sleep only when the queue is empty after having said so. */
@@ -126,6 +129,8 @@ static enum err run_round(struct store *s)
 		err = try_to_serve(s);
 	if (err)
 		return err;
+	forward_round(s);
+	outbox_flush(s);
 	watch_notify(s->hub);
 	tell_idle(s);
 	return OK;
@@ -160,7 +165,11 @@ static enum err dispatch(struct store *s, uint64_t from,
 	case ITEM_RAFT:
 		return group_receive(s, from, item);
 	case ITEM_REQUEST:
+		forward_receive(s, from, item);
+		break;
 	case ITEM_ANSWER:
+		forward_answered(s, from, item);
+		break;
 	case ITEM_STATE:
 	case ITEM_STATE_REPLY:
 	case ITEM_FETCH:
@@ -196,6 +205,7 @@ enum err store_receive(struct store *s, uint64_t from, struct bytes message)
 
 void store_link(struct store *s, uint64_t peer, bool up)
 {
+	forward_wake(s, up);
 	for (uint32_t i = 0; i < s->partition_count && !up; i++) {
 		struct partition *p = &s->partitions[i];
 
@@ -249,6 +259,8 @@ enum err store_new(const struct store_options *o, struct store **out)
 	if (!err)
 		err = members_new(s);
 	if (!err)
+		err = forward_new(s);
+	if (!err)
 		err = watch_hub_new(s, &s->hub);
 	if (err)
 		goto out_groups;
@@ -256,6 +268,7 @@ enum err store_new(const struct store_options *o, struct store **out)
 	return OK;
 
 out_groups:
+	forward_free(s);
 	members_free(s);
 	groups_free(s);
 	free(s->partitions);
@@ -269,6 +282,7 @@ void store_free(struct store *s)
 	if (!s)
 		return;
 	atomic_store(&s->closing, true);
+	forward_stop(s);
 	requests_stop(s);
 	reads_stop(s, ERR_CLOSED);
 	watch_hub_close(s->hub);
@@ -277,6 +291,7 @@ void store_free(struct store *s)
 		staging_free_all(&s->partitions[i]);
 	}
 	members_free(s);
+	forward_free(s);
 	groups_free(s);
 	entry_done(&s->entry);
 	free(s->slots);

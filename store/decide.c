@@ -366,8 +366,6 @@ static enum err choose_ops(struct decision *d)
 		w->rev_now = rev;
 		return ERR_PRECONDITION;
 	}
-	for (uint32_t i = 0; w->results && i < d->op_count; i++)
-		w->results[i] = (struct store_result){ 0 };
 	return OK;
 }
 
@@ -380,6 +378,7 @@ enum err decide_write(struct store *s, struct store_write *w)
 	w->err = OK;
 	w->failed_op = 0;
 	w->rev_now = 0;
+	results_clear(w);
 	w->queued.index = 0;
 	entry_begin(&s->entry);
 	err = choose_ops(&d);
@@ -550,6 +549,7 @@ static enum err delete_in_partition(struct store *s, struct partition *p,
 	if (!err)
 		err = read_contents(s, p, &walk);
 	if (!err && walk.keys > 0) {
+		w->deleted = walk.keys; /* forwarded, it is in the entry */
 		entry_begin(&s->entry);
 		err = prefix_records(s, p, w->prefix, &walk);
 		if (err)
@@ -557,8 +557,8 @@ static enum err delete_in_partition(struct store *s, struct partition *p,
 		else
 			err = drop_contents(s, p, &walk, &w->queued.index);
 	}
-	if (!err)
-		w->deleted += walk.keys;
+	if (err)
+		w->deleted = 0;
 	buf_done(&walk.contents);
 	buf_done(&walk.unread);
 	return err;

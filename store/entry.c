@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "store/forward.h"
 #include "store/hidden.h"
 #include "store/group_internal.h"
 
@@ -187,5 +188,11 @@ enum err entry_take_over(struct store *s, struct partition *p, uint64_t index,
 
 enum err entry_append(struct store *s, struct partition *p, uint64_t *index)
 {
+	enum err err = s->forwarding ? forward_record(s, p) : OK;
+
+	if (err) {
+		pending_rollback(&p->pending);
+		return err;
+	}
 	return group_propose(s, p, NULL, index);
 }

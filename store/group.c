@@ -24,6 +24,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "store/forward.h"
 #include "store/group_internal.h"
 #include "store/hidden.h"
 
@@ -249,6 +250,7 @@ static void try_to_enter(struct store *s, struct partition *p)
 		log_error("store", "stagings_unknown partition=%u error=%s",
 			  (unsigned)p->id, err_text(err));
 	p->deciding = err != ERR_NOMEM;
+	forward_wake(s, false);
 	reads_publish(p);
 }
 
@@ -262,6 +264,7 @@ static void role_changed(struct partition *p, const struct raft_ready *r)
 	if (led && !is_leading(p))
 		leave_office(p->s, p);
 	reads_ask_again(p);
+	forward_wake(p->s, false);
 	status_publish(p);
 	groups_watch_time(p->s);
 }

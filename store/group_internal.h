@@ -167,6 +167,8 @@ bool reads_wait(const struct partition *p);
 void reads_stop(struct store *s, enum err err);
 /* Free what was kept for reuse. */
 void reads_free(struct store *s);
+/* q was decided, which counts for nothing: where it is decided again. */
+void request_again(struct store *s, struct store_queued *q);
 /* Publish what reads of p may do at once. */
 void reads_publish(struct partition *p);
 

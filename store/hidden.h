@@ -4,6 +4,8 @@
  *   "\0c" content id be64  chunk number be32   STORE_CHUNK_BYTES of a content
  *   "\0c" content id be64                      prefix of all its chunks
  *   "\0s" content id be64                      staging marker: not committed
+ *   "\0f" node id be64  slot be16              window of forwarded requests
+ *   "\0f" node id be64                         prefix of a node's window
  *   "\0g"                                      membership of the group
  *   "\0m" member id be64                       member map, partition 0 only
  *   "\0n"                                      next member id, partition 0
@@ -24,6 +26,8 @@ enum {
 	CHUNK_KEY_BYTES = 14,
 	MARKER_KEY_BYTES = 10,
 	MEMBER_KEY_BYTES = 10,
+	WINDOW_PREFIX_BYTES = 10,
+	WINDOW_KEY_BYTES = 12,
 };
 
 static inline struct bytes chunk_prefix(uint8_t dst[CHUNK_KEY_BYTES],
@@ -55,6 +59,24 @@ static inline struct bytes marker_key(uint8_t dst[MARKER_KEY_BYTES],
 static inline struct bytes marker_prefix(void)
 {
 	return bytes_of("\0s", 2);
+}
+
+static inline struct bytes window_prefix(uint8_t dst[WINDOW_KEY_BYTES],
+					 uint64_t node_id)
+{
+	dst[0] = 0;
+	dst[1] = 'f';
+	put_be64(dst + 2, node_id);
+	return bytes_of(dst, WINDOW_PREFIX_BYTES);
+}
+
+static inline struct bytes window_key(uint8_t dst[WINDOW_KEY_BYTES],
+				      uint64_t node_id, uint16_t slot)
+{
+	window_prefix(dst, node_id);
+	dst[10] = (uint8_t)(slot >> 8);
+	dst[11] = (uint8_t)slot;
+	return bytes_of(dst, WINDOW_KEY_BYTES);
 }
 
 static inline struct bytes ring_key(void)

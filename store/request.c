@@ -23,6 +23,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "store/forward.h"
 #include "store/group_internal.h"
 
 enum {
@@ -31,18 +32,6 @@ enum {
 };
 
 /* ----------------------------------------------------------- completing -- */
-
-static struct store_write *write_of(struct store_queued *q)
-{
-	return (struct store_write *)((char *)q -
-				      offsetof(struct store_write, queued));
-}
-
-static struct store_change *change_of(struct store_queued *q)
-{
-	return (struct store_change *)((char *)q -
-				       offsetof(struct store_change, queued));
-}
 
 void request_complete(struct store *s, struct store_queued *q, enum err err)
 {
@@ -56,16 +45,16 @@ void request_complete(struct store *s, struct store_queued *q, enum err err)
 		w = write_of(q);
 		if (err)
 			w->err = err;
+		if (w->upload)
+			upload_commit_over(w->upload, w->err);
 		count_up(&s->commit_count, 1);
 		count_up(&s->commit_ns_total, ns);
 		count_up(&s->commit_buckets[time_bucket(ns)], 1);
 		w->done(w);
 		return;
 	case REQUEST_STAGE:
-		upload_complete(upload_of(q), err);
-		return;
 	case REQUEST_ABANDON:
-		upload_free(upload_of(q));
+		upload_complete(upload_of(q), err);
 		return;
 	case REQUEST_CHANGE:
 		c = change_of(q);
@@ -200,7 +189,6 @@ void requests_take(struct store *s)
 /* This node cannot decide for p now: who can, or wait for one. */
 static void send_away(struct store *s, struct partition *p)
 {
-	uint64_t leader = group_leader(p);
 	struct request_list keep;
 	struct store_queued *q;
 
@@ -208,10 +196,11 @@ static void send_away(struct store *s, struct partition *p)
 	while ((q = list_take(&p->waiting))) {
 		if (p->broken || (q->no_forward && p->role != RAFT_LEADER))
 			request_complete(s, q, ERR_NO_LEADER);
-		else
+		else if (q->no_forward || !s->o.net)
 			list_add(&keep, q);
+		else
+			forward_submit(s, q);
 	}
-	CHECK(leader == s->self_id || leader == RAFT_NOBODY || s->o.net);
 	while ((q = list_take(&keep)))
 		list_add(&p->waiting, q);
 }
@@ -249,8 +238,15 @@ static enum err decide_next(struct store *s, struct partition *p)
 {
 	struct store_queued *q = p->waiting.head;
 	uint64_t before = p->last_index;
-	enum err err = decide_one(s, q);
+	enum err err;
 
+	if (q->no_forward && !forward_may_decide(s, q, &err)) {
+		request_complete(s, list_take(&p->waiting), err);
+		return OK;
+	}
+	s->forwarding = q->no_forward ? q : NULL;
+	err = decide_one(s, q);
+	s->forwarding = NULL;
 	if (err == ERR_PENDING) {
 		CHECK(p->last_index == before);
 		CHECK(engine_applied_index(s->engine, p->id) < before);
@@ -300,35 +296,27 @@ bool requests_are_due(struct partition *p)
 
 /* -------------------------------------------------------------- applied -- */
 
-/* Back to what it was before it was decided; false: it cannot be again. */
-static bool take_back(struct store_queued *q)
+void request_again(struct store *s, struct store_queued *q)
 {
-	struct store_write *w;
-	uint32_t n;
-
-	if (q->kind != REQUEST_WRITE)
-		return false;
-	w = write_of(q);
-	if (w->upload)
-		return false; /* of what it staged some may be gone too */
-	n = w->succeeded ? w->then_count : w->else_count;
-	for (uint32_t i = 0; w->results && i < n; i++) {
-		store_value_done(w->results[i].value);
-		w->results[i] = (struct store_result){ 0 };
+	if (q->no_forward) {
+		request_complete(s, q, ERR_NO_LEADER);
+		return;
 	}
-	return true;
+	if (q->kind == REQUEST_WRITE)
+		results_drop(write_of(q));
+	add_waiting(s, q);
 }
 
-/* Another entry stands where the last of q's was: of those none is left, or,
- * when there were several, perhaps some. */
+/*
+ * Another entry stands where the last of q's was: of those none is left, or,
+ * when there were several, perhaps some.
+ */
 static void undone(struct store *s, struct store_queued *q)
 {
 	if (q->entries > 1)
 		request_complete(s, q, ERR_UNKNOWN);
-	else if (take_back(q))
-		add_waiting(s, q);
 	else
-		request_complete(s, q, ERR_NO_LEADER);
+		request_again(s, q);
 }
 
 /*
@@ -385,7 +373,7 @@ void requests_leave_office(struct store *s, struct partition *p)
 	list_init(&keep);
 	while ((q = list_take(&p->decided))) {
 		if (q->entries == 0)
-			request_complete(s, q, ERR_NO_LEADER);
+			request_again(s, q);
 		else
 			list_add(&keep, q);
 	}

@@ -36,7 +36,6 @@ struct request_list {
 /* A staging of chunks that no key names yet. */
 struct staging {
 	struct staging *next;
-	struct store_upload *owner; /* NULL after a restart                  */
 	uint64_t content_id;
 	uint64_t active_ns; /* log clock of its last change                  */
 };
@@ -154,6 +153,8 @@ struct store {
 	bool ticking; /* some group needs ticks                              */
 	uint64_t tick_ns, next_tick_ns; /* monotonic clock                   */
 	struct groups *groups;
+	struct forward *forward;
+	struct store_queued *forwarding; /* of another node, being decided  */
 
 	struct watch_hub *hub;
 	struct state_sending *sending;	   /* state_send.c */
@@ -281,6 +282,14 @@ void requests_stop(struct store *s);
  */
 MUST_CHECK enum err decide_write(struct store *s, struct store_write *w);
 
+/* As store_write, without handing it in; sets w->queued.partition. */
+MUST_CHECK enum err write_check(struct store *s, struct store_write *w);
+
+/* The results of w are fresh memory of the caller: make them empty. */
+void results_clear(struct store_write *w);
+/* Release what the GETs of w found, and make them empty. */
+void results_drop(struct store_write *w);
+
 /* A prefix deletion's share in w's partition. Errors as decide_write. */
 MUST_CHECK enum err decide_delete_prefix(struct store *s,
 					 struct store_write *w);
@@ -298,7 +307,6 @@ MUST_CHECK enum err upload_stage(struct store *s, struct store_upload *u);
 MUST_CHECK enum err upload_abandon(struct store *s, struct store_upload *u);
 struct store_upload *upload_of(struct store_queued *q);
 void upload_complete(struct store_upload *u, enum err err);
-void upload_free(struct store_upload *u);
 enum err upload_outcome(const struct store_upload *u);
 
 /* Add the records that make u the value of key; *state is what key becomes. */
@@ -307,6 +315,8 @@ MUST_CHECK enum err upload_commit_records(struct store *s, struct partition *p,
 					  struct engine_record *put,
 					  struct pending_state *state);
 void upload_committed(struct partition *p, struct store_upload *u);
+/* The write that names u was completed with err. */
+void upload_commit_over(struct store_upload *u, enum err err);
 struct bytes upload_key(const struct store_upload *u);
 bool upload_is_of(const struct store_upload *u, const struct store *s);
 
@@ -376,6 +386,18 @@ static inline struct view view_of(struct store *s, struct partition *p)
 	return (struct view){ .engine = s->engine,
 			      .pending = &p->pending,
 			      .partition = p->id };
+}
+
+static inline struct store_write *write_of(const struct store_queued *q)
+{
+	return (struct store_write *)((uintptr_t)q -
+				      offsetof(struct store_write, queued));
+}
+
+static inline struct store_change *change_of(const struct store_queued *q)
+{
+	return (struct store_change *)((uintptr_t)q -
+				       offsetof(struct store_change, queued));
 }
 
 static inline void count_up(_Atomic uint64_t *counter, uint64_t by)

@@ -12,6 +12,11 @@
  *    store_write            entry(last chunks, key -> content, -marker)
  *    close without a commit entry(-marker, -chunks)
  *
+ * Who leads the partition knows its stagings: the table is read from the
+ * markers when an office begins. A piece may be staged twice, by two leaders:
+ * the same bytes under the same content. A first piece, which opens the
+ * content, then leaves a staging behind that is collected.
+ *
  * A staging that nothing happened to for staging_idle_ms of log clock is
  * collected by an entry, whoever left it behind; a piece or a commit that
  * comes after that finds the upload dead with ERR_NO_LEADER.
@@ -20,28 +25,11 @@
 
 #include "base/check.h"
 #include "store/hidden.h"
-#include "store/store_internal.h"
+#include "store/upload.h"
 
 enum {
-	STAGE_BYTES = 8 * STORE_CHUNK_BYTES,
-	STAGE_ENTRY_BYTES = 16 * STORE_CHUNK_BYTES,
 	STAGING_LOOK_NS = 100 * 1000 * 1000,
 	STAGING_WAIT_MS_MAX = 1000,
-};
-
-struct store_upload {
-	struct store_queued queued;
-	struct store *s;
-	void (*done)(void *user, enum err err);
-	void *user;
-	uint64_t bytes;	     /* added so far                               */
-	struct buf buf;	     /* of them, not staged yet                    */
-	uint64_t content_id; /* 0: nothing staged                          */
-	uint32_t chunks;     /* staged                                     */
-	bool committed;
-	_Atomic int outcome; /* enum err that ended it; written by core    */
-	size_t key_bytes;
-	uint8_t key[];
 };
 
 struct store_upload *upload_of(struct store_queued *q)
@@ -52,7 +40,7 @@ struct store_upload *upload_of(struct store_queued *q)
 
 struct bytes upload_key(const struct store_upload *u)
 {
-	return bytes_of(u->key, u->key_bytes);
+	return u->key;
 }
 
 bool upload_is_of(const struct store_upload *u, const struct store *s)
@@ -87,8 +75,7 @@ enum err store_upload_open(struct store *s, struct bytes key,
 	u->s = s;
 	u->done = done;
 	u->user = user;
-	u->key_bytes = key.n;
-	memcpy(u->key, key.p, key.n);
+	u->key = bytes_of(memcpy(u + 1, key.p, key.n), key.n);
 	u->queued.partition = store_partition_of(s, key);
 	count_up(&s->uploads, 1);
 	*out = u;
@@ -111,7 +98,7 @@ enum err store_upload_add(struct store_upload *u, const void *p, size_t n)
 		return err;
 	}
 	u->bytes += n;
-	if (u->buf.n < STAGE_BYTES)
+	if (u->buf.n < UPLOAD_STAGE_BYTES)
 		return OK;
 	err = queue_push(u->s, &u->queued, REQUEST_STAGE);
 	if (err)
@@ -119,7 +106,7 @@ enum err store_upload_add(struct store_upload *u, const void *p, size_t n)
 	return err ? err : ERR_PENDING;
 }
 
-void upload_free(struct store_upload *u)
+static void free_upload(struct store_upload *u)
 {
 	buf_done(&u->buf);
 	free(u);
@@ -134,15 +121,67 @@ void store_upload_close(struct store_upload *u)
 		if (queue_push(u->s, &u->queued, REQUEST_ABANDON) == OK)
 			return; /* core frees it */
 	}
-	upload_free(u);
+	free_upload(u);
+}
+
+size_t upload_piece_bytes(const struct store_upload *u)
+{
+	size_t whole = u->buf.n - u->buf.n % STORE_CHUNK_BYTES;
+
+	return whole < UPLOAD_PIECE_BYTES_MAX ? whole : UPLOAD_PIECE_BYTES_MAX;
+}
+
+/*
+ * A leader was lost under a piece: the next one may go on with it, for a piece
+ * that is staged again under the same content changes nothing.
+ */
+static bool may_go_on(const struct store_upload *u, enum err err)
+{
+	struct store *s = u->s;
+	uint64_t ns = clock_mono_ns(s->o.clock) - u->queued.since_ns;
+
+	return (err == ERR_NO_LEADER || err == ERR_UNKNOWN) &&
+	       upload_outcome(u) == OK && !atomic_load(&s->closing) &&
+	       ns < s->o.commit_timeout_ms * 1000000;
+}
+
+/* The piece at the head of the buffer is staged. */
+static void drop_piece(struct store_upload *u)
+{
+	size_t n = upload_piece_bytes(u);
+
+	u->content_id = u->piece_id;
+	u->chunks += (uint32_t)(n / STORE_CHUNK_BYTES);
+	memmove(u->buf.p, u->buf.p + n, u->buf.n - n);
+	u->buf.n -= n;
 }
 
 void upload_complete(struct store_upload *u, enum err err)
 {
-	if (err)
-		atomic_store(&u->outcome, (int)err);
-	else
+	if (upload_outcome(u))
 		err = upload_outcome(u);
+	if (u->queued.no_forward) { /* another node's */
+		u->done(u->user, err);
+		return;
+	}
+	if (u->queued.kind == REQUEST_ABANDON) {
+		free_upload(u);
+		return;
+	}
+	if (may_go_on(u, err)) {
+		core_submit(u->s, &u->queued);
+		return;
+	}
+	if (err) {
+		atomic_store(&u->outcome, (int)err);
+	} else {
+		drop_piece(u);
+		if (upload_piece_bytes(u) > 0) {
+			u->queued.since_ns = clock_mono_ns(u->s->o.clock);
+			core_submit(u->s, &u->queued);
+			return;
+		}
+	}
 	u->done(u->user, err);
 }
 
@@ -158,14 +197,13 @@ static struct staging **find_staging(struct partition *p, uint64_t id)
 }
 
 static enum err add_staging(struct partition *p, uint64_t id,
-			    struct store_upload *owner, uint64_t active_ns)
+			    uint64_t active_ns)
 {
 	struct staging *g = malloc(sizeof(*g));
 
 	if (!g)
 		return ERR_NOMEM;
 	*g = (struct staging){ .next = p->stagings,
-			       .owner = owner,
 			       .content_id = id,
 			       .active_ns = active_ns };
 	p->stagings = g;
@@ -201,7 +239,7 @@ enum err staging_load(struct store *s, struct partition *p)
 	more = engine_iter_seek(&it, marker_prefix(), &key, &info);
 	while (more && !err && bytes_begins(key, marker_prefix()) &&
 	       key.n == MARKER_KEY_BYTES) {
-		err = add_staging(p, get_be64(key.p + 2), NULL, 0);
+		err = add_staging(p, get_be64(key.p + 2), 0);
 		more = engine_iter_next(&it, &key, &info);
 	}
 	engine_iter_end(&it);
@@ -266,15 +304,12 @@ enum err staging_collect(struct store *s)
 		struct staging *g;
 
 		while ((g = find_idle(s, p))) {
-			struct store_upload *owner = g->owner;
 			enum err err = collect_one(s, p, g->content_id);
 
 			if (err == ERR_IO)
 				return err;
 			if (err)
 				break;
-			if (owner)
-				atomic_store(&owner->outcome, ERR_NO_LEADER);
 		}
 	}
 	return OK;
@@ -291,75 +326,61 @@ uint64_t staging_wait_ms(struct store *s)
 
 /* ----------------------------------------------- on the core's thread ---- */
 
-/* One entry with the first n bytes (whole chunks) of the buffer from off. */
-static enum err stage_entry(struct store *s, struct store_upload *u, size_t off,
-			    size_t n)
+/* One entry: the marker, and the next piece under content id. */
+static enum err stage_piece(struct store *s, struct partition *p,
+			    struct store_upload *u)
 {
-	struct partition *p = &s->partitions[u->queued.partition];
-	uint64_t id = u->content_id, index;
-	bool first = id == 0;
+	uint64_t index;
 	enum err err;
 
-	CHECK(n % STORE_CHUNK_BYTES == 0);
-	if (first) {
-		id = version_pack(p->last_index + 1, 0);
-		err = add_staging(p, id, u, 0);
-		if (err)
-			return err;
-	}
 	entry_begin(&s->entry);
-	err = entry_marker(&s->entry, id, true);
+	err = entry_marker(&s->entry, u->piece_id, true);
 	if (!err)
-		err = entry_chunks(&s->entry, id, u->chunks,
-				   bytes_of(u->buf.p + off, n));
+		err = entry_chunks(&s->entry, u->piece_id, u->chunks,
+				   bytes_of(u->buf.p, upload_piece_bytes(u)));
 	if (!err)
 		err = entry_append(s, p, &index);
-	if (err) {
-		if (first)
-			remove_staging(p, id);
-		return err;
-	}
-	u->content_id = id;
-	u->chunks += (uint32_t)(n / STORE_CHUNK_BYTES);
-	(*find_staging(p, id))->active_ns = p->last_stamp_ns;
-	return OK;
+	return err;
 }
 
 enum err upload_stage(struct store *s, struct store_upload *u)
 {
-	size_t whole = u->buf.n - u->buf.n % STORE_CHUNK_BYTES, off = 0;
+	struct partition *p = &s->partitions[u->queued.partition];
 	enum err err = upload_outcome(u);
 
-	while (!err && off < whole) {
-		size_t n = whole - off < STAGE_ENTRY_BYTES ? whole - off
-							   : STAGE_ENTRY_BYTES;
-
-		err = stage_entry(s, u, off, n);
-		off += n;
-	}
-	if (err == ERR_IO)
-		return err;
-	if (err) {
-		atomic_store(&u->outcome, (int)err);
+	CHECK(upload_piece_bytes(u) > 0);
+	if (err)
 		return OK;
+	u->piece_id = u->content_id;
+	if (!u->content_id) {
+		u->piece_id = version_pack(p->last_index + 1, 0);
+		err = add_staging(p, u->piece_id, 0);
+	} else if (!*find_staging(p, u->content_id)) {
+		err = ERR_NO_LEADER; /* it was collected */
 	}
-	memmove(u->buf.p, u->buf.p + whole, u->buf.n - whole);
-	u->buf.n -= whole;
+	if (!err) {
+		err = stage_piece(s, p, u);
+		if (err && !u->content_id)
+			remove_staging(p, u->piece_id);
+	}
+	if (err == ERR_IO || err == ERR_PENDING)
+		return err;
+	if (err)
+		atomic_store(&u->outcome, (int)err);
+	else
+		(*find_staging(p, u->piece_id))->active_ns = p->last_stamp_ns;
 	return OK;
 }
 
 enum err upload_abandon(struct store *s, struct store_upload *u)
 {
 	struct partition *p = &s->partitions[u->queued.partition];
-	struct staging *g = *find_staging(p, u->content_id);
-	enum err err;
+	enum err err = OK;
 
-	if (!g)
-		return OK; /* collected before */
-	err = collect_one(s, p, u->content_id);
-	if (err)
-		g->owner = NULL; /* u goes; the idle collection follows up */
-	return err == ERR_IO ? err : OK;
+	/* Not there: collected before. Any error: the idle collection follows. */
+	if (*find_staging(p, u->content_id))
+		err = collect_one(s, p, u->content_id);
+	return err == ERR_IO || err == ERR_PENDING ? err : OK;
 }
 
 enum err upload_commit_records(struct store *s, struct partition *p,
@@ -379,6 +400,10 @@ enum err upload_commit_records(struct store *s, struct partition *p,
 	}
 	CHECK(state->index == p->last_index + 1);
 	if (id) {
+		if (!*find_staging(p, id)) { /* it was collected */
+			atomic_store(&u->outcome, ERR_NO_LEADER);
+			return ERR_NO_LEADER;
+		}
 		err = entry_marker(b, id, false);
 		if (err)
 			return err;
@@ -398,7 +423,11 @@ enum err upload_commit_records(struct store *s, struct partition *p,
 
 void upload_committed(struct partition *p, struct store_upload *u)
 {
-	u->committed = true;
 	if (u->content_id)
 		remove_staging(p, u->content_id);
+}
+
+void upload_commit_over(struct store_upload *u, enum err err)
+{
+	u->committed = !err;
 }

@@ -48,6 +48,7 @@
 
 #include "base/check.h"
 #include "store/wire.h"
+#include "store/wire_bytes.h"
 
 enum {
 	ENTRY_HEADER_BYTES = 32,
@@ -63,20 +64,6 @@ enum msg_flags { MSG_REJECT = 1, MSG_FORCE = 2 };
 _Static_assert(RAFT_MEMBERS_MAX >= RAFT_CHANGES_MAX,
 	       "one bound serves memberships and changes");
 
-static inline size_t align8(size_t n)
-{
-	return (n + 7) & ~(size_t)7;
-}
-
-static bool is_zero(const uint8_t *p, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (p[i])
-			return false;
-	}
-	return true;
-}
-
 /* Room for n bytes at the end of b, counted in, not set; NULL: none. */
 static uint8_t *extend_raw(struct buf *b, size_t n)
 {
@@ -84,16 +71,6 @@ static uint8_t *extend_raw(struct buf *b, size_t n)
 		return NULL;
 	b->n += n;
 	return b->p + b->n - n;
-}
-
-/* The same, zeroed. */
-static uint8_t *extend(struct buf *b, size_t n)
-{
-	uint8_t *p = extend_raw(b, n);
-
-	if (p)
-		memset(p, 0, n);
-	return p;
 }
 
 static void skip(struct bytes *in, size_t n)
@@ -119,10 +96,10 @@ enum err item_next(struct bytes *message, struct item *item)
 	if (p[0] == 0 || p[1] != 0 || get_u16(p + 2) >= ENGINE_PARTITIONS_MAX ||
 	    body_bytes > ITEM_BODY_BYTES_MAX)
 		return ERR_INVALID;
-	bytes = ITEM_HEADER_BYTES + align8(body_bytes);
+	bytes = ITEM_HEADER_BYTES + wire_padded(body_bytes);
 	if (bytes > message->n ||
-	    !is_zero(p + ITEM_HEADER_BYTES + body_bytes,
-		     bytes - ITEM_HEADER_BYTES - body_bytes))
+	    !wire_is_zero(p + ITEM_HEADER_BYTES + body_bytes,
+			  bytes - ITEM_HEADER_BYTES - body_bytes))
 		return ERR_INVALID;
 	*item = (struct item){
 		.kind = p[0],
@@ -137,7 +114,7 @@ enum err item_begin(struct buf *b, enum item_kind kind, uint16_t partition,
 		    size_t *at)
 {
 	size_t begin = b->n;
-	uint8_t *p = extend(b, ITEM_HEADER_BYTES);
+	uint8_t *p = wire_extend(b, ITEM_HEADER_BYTES);
 
 	CHECK(begin % 8 == 0);
 	CHECK(kind > 0 && kind < ITEM_KIND_MAX);
@@ -158,7 +135,7 @@ enum err item_end(struct buf *b, size_t at)
 	body_bytes = b->n - at - ITEM_HEADER_BYTES;
 	if (body_bytes > ITEM_BODY_BYTES_MAX)
 		return ERR_TOO_LARGE;
-	if (!extend(b, align8(body_bytes) - body_bytes))
+	if (!wire_extend(b, wire_padded(body_bytes) - body_bytes))
 		return ERR_NOMEM;
 	put_u32(b->p + at + 4, (uint32_t)body_bytes);
 	return OK;
@@ -169,7 +146,8 @@ enum err item_end(struct buf *b, size_t at)
 static size_t record_wire_bytes(size_t key_bytes, size_t attr_bytes,
 				size_t value_bytes)
 {
-	return align8(RECORD_WIRE_BYTES + key_bytes + attr_bytes + value_bytes);
+	return wire_padded(RECORD_WIRE_BYTES + key_bytes + attr_bytes +
+			   value_bytes);
 }
 
 static uint8_t *put_bytes(uint8_t *p, struct bytes b)
@@ -272,8 +250,8 @@ static bool take_record(struct bytes *in, struct engine_record *r,
 	    value_bytes > RECORD_VALUE_BYTES_MAX)
 		return false;
 	used = (size_t)RECORD_WIRE_BYTES + key_bytes + attr_bytes + value_bytes;
-	padded = align8(used);
-	if (padded > in->n || !is_zero(p + used, padded - used))
+	padded = wire_padded(used);
+	if (padded > in->n || !wire_is_zero(p + used, padded - used))
 		return false;
 	*r = (struct engine_record){
 		.type = p[0],
@@ -351,8 +329,8 @@ enum err wire_entry_decode(struct bytes *in, struct wire_entry *we)
 /* The table of ids and numbers that memberships and changes share. */
 static uint8_t *put_table(struct buf *b, uint32_t count, uint8_t kind)
 {
-	uint8_t *p =
-		extend(b, CONF_HEADER_BYTES + (size_t)count * CONF_ITEM_BYTES);
+	uint8_t *p = wire_extend(b, CONF_HEADER_BYTES +
+					    (size_t)count * CONF_ITEM_BYTES);
 
 	if (!p)
 		return NULL;
@@ -371,7 +349,7 @@ static bool take_table(struct bytes *in, uint32_t *count, uint8_t *kind,
 		return false;
 	*count = get_u32(p);
 	*kind = p[4];
-	if (*count > RAFT_MEMBERS_MAX || !is_zero(p + 5, 3) ||
+	if (*count > RAFT_MEMBERS_MAX || !wire_is_zero(p + 5, 3) ||
 	    *count > (in->n - CONF_HEADER_BYTES) / CONF_ITEM_BYTES)
 		return false;
 	*items = p + CONF_HEADER_BYTES;
@@ -485,8 +463,8 @@ enum err wire_msg_encode(struct buf *b, const struct raft_msg *m)
 		if (*field_of(&copy, i))
 			fields |= (uint16_t)(1u << i);
 	}
-	p = extend(b,
-		   MSG_HEADER_BYTES + 8 * (size_t)__builtin_popcount(fields));
+	p = wire_extend(b, MSG_HEADER_BYTES +
+				   8 * (size_t)__builtin_popcount(fields));
 	if (!p)
 		return ERR_NOMEM;
 	p[0] = (uint8_t)m->type;
@@ -502,7 +480,7 @@ enum err wire_msg_encode(struct buf *b, const struct raft_msg *m)
 		p += 8;
 	}
 	if (m->snapshot) {
-		p = extend(b, 16);
+		p = wire_extend(b, 16);
 		err = p ? OK : ERR_NOMEM;
 		if (!err) {
 			put_u64(p, m->snapshot->index);

@@ -90,7 +90,7 @@ static enum err check_prefix(struct store *s, struct store_write *w)
 	return OK;
 }
 
-static enum err check_write(struct store *s, struct store_write *w)
+static enum err check_ordinary(struct store *s, struct store_write *w)
 {
 	struct checked c = { .s = s };
 	uint64_t ops =
@@ -119,13 +119,38 @@ static enum err check_write(struct store *s, struct store_write *w)
 	return err;
 }
 
+static uint32_t results_room(const struct store_write *w)
+{
+	if (!w->results)
+		return 0;
+	return w->then_count > w->else_count ? w->then_count : w->else_count;
+}
+
+void results_clear(struct store_write *w)
+{
+	for (uint32_t i = 0; i < results_room(w); i++)
+		w->results[i] = (struct store_result){ 0 };
+}
+
+void results_drop(struct store_write *w)
+{
+	for (uint32_t i = 0; i < results_room(w); i++)
+		store_value_done(w->results[i].value);
+	results_clear(w);
+}
+
+enum err write_check(struct store *s, struct store_write *w)
+{
+	return w->delete_prefix ? check_prefix(s, w) : check_ordinary(s, w);
+}
+
 enum err store_write(struct store *s, struct store_write *w)
 {
 	enum err err;
 
 	if (!atomic_load_explicit(&s->started, memory_order_acquire))
 		return atomic_load(&s->closing) ? ERR_CLOSED : ERR_STARTING;
-	err = w->delete_prefix ? check_prefix(s, w) : check_write(s, w);
+	err = write_check(s, w);
 	if (err)
 		return err;
 	return queue_push(s, &w->queued, REQUEST_WRITE);

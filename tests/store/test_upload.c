@@ -241,8 +241,8 @@ static void an_idle_upload_is_collected_and_its_commit_refused(void **state)
 	store_rig_pass(&rig, 2 * 60 * 1000);
 	assert_int_equal(store_rig_step(&rig), OK);
 	assert_int_equal(engine_keys(), 0);
-	assert_int_equal(store_upload_add(u, "x", 1), ERR_NO_LEADER);
 	assert_int_equal(commit(u), ERR_NO_LEADER);
+	assert_int_equal(store_upload_add(u, "x", 1), ERR_NO_LEADER);
 	store_upload_close(u);
 	assert_int_equal(store_rig_step(&rig), OK);
 }
