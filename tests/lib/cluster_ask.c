@@ -56,8 +56,9 @@ enum err cluster_write(struct cluster *c, uint64_t id, struct store_write *w)
 	bool done = false;
 	enum err err;
 
-	if (!n->store)
+	if (!cluster_runs(c, id))
 		return ERR_CLOSED;
+	(void)cluster_awake(c, id); /* its clocks are right */
 	w->done = set_write_done;
 	w->user = &done;
 	err = store_write(n->store, w);
@@ -145,8 +146,9 @@ enum err cluster_get(struct cluster *c, uint64_t id, const char *key,
 	int32_t partition;
 	enum err err;
 
-	if (!n->store)
+	if (!cluster_runs(c, id))
 		return ERR_CLOSED;
+	(void)cluster_awake(c, id);
 	partition = (int32_t)store_partition_of(n->store, k);
 	err = store_barrier(n->store, partition, consistency, &barrier);
 	if (err == ERR_PENDING) {
@@ -155,6 +157,7 @@ enum err cluster_get(struct cluster *c, uint64_t id, const char *key,
 	}
 	if (err || !n->store)
 		return err ? err : ERR_CLOSED;
+	(void)cluster_awake(c, id);
 	err = read_value(n->store, k, b);
 	if (consistency == STORE_LEASE &&
 	    !store_lease_holds(n->store, partition))

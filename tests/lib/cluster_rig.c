@@ -710,6 +710,14 @@ void cluster_done(struct cluster *c)
 	*c = (struct cluster){ 0 };
 }
 
+bool cluster_awake(struct cluster *c, uint64_t id)
+{
+	if (!cluster_runs(c, id) || c->node[id].paused_until > c->now_ns)
+		return false;
+	move_clock(&c->node[id]);
+	return true;
+}
+
 void cluster_pause(struct cluster *c, uint64_t id, uint64_t ms)
 {
 	struct cluster_node *n = cluster_node(c, id);

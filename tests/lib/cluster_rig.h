@@ -183,6 +183,8 @@ struct cluster_node *cluster_new_node(struct cluster *c, uint64_t id);
 struct cluster_node *cluster_node(struct cluster *c, uint64_t id);
 bool cluster_runs(struct cluster *c, uint64_t id);
 
+/* It runs and is not paused. Its clocks are brought to now. */
+bool cluster_awake(struct cluster *c, uint64_t id);
 /* Its threads stand still for ms; its clocks run on. */
 void cluster_pause(struct cluster *c, uint64_t id, uint64_t ms);
 /* Its clock runs this much faster (parts per billion) from now on. */

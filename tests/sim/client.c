@@ -218,11 +218,12 @@ static void forget_answer(struct client *c)
 		 SIM_MS * (1 + sim_about(c->s, c->s->plan.think_ms));
 }
 
+/* The node is as it was when it was asked. */
 static bool alive(struct client *c)
 {
 	struct cluster_node *n = &c->s->c.node[c->node];
 
-	return n->store && n->starts == c->starts;
+	return c->stage != THINKING && n->store && n->starts == c->starts;
 }
 
 static enum err read_whole(struct store_value *v, struct buf *b)
@@ -446,7 +447,7 @@ static void finish_write(struct client *c)
 	case ERR_STARTING:
 		break; /* nothing happened, nothing will */
 	case ERR_CORRUPT:
-		if (c->condition.kind == STORE_IF_VALUE)
+		if (s->plan.victims)
 			break;
 		/* fall through */
 	default:
@@ -710,7 +711,7 @@ static void start_one(struct client *c)
 
 	if (sim_chance(s, 400))
 		c->node = cluster_leader(&s->c, 0);
-	if (!cluster_runs(&s->c, c->node) || s->c.node[c->node].removed ||
+	if (!cluster_awake(&s->c, c->node) || s->c.node[c->node].removed ||
 	    sim_chance(s, 200))
 		c->node = sim_any_node(s);
 	if (!c->node) {
@@ -738,7 +739,13 @@ static void check_patience(struct client *c)
 
 static void go_on(struct client *c)
 {
+	struct cluster_node *n = &c->s->c.node[c->node];
+
 	check_patience(c);
+	if (alive(c) && !cluster_awake(&c->s->c, c->node)) {
+		c->due = n->paused_until; /* and so are its front ends */
+		return;
+	}
 	switch (c->stage) {
 	case THINKING:
 		start_one(c);

@@ -392,7 +392,7 @@ static void compare_key(struct sim *s, struct cluster_node *n, uint16_t p,
 	enum err err = engine_get(n->engine, p, key, ENGINE_VERIFY, &v);
 	bool same;
 
-	if (err == ERR_CORRUPT && damage_ok && want)
+	if ((err == ERR_CORRUPT || err == ERR_IO) && damage_ok && want)
 		return;
 	if (err) {
 		if (want || err != ERR_NOT_FOUND)

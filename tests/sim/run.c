@@ -52,7 +52,7 @@ uint64_t sim_any_node(struct sim *s)
 	uint32_t count = 0;
 
 	for (uint64_t id = 1; id <= s->c.count; id++)
-		if (cluster_runs(&s->c, id) && !s->c.node[id].removed)
+		if (cluster_awake(&s->c, id) && !s->c.node[id].removed)
 			ids[count++] = id;
 	return count ? ids[sim_draw(s, count)] : 0;
 }
