@@ -11,9 +11,6 @@
 #include "base/check.h"
 #include "tests/sim/sim.h"
 
-#pragma weak store_change
-#pragma weak store_members
-
 enum { MEMBERS_MIN = 3, MEMBERS_MAX = 7 };
 
 static void set_done(struct store_change *change)
@@ -27,7 +24,7 @@ static void ask(struct sim *s, struct store_change change, uint64_t about)
 	uint64_t via = sim_any_node(s);
 	enum err err;
 
-	if (a->busy || !via || !store_change)
+	if (a->busy || !via)
 		return;
 	a->change = change;
 	a->change.done = set_done;
@@ -57,7 +54,7 @@ static uint32_t read_map(struct sim *s, struct store_member_status *out)
 		applied = st.applied;
 		best = id;
 	}
-	if (!best || !store_members)
+	if (!best)
 		return 0;
 	return store_members(s->c.node[best].store, out, CLUSTER_NODES_MAX);
 }

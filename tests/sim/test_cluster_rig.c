@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -76,6 +77,76 @@ static void time_follows_each_clocks_rate(void **state)
 	cluster_done(&rig);
 }
 
+static void a_majority_goes_on_without_its_leader(void **state)
+{
+	uint64_t old, leader;
+
+	begin(3, 5);
+	old = cluster_wait_leader(&rig, 20000);
+	cluster_must_put(&rig, "k", "1", 10000);
+	cluster_crash(&rig, old);
+	leader = cluster_wait_leader(&rig, 20000);
+	assert_int_not_equal(leader, old);
+	cluster_must_put(&rig, "k", "2", 10000);
+	cluster_start(&rig, old);
+	cluster_expect(&rig, old, "k", "2", 20000);
+	cluster_expect_same(&rig, 20000);
+	cluster_done(&rig);
+}
+
+static void who_is_cut_off_acknowledges_nothing(void **state)
+{
+	uint64_t old;
+	enum err err;
+
+	begin(3, 6);
+	old = cluster_wait_leader(&rig, 20000);
+	cluster_must_put(&rig, "k", "1", 10000);
+	cluster_isolate(&rig, old);
+	err = cluster_put(&rig, old, "k", "2", NULL);
+	assert_true(err == ERR_UNKNOWN || err == ERR_NO_LEADER);
+	cluster_heal_all(&rig);
+	cluster_must_put(&rig, "k", "3", 30000);
+	cluster_expect(&rig, old, "k", "3", 30000);
+	cluster_expect_same(&rig, 20000);
+	cluster_done(&rig);
+}
+
+/* Everything that a run shows, in one number. */
+static uint64_t run_hash(uint64_t seed)
+{
+	uint64_t hash;
+
+	begin(3, seed);
+	rig.o.weather.loss_permille = 50;
+	rig.o.weather.reorder_permille = 50;
+	for (int i = 0; i < 20; i++) {
+		char value[16];
+
+		snprintf(value, sizeof(value), "%d", i);
+		cluster_must_put(&rig, "k", value, 60000);
+		if (i % 7 == 3) {
+			uint64_t id = cluster_leader(&rig, 0);
+
+			cluster_crash(&rig, id ? id : 1);
+			cluster_run(&rig, 100);
+			cluster_start_all(&rig);
+		}
+	}
+	hash = rig.now_ns ^ rig.counts.sent << 20 ^ rig.counts.lost << 40 ^
+	       rig.counts.bytes_sent;
+	cluster_done(&rig);
+	return hash;
+}
+
+static void the_same_seed_gives_the_same_run(void **state)
+{
+	uint64_t hash = run_hash(7);
+
+	assert_true(run_hash(7) == hash);
+	assert_true(run_hash(8) != hash);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -83,6 +154,9 @@ int main(void)
 		cmocka_unit_test(what_was_acknowledged_survives_a_crash),
 		cmocka_unit_test(power_fails_at_the_call_that_was_named),
 		cmocka_unit_test(time_follows_each_clocks_rate),
+		cmocka_unit_test(a_majority_goes_on_without_its_leader),
+		cmocka_unit_test(who_is_cut_off_acknowledges_nothing),
+		cmocka_unit_test(the_same_seed_gives_the_same_run),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
