@@ -254,6 +254,7 @@ void datafile_close(struct datafile *df)
 		vfs_unmap(df->f, df->map, df->map_bytes);
 	vfs_close(df->f);
 	marks_done(&df->marks);
+	free(df->again);
 	free(df);
 }
 

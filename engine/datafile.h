@@ -64,6 +64,12 @@ struct tail_buf {
 	struct tail_buf *next_free;
 };
 
+/* Copies of entries first..last in a log segment (engine/unsettled.h). */
+struct again {
+	uint64_t first, last;
+	uint16_t partition;
+};
+
 struct datafile {
 	const struct datafile_owner *owner;
 	enum datafile_kind kind;
@@ -89,6 +95,15 @@ struct datafile {
 		live_bytes; /* of records the key directory points at */
 	_Atomic uint64_t last_sequence;	 /* log: of its last frame          */
 	_Atomic uint64_t unreadable_off; /* highest sector the disk refused  */
+	/*
+	 * Log: bytes of entries that tails point at, and the frame that must
+	 * be durable before those are gone that left it; the keeper wants them
+	 * elsewhere; copies listed, under terms_lock.
+	 */
+	_Atomic uint64_t unsettled_bytes, left_sequence;
+	_Atomic bool carry;
+	struct again *again;
+	uint32_t again_count, again_cap;
 	struct marks marks; /* log: where entries lie; writer              */
 	bool marked;	    /* log: all of it has its marks                 */
 	_Atomic uint32_t pins;

@@ -16,6 +16,7 @@
 #include "engine/replica.h"
 #include "engine/segment.h"
 #include "engine/state.h"
+#include "engine/unsettled.h"
 
 enum { HARD_STATE_VALUE_BYTES = 24 };
 
@@ -118,7 +119,7 @@ static enum err measure_entry(const struct engine_entry *entry, uint64_t *bytes,
 }
 
 static void encode_entry(uint8_t *p, uint32_t seed,
-			 const struct engine_entry *entry)
+			 const struct engine_entry *entry, unsigned flags)
 {
 	for (uint32_t i = 0; i < entry->record_count; i++) {
 		const struct engine_record *from = &entry->records[i];
@@ -135,6 +136,7 @@ static void encode_entry(uint8_t *p, uint32_t seed,
 				    .attrs = from->attrs,
 				    .value = from->value };
 
+		r.flags |= flags;
 		if (from->expiry_ns)
 			r.flags |= LOC_EXPIRES;
 		if (i + 1 == entry->record_count)
@@ -152,11 +154,11 @@ static enum err extend_terms(struct engine *e, struct partition *p,
 
 	pthread_mutex_lock(&e->terms_lock);
 	err = terms_add(&p->terms, entry->index, entry->index, entry->term,
-			&cut);
+			false, &cut);
 	pthread_mutex_unlock(&e->terms_lock);
 	if (err || !cut)
 		return err;
-	tail_cut(&p->tail, cut);
+	unsettled_cut(e, p, cut);
 	if (p->synced_index >= cut)
 		p->synced_index = cut - 1;
 	if (p->written_index >= cut)
@@ -212,17 +214,42 @@ enum err engine_append_flags(struct engine *e, const struct engine_entry *entry,
 		err = extend_terms(e, p, entry);
 	if (err)
 		return err;
-	encode_entry(dst, df->seed, entry);
+	encode_entry(dst, df->seed, entry, 0);
 	t = (struct tail_entry){ .term = entry->term,
 				 .loc = loc_pack(df->id, off, 0),
 				 .stamp_ns = entry->stamp_ns,
 				 .bytes = (uint32_t)bytes,
 				 .records = entry->record_count };
 	log_commit(&e->log, bytes, entry->record_count, frame_flags);
-	tail_set(&p->tail, entry->index, &t);
+	unsettled_set(e, p, entry->index, &t, df);
 	mark_entry(e, entry->partition, df, entry->index, off, bytes);
 	p->client_entries += client;
 	touch(e, p);
+	return OK;
+}
+
+enum err engine_append_again(struct engine *e, const struct engine_entry *entry,
+			     struct tail_entry *t, struct datafile **df)
+{
+	uint64_t bytes, off;
+	bool use_reserve, client;
+	uint8_t *dst;
+	enum err err;
+
+	if (atomic_load_explicit(&e->log.poisoned, memory_order_relaxed))
+		return ERR_IO;
+	err = measure_entry(entry, &bytes, &use_reserve, &client);
+	if (!err)
+		err = log_reserve(&e->log, bytes, true, &dst, &off, df);
+	if (err)
+		return err;
+	encode_entry(dst, (*df)->seed, entry, RECORD_AGAIN);
+	*t = (struct tail_entry){ .term = entry->term,
+				  .loc = loc_pack((*df)->id, off, 0),
+				  .stamp_ns = entry->stamp_ns,
+				  .bytes = (uint32_t)bytes,
+				  .records = entry->record_count };
+	log_commit(&e->log, bytes, entry->record_count, 0);
 	return OK;
 }
 
@@ -358,8 +385,11 @@ static enum err write_state(struct engine *e)
 
 enum err engine_sync(struct engine *e)
 {
-	enum err err = log_write(&e->log);
+	enum err err;
 
+	if (atomic_load_explicit(&e->carry_wanted, memory_order_relaxed))
+		carry_step(e);
+	err = log_write(&e->log);
 	if (!err && may_stay_unsynced(e)) {
 		engine_synced(e);
 		return OK;
@@ -383,6 +413,10 @@ void engine_idle(struct engine *e)
 
 	if (atomic_load(&l->poisoned))
 		return;
+	if (atomic_load(&e->carry_wanted)) {
+		carry_step(e);
+		atomic_store(&e->sync_wanted, true);
+	}
 	if (atomic_load(&e->sync_wanted) ||
 	    (e->o.sync_mode == ENGINE_SYNC_INTERVAL && !may_stay_unsynced(e)))
 		err = engine_sync(e);

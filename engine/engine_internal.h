@@ -21,6 +21,7 @@
 #include "engine/keydir.h"
 #include "engine/log.h"
 #include "engine/manifest.h"
+#include "engine/replica.h"
 #include "engine/tail.h"
 
 struct partition {
@@ -38,6 +39,8 @@ struct partition {
 	_Atomic uint64_t reset_sequence; /* frames before it are dead        */
 	_Atomic uint32_t installs;	 /* snapshots put in force           */
 	_Atomic bool installing;	 /* one is being built               */
+	_Atomic uint64_t
+		keep_index; /* entries from it on are wanted by a peer */
 	uint64_t last_term; /* terms.last_index is the last index            */
 	_Atomic uint64_t synced_index;
 	uint64_t written_index;
@@ -98,6 +101,7 @@ struct engine {
 	uint64_t last_sync_ns; /* interval mode                              */
 	uint64_t tail_keep;    /* entries a tail remembers once settled  */
 	struct readback *readback; /* readback.c                             */
+	struct engine_log_entry carried; /* unsettled.c                      */
 
 	pthread_mutex_t terms_lock; /* of every partition's terms, to change */
 	pthread_mutex_t keep_lock;
@@ -112,7 +116,8 @@ struct engine {
 	_Atomic bool out_of_space;
 	uint64_t space_checked_ns; /* writer */
 	_Atomic bool merge_requested;
-	_Atomic bool sync_wanted; /* a merge waits for a real sync           */
+	_Atomic bool sync_wanted;  /* a merge waits for a real sync           */
+	_Atomic bool carry_wanted; /* some datafile's carry is set           */
 
 	/* what engine_stats tells; written by whoever owns the event */
 	_Atomic uint64_t merges, merge_bytes_read, merge_bytes_written;

@@ -153,7 +153,7 @@ enum err engine_install_add(struct engine_install *in, const struct record *r)
 	CHECK(!in->finished);
 	if (!is_sound(in, r))
 		return ERR_INVALID;
-	copy.flags &= ~(RECORD_LAST | LOC_EXPIRES);
+	copy.flags &= ~(RECORD_LOG_FLAGS | LOC_EXPIRES);
 	if (r->type != RECORD_PUT)
 		copy.expiry_ns = 0;
 	if (copy.expiry_ns)

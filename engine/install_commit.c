@@ -26,6 +26,7 @@
 #include "base/log.h"
 #include "engine/install.h"
 #include "engine/readback.h"
+#include "engine/unsettled.h"
 
 static struct partition *partition_of(const struct engine_install *in)
 {
@@ -158,6 +159,7 @@ static void put_in_force(struct engine_install *in, struct replaced *r)
 	terms_reset(&p->terms, in->index, in->term);
 	atomic_store(&p->reset_sequence, reset);
 	pthread_mutex_unlock(&e->terms_lock);
+	unsettled_cut(e, p, 1);
 	tail_done(&p->tail);
 	readback_forget(e, in->partition);
 	p->synced_index = p->written_index = in->index;

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "engine/keep_internal.h"
 #include "engine/trigger.h"
+#include "engine/unsettled.h"
 
 enum { WAIT_BARRIER_MS = 5 };
 
@@ -108,16 +109,6 @@ static enum err survey(struct engine *e)
 
 /* --------------------------------------------------------------- hints --- */
 
-static bool file_settled(struct engine *e, const struct keep_file *f)
-{
-	for (uint32_t i = 0; i < f->last_count; i++)
-		if (f->lasts[i].index >
-		    atomic_load(&e->partitions[f->lasts[i].partition]
-					 .applied_index))
-			return false;
-	return true;
-}
-
 /* What the list said is no more; without memory: forget, look again later. */
 static void survey_anew(struct engine *e)
 {
@@ -136,6 +127,33 @@ static struct keep_file *find_file(struct keep *k, uint32_t id)
 		if (k->files[i].id == id)
 			return &k->files[i];
 	return NULL;
+}
+
+/* Sealed log segments behind the i-th file. */
+static uint32_t sealed_behind(const struct keep *k, uint32_t i)
+{
+	uint32_t n = 0;
+
+	for (uint32_t j = i + 1; j < k->file_count && k->files[j].log; j++)
+		n++;
+	return n;
+}
+
+/*
+ * Entries that wait for consensus keep the segment. When it lies far behind
+ * and they are few, the writer is asked to append them again.
+ */
+static void ask_carry(struct engine *e, uint32_t i, struct datafile *df)
+{
+	uint64_t bytes = atomic_load(&df->unsettled_bytes);
+
+	if (bytes == 0 || bytes > df->bytes / 4)
+		return;
+	if (sealed_behind(e->keep, i) < KEEP_CARRY_BEHIND &&
+	    !atomic_load(&e->out_of_space))
+		return;
+	atomic_store(&df->carry, true);
+	atomic_store(&e->carry_wanted, true);
 }
 
 /* Go on with the hint under way. */
@@ -179,8 +197,9 @@ static enum err next_hint(struct engine *e, bool *busy)
 			if (err || f->hinted)
 				return err;
 		}
-		if (!file_settled(e, f)) {
+		if (f->log && !unsettled_none(e, df)) {
 			f->retry_ns = now + KEEP_SURVEY_MS * 1000000ull;
+			ask_carry(e, i, df);
 			continue;
 		}
 		return keep_hint_begin(
@@ -193,6 +212,80 @@ static enum err next_hint(struct engine *e, bool *busy)
 
 /* --------------------------------------------------------------- merge --- */
 
+/* Would the base that a merge of f sets kill a copy listed for df? */
+static bool reaches(struct engine *e, const struct keep_file *f,
+		    struct datafile *df)
+{
+	for (uint32_t i = 0; i < f->last_count; i++)
+		if (again_lowest(e, df, f->lasts[i].partition) <=
+		    f->lasts[i].index)
+			return true;
+	return false;
+}
+
+/* Where in the stream a segment stands that lists copies. */
+struct copies {
+	uint32_t position;
+	struct datafile *df;
+};
+
+/*
+ * All segments that list copies, the writer's too, and those sealed since the
+ * last survey. Only the keeper takes segments out of the list.
+ */
+static enum err find_copies(struct engine *e, struct copies **out, uint32_t *n)
+{
+	const struct manifest *m = &e->manifest;
+	struct copies *list;
+
+	*n = 0;
+	pthread_mutex_lock(&e->keep_lock);
+	list = calloc(m->log_count + 1, sizeof(*list));
+	for (uint32_t i = 0; list && i < m->log_count; i++) {
+		struct datafile *df = engine_file(e, m->log[i].id);
+
+		CHECK(df); /* what the manifest lists is open */
+		if (again_any(e, df))
+			list[(*n)++] = (struct copies){ i, df };
+	}
+	pthread_mutex_unlock(&e->keep_lock);
+	*out = list;
+	return list ? OK : ERR_NOMEM;
+}
+
+/*
+ * With how many first segments the i-th is merged; with more than are known
+ * to be sealed: not yet.
+ */
+static uint32_t log_reach(struct engine *e, uint32_t i,
+			  const struct copies *copies, uint32_t n)
+{
+	uint32_t reach = i + 1;
+
+	for (uint32_t k = 0; k < n; k++)
+		if (copies[k].position >= reach &&
+		    reaches(e, &e->keep->files[i], copies[k].df))
+			reach = copies[k].position + 1;
+	return reach;
+}
+
+/* A live peer lacks entries in the i-th file, and it is not too far behind. */
+static bool kept_for_peer(struct engine *e, uint32_t i)
+{
+	const struct keep *k = e->keep;
+	const struct keep_file *f = &k->files[i];
+
+	if (sealed_behind(k, i) >= KEEP_FOR_PEERS ||
+	    atomic_load(&e->out_of_space))
+		return false;
+	for (uint32_t n = 0; n < f->last_count; n++)
+		if (f->lasts[n].index >=
+		    atomic_load(
+			    &e->partitions[f->lasts[n].partition].keep_index))
+			return true;
+	return false;
+}
+
 static void describe(struct engine *e, const struct keep_file *f, uint32_t i,
 		     struct trigger_file *t)
 {
@@ -204,12 +297,13 @@ static void describe(struct engine *e, const struct keep_file *f, uint32_t i,
 		.log = f->log,
 		.ready = f->looked && !f->unmergeable,
 		.partition = f->partition,
-		.log_reach = f->log ? i + 1 : 0,
 		.bytes = df->bytes - FILE_HEADER_BYTES,
 		.live_bytes = atomic_load(&df->live_bytes),
 		.kept_bytes = f->kept_bytes,
 	};
-	if (f->log && !((f->hinted || f->walked) && file_settled(e, f)))
+	if (f->log && !((f->hinted || f->walked) && unsettled_none(e, df)))
+		t->ready = false;
+	if (f->log && kept_for_peer(e, i))
 		t->ready = false;
 	if (k->requested && f->id >= k->request_below)
 		t->ready = false;
@@ -241,6 +335,8 @@ static enum err start_merge(struct engine *e, const bool *pick)
 			inputs[n++] = (struct merge_input){
 				.df = engine_file(e, k->files[i].id),
 				.last_sequence = k->files[i].last_sequence,
+				.lasts = k->files[i].lasts,
+				.last_count = k->files[i].last_count,
 			};
 	err = keep_retire_reserve(k, n);
 	if (!err)
@@ -269,6 +365,8 @@ static enum err consider_merge(struct engine *e)
 		.room_bytes = merge_room(e, pressed),
 	};
 	struct trigger_file *files;
+	struct copies *copies = NULL;
+	uint32_t copy_count;
 	bool *pick;
 	enum err err = ERR_NOMEM;
 
@@ -276,14 +374,21 @@ static enum err consider_merge(struct engine *e)
 	pick = calloc(k->file_count + 1, sizeof(*pick));
 	if (!files || !pick)
 		goto out;
-	for (uint32_t i = 0; i < k->file_count; i++)
+	err = find_copies(e, &copies, &copy_count);
+	if (err)
+		goto out;
+	for (uint32_t i = 0; i < k->file_count; i++) {
 		describe(e, &k->files[i], i, &files[i]);
-	err = OK;
+		if (files[i].log)
+			files[i].log_reach =
+				log_reach(e, i, copies, copy_count);
+	}
 	if (trigger_pick(&now, files, k->file_count, pick))
 		err = start_merge(e, pick);
 	else if (!atomic_load(&e->log.switch_wanted))
 		k->requested = false;
 out:
+	free(copies);
 	free(pick);
 	free(files);
 	return err;

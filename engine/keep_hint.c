@@ -2,8 +2,8 @@
  * engine/keep_hint.c - writing the hint of a file that has none.
  *
  * A sealed log segment is walked once; each partition in it gets a run of the
- * records that are part of its log. While an entry in it is not settled, it
- * is not known whether it will be, so the hint waits. A merged file whose hint
+ * settled records that are part of its log. While a tail points into it, it is
+ * not known what will be settled of it, so the hint waits. A merged file whose hint
  * was lost gets it back the same way.
  */
 #include <stdlib.h>
@@ -23,7 +23,6 @@ struct hint_job {
 		struct hint_span *list;
 		uint32_t count, cap;
 	} * spans; /* by partition                                          */
-	uint64_t *lasts; /* highest index since the reset, dead or alive     */
 	uint64_t installs; /* into all partitions when the walk began        */
 	uint32_t part_count, partitions;
 	bool damaged;
@@ -49,7 +48,6 @@ void keep_hint_end(struct hint_job *job)
 	free(job->spans);
 	walk_free(job->walk);
 	free(job->parts);
-	free(job->lasts);
 	free(job);
 }
 
@@ -75,10 +73,9 @@ enum err keep_hint_begin(struct engine *e, struct datafile *df,
 	job->last_sequence = last_sequence;
 	job->partitions = e->o.partitions;
 	job->parts = calloc(e->o.partitions, sizeof(struct hint_partition *));
-	job->lasts = calloc(e->o.partitions, sizeof(*job->lasts));
 	job->spans = calloc(e->o.partitions, sizeof(*job->spans));
 	job->installs = count_installs(e);
-	if (job->parts && job->lasts && job->spans)
+	if (job->parts && job->spans)
 		err = walk_new(df, last_sequence, &job->walk);
 	if (err) {
 		keep_hint_end(job);
@@ -90,7 +87,7 @@ enum err keep_hint_begin(struct engine *e, struct datafile *df,
 
 /* ---------------------------------------------------------------- look --- */
 
-static void set_lasts(struct keep_file *f, struct keep_last *lasts, uint32_t n)
+static void set_lasts(struct keep_file *f, struct merge_last *lasts, uint32_t n)
 {
 	free(f->lasts);
 	f->lasts = lasts;
@@ -110,7 +107,7 @@ enum err keep_hint_look(struct engine *e, struct keep_file *f,
 				 .data_bytes = df->bytes };
 	char path[DATAFILE_PATH_BYTES];
 	struct hint_partition *parts;
-	struct keep_last *lasts;
+	struct merge_last *lasts;
 	struct hint_file found;
 	uint32_t count;
 	enum err err;
@@ -210,17 +207,10 @@ static enum err add_record(struct hint_job *job, struct hint_partition *hp,
 	return run_add(hp->run, &item);
 }
 
-/* A live entry of the log stands at index. */
-static enum err add_span(struct spans *s, uint64_t index, uint64_t term)
+/* Room for one more span, at position at. */
+static enum err insert_span(struct spans *s, uint32_t at, uint64_t index,
+			    uint64_t term)
 {
-	struct hint_span *last = s->count ? &s->list[s->count - 1] : NULL;
-
-	if (last && index <= last->last)
-		return OK; /* one more record of it, or a copy */
-	if (last && index == last->last + 1 && term == last->term) {
-		last->last = index;
-		return OK;
-	}
 	if (s->count == s->cap) {
 		uint32_t cap = s->cap ? s->cap * 2 : 4;
 		struct hint_span *list = realloc(s->list, cap * sizeof(*list));
@@ -231,7 +221,34 @@ static enum err add_span(struct spans *s, uint64_t index, uint64_t term)
 		s->cap = cap;
 	}
 	CHECK(s->list);
-	s->list[s->count++] = (struct hint_span){ index, index, term };
+	memmove(&s->list[at + 1], &s->list[at],
+		(s->count - at) * sizeof(*s->list));
+	s->list[at] = (struct hint_span){ index, index, term };
+	s->count++;
+	return OK;
+}
+
+/*
+ * A live entry of the log stands at index. Mostly it is one up; one that was
+ * appended again may come anywhere.
+ */
+static enum err add_span(struct spans *s, uint64_t index, uint64_t term)
+{
+	uint32_t at = s->count;
+	struct hint_span *x;
+
+	while (at > 0 && s->list[at - 1].first > index)
+		at--;
+	x = at > 0 ? &s->list[at - 1] : NULL;
+	if (x && index <= x->last)
+		return OK; /* one more record of it, or a copy */
+	if (!x || index != x->last + 1 || term != x->term)
+		return insert_span(s, at, index, term);
+	x->last = index;
+	if (at < s->count && x[1].first == index + 1 && x[1].term == term) {
+		x->last = x[1].last;
+		memmove(&x[1], &x[2], (--s->count - at) * sizeof(*x));
+	}
 	return OK;
 }
 
@@ -251,11 +268,9 @@ static enum err see_record(struct engine *e, struct hint_job *job,
 	if (job->df->kind == DATAFILE_LOG) {
 		struct partition *p = &e->partitions[r->partition];
 
-		if (it->frame.sequence < atomic_load(&p->reset_sequence))
-			return OK;
-		if (r->index > job->lasts[r->partition])
-			job->lasts[r->partition] = r->index;
+		/* Above applied: dead, or carried to a later segment. */
 		if (r->index <= atomic_load(&p->base_index) ||
+		    r->index > atomic_load(&p->applied_index) ||
 		    !engine_record_live(e, r->partition, r->index, r->term,
 					it->frame.sequence))
 			return OK;
@@ -268,29 +283,21 @@ static enum err see_record(struct engine *e, struct hint_job *job,
 
 /* ---------------------------------------------------------------- write -- */
 
-static bool is_settled(struct engine *e, const struct hint_job *job)
-{
-	for (uint32_t i = 0; i < job->partitions; i++)
-		if (job->lasts[i] >
-		    atomic_load(&e->partitions[i].applied_index))
-			return false;
-	return true;
-}
-
 static enum err note_file(struct hint_job *job, struct keep_file *f)
 {
-	struct keep_last *lasts;
+	struct merge_last *lasts;
 	uint32_t n = 0;
 
-	lasts = calloc(job->partitions, sizeof(*lasts));
+	lasts = calloc(job->part_count + 1, sizeof(*lasts));
 	if (!lasts)
 		return ERR_NOMEM;
 	f->kept_bytes = 0;
 	for (uint32_t i = 0; i < job->partitions; i++) {
-		if (job->parts[i])
-			f->kept_bytes += job->parts[i]->kept_bytes;
-		if (job->lasts[i])
-			lasts[n++] = (struct keep_last){ job->lasts[i], i };
+		if (!job->parts[i])
+			continue;
+		f->kept_bytes += job->parts[i]->kept_bytes;
+		lasts[n++] =
+			(struct merge_last){ job->parts[i]->last_index, i };
 	}
 	set_lasts(f, lasts, n);
 	if (job->df->kind == DATAFILE_LOG)
@@ -334,17 +341,13 @@ static enum err write_hint(struct engine *e, struct hint_job *job)
 static enum err finish(struct engine *e, struct hint_job *job,
 		       struct keep_file *f)
 {
-	bool settled = is_settled(e, job);
 	enum err err;
 
-	/*
-	 * What was live when the walk began may be dead now: walk again. Asked
-	 * after the applied indexes, which an install raises.
-	 */
+	/* What was live when the walk began may be dead now: walk again. */
 	if (job->df->kind == DATAFILE_LOG && job->installs != count_installs(e))
 		return OK;
 	err = note_file(job, f);
-	if (err || job->damaged || !settled)
+	if (err || job->damaged)
 		return err;
 	err = write_hint(e, job);
 	if (!err)

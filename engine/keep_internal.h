@@ -16,6 +16,8 @@ enum {
 	KEEP_STEP_BYTES = 4 << 20,
 	KEEP_SURVEY_MS = 1000,
 	KEEP_RETRY_MS = 5000,
+	KEEP_FOR_PEERS = 4, /* sealed segments that a lagging peer may hold  */
+	KEEP_CARRY_BEHIND = 2, /* so many behind: its unsettled are carried  */
 };
 
 /* What is known of one listed file, beside what its datafile says. */
@@ -30,11 +32,8 @@ struct keep_file {
 	uint64_t last_sequence;
 	uint64_t kept_bytes;
 	uint64_t retry_ns; /* no new attempt at its hint before              */
-	/* Log: highest index of each partition in it. */
-	struct keep_last {
-		uint64_t index;
-		uint16_t partition;
-	} * lasts;
+	/* Highest settled index of each partition in it. */
+	struct merge_last *lasts;
 	uint32_t last_count;
 };
 

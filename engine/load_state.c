@@ -13,6 +13,7 @@
 #include "engine/frame.h"
 #include "engine/load.h"
 #include "engine/state.h"
+#include "engine/unsettled.h"
 #include "engine/walk.h"
 
 /* -------------------------------------------------------------- terms ---- */
@@ -22,32 +23,66 @@ static uint64_t max_u64(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
-static enum err add_span(struct load *l, const struct scan_span *s)
+/*
+ * Entries of one term stand next in the stream, in df. What of them lies below
+ * the end of the log so far are copies: df lists them.
+ */
+static enum err add_entries(struct load *l, struct datafile *df,
+			    uint16_t partition, const struct hint_span *s,
+			    bool again)
 {
-	struct engine *e = l->e;
-	const struct manifest_partition *mp =
-		&e->manifest.partitions[s->partition];
-	struct partition *p = &e->partitions[s->partition];
-	uint64_t first = max_u64(s->first, mp->base_index + 1), cut;
+	struct terms *t = &l->e->partitions[partition].terms;
+	uint64_t first = max_u64(s->first, t->floor + 1), last = s->last,
+		 cut = 0;
+	enum err err;
 
-	if (s->sequence < mp->reset_sequence || first > s->last)
+	if (first > last)
+		return OK;
+	if (last > t->last_index)
+		last = t->last_index;
+	err = terms_add(t, first, s->last, s->term, again, &cut);
+	if (cut)
+		last = cut - 1;
+	if (err || first > last)
+		return err;
+	return again_add(l->e, df, partition, first, last);
+}
+
+static enum err add_span(struct load *l, struct datafile *df,
+			 const struct scan_span *s)
+{
+	const struct manifest_partition *mp =
+		&l->e->manifest.partitions[s->partition];
+	struct hint_span span = { s->first, s->last, s->term };
+
+	if (s->sequence < mp->reset_sequence || s->last <= mp->base_index)
 		return OK;
 	if (s->settled)
 		l->commit[s->partition] =
 			max_u64(l->commit[s->partition], s->last);
-	return terms_add(&p->terms, first, s->last, s->term, &cut);
+	return add_entries(l, df, s->partition, &span, s->again);
 }
 
 /* The live entries of a segment that has a hint. */
-static enum err add_hinted(struct partition *p, const struct hint_partition *h)
+static enum err add_hinted(struct load *l, struct load_segment *s)
 {
-	enum err err = OK;
-	uint64_t cut;
+	for (uint32_t k = 0; k < hint_partition_count(s->hint); k++) {
+		const struct hint_partition *h = hint_partition(s->hint, k);
+		enum err err = OK;
 
-	for (uint32_t i = 0; !err && i < h->span_count; i++)
-		err = terms_add(&p->terms, h->spans[i].first, h->spans[i].last,
-				h->spans[i].term, &cut);
-	return err;
+		if (h->partition >= l->e->o.partitions)
+			return ERR_CORRUPT;
+		if (load_hint_is_dead(&l->e->manifest, h))
+			continue;
+		for (uint32_t i = 0; !err && i < h->span_count; i++)
+			err = add_entries(l, s->df, h->partition, &h->spans[i],
+					  true);
+		if (err)
+			return err;
+		if (h->last_index > l->commit[h->partition])
+			l->commit[h->partition] = h->last_index;
+	}
+	return OK;
 }
 
 enum err load_terms(struct load *l)
@@ -67,28 +102,14 @@ enum err load_terms(struct load *l)
 		terms_reset(&p->terms, mp->base_index, mp->base_term);
 		l->commit[i] = mp->base_index;
 	}
-	for (uint32_t i = 0; i < l->log_count; i++) {
-		const struct load_segment *s = &l->log[i];
+	for (uint32_t i = 0; !err && i < l->log_count; i++) {
+		struct load_segment *s = &l->log[i];
 
+		again_clear(s->df);
+		if (s->hint)
+			err = add_hinted(l, s);
 		for (uint32_t k = 0; !err && k < s->scan.span_count; k++)
-			err = add_span(l, &s->scan.spans[k]);
-		for (uint32_t k = 0;
-		     s->hint && k < hint_partition_count(s->hint); k++) {
-			const struct hint_partition *h =
-				hint_partition(s->hint, k);
-			struct partition *p;
-
-			if (h->partition >= e->o.partitions)
-				return ERR_CORRUPT;
-			p = &e->partitions[h->partition];
-			if (load_hint_is_dead(&e->manifest, h))
-				continue;
-			err = add_hinted(p, h);
-			if (err)
-				return err;
-			if (h->last_index > l->commit[h->partition])
-				l->commit[h->partition] = h->last_index;
-		}
+			err = add_span(l, s->df, &s->scan.spans[k]);
 	}
 	return err;
 }
@@ -436,35 +457,52 @@ static enum err fill_partition(struct load *l, uint32_t i)
 	return err;
 }
 
+/* Entries that the log should have and no segment has. */
+static enum err say_missing(struct load *l, uint32_t partition, uint64_t first)
+{
+	const struct partition *p = &l->e->partitions[partition];
+	uint64_t last = first;
+
+	while (last < p->terms.last_index && !tail_at(&p->tail, last + 1))
+		last++;
+	load_say(l, "%s: entries %llu to %llu of partition %u are missing",
+		 l->e->dir, (unsigned long long)first, (unsigned long long)last,
+		 partition);
+	return ERR_CORRUPT;
+}
+
+/* They come in any order: some were appended again. */
 static enum err fill_tails(struct load *l)
 {
 	struct engine *e = l->e;
+	enum err err = OK;
 
-	for (uint32_t i = 0; i < l->log_count; i++) {
+	for (uint32_t i = 0; !err && i < e->o.partitions; i++) {
+		struct partition *p = &e->partitions[i];
+
+		if (p->terms.last_index > l->commit[i])
+			err = tail_gap(&p->tail, l->commit[i] + 1,
+				       p->terms.last_index);
+	}
+	for (uint32_t i = 0; !err && i < l->log_count; i++) {
 		struct load_segment *s = &l->log[i];
 
 		for (uint32_t k = 0; k < s->tail_count; k++) {
 			const struct tail_found *t = &s->tail[k];
-			struct partition *p = &e->partitions[t->partition];
-			uint64_t next =
-				l->commit[t->partition] + 1 + p->tail.count;
-			enum err err = tail_reserve(&p->tail, 0, 0);
 
-			if (err)
-				return err;
-			if (t->index > next) {
-				load_say(l,
-					 "%s: entries %llu to %llu of "
-					 "partition %u are missing",
-					 e->dir, (unsigned long long)next,
-					 (unsigned long long)t->index - 1,
-					 t->partition);
-				return ERR_CORRUPT;
-			}
-			tail_set(&p->tail, t->index, &t->entry);
+			unsettled_set(e, &e->partitions[t->partition], t->index,
+				      &t->entry, s->df);
 		}
 	}
-	return OK;
+	for (uint32_t i = 0; !err && i < e->o.partitions; i++) {
+		const struct partition *p = &e->partitions[i];
+
+		for (uint64_t k = l->commit[i] + 1;
+		     !err && k <= p->terms.last_index; k++)
+			if (!tail_at(&p->tail, k))
+				err = say_missing(l, i, k);
+	}
+	return err;
 }
 
 static void cap_commits(struct load *l)

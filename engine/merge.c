@@ -24,6 +24,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "engine/merge_internal.h"
+#include "engine/unsettled.h"
 
 enum { MERGE_WAITS_MAX = 1000 };
 
@@ -42,6 +43,20 @@ static bool inputs_are_listed(const struct merge *m)
 	return listed == m->input_count;
 }
 
+/* Copies in df, which stays, must not come to lie below a base. */
+static void limit_bases(struct merge *m, struct datafile *df)
+{
+	CHECK(df); /* what the manifest lists is open */
+	if (!again_any(m->e, df))
+		return;
+	for (uint32_t i = 0; i < m->e->o.partitions; i++) {
+		uint64_t lowest = again_lowest(m->e, df, (uint16_t)i);
+
+		if (lowest <= m->parts[i].limit_index)
+			m->parts[i].limit_index = lowest - 1;
+	}
+}
+
 /* What stays of each partition decides which tombstones may go. */
 static enum err look_around(struct merge *m)
 {
@@ -52,6 +67,7 @@ static enum err look_around(struct merge *m)
 		struct merge_part *p = &m->parts[i];
 
 		p->older_min = UINT64_MAX;
+		p->limit_index = UINT64_MAX;
 		p->dead_index = mp->base_index;
 		p->installs = atomic_load(&m->e->partitions[i].installs);
 		for (uint32_t k = 0; k < mp->merged_count; k++) {
@@ -63,6 +79,8 @@ static enum err look_around(struct merge *m)
 				p->older_min = f->min_index;
 		}
 	}
+	for (uint32_t i = m->log_count; i < mf->log_count; i++)
+		limit_bases(m, engine_file(m->e, mf->log[i].id));
 	m->losses = calloc(mf->loss_count + 1, sizeof(*m->losses));
 	if (!m->losses)
 		return ERR_NOMEM;
@@ -72,6 +90,25 @@ static enum err look_around(struct merge *m)
 	for (uint32_t i = 0; i < m->log_count; i++)
 		CHECK(mf->log[i].id == m->inputs[i].df->id);
 	return OK;
+}
+
+static enum err copy_lasts(struct input *in, const struct merge_input *from)
+{
+	size_t bytes = from->last_count * sizeof(*from->lasts);
+
+	in->lasts = malloc(bytes + 1);
+	if (!in->lasts)
+		return ERR_NOMEM;
+	if (bytes)
+		memcpy(in->lasts, from->lasts, bytes);
+	in->last_count = from->last_count;
+	return OK;
+}
+
+static void free_lasts(struct merge *m)
+{
+	for (uint32_t i = 0; m->inputs && i < m->input_count; i++)
+		free(m->inputs[i].lasts);
 }
 
 enum err merge_new(struct engine *e, const struct merge_input *inputs,
@@ -87,15 +124,18 @@ enum err merge_new(struct engine *e, const struct merge_input *inputs,
 	m->parts = calloc(e->o.partitions, sizeof(*m->parts));
 	if (!m->inputs || !m->parts)
 		goto out_free;
+	m->input_count = input_count;
 	for (uint32_t i = 0; i < input_count; i++) {
 		m->inputs[i].df = inputs[i].df;
 		m->inputs[i].last_sequence = inputs[i].last_sequence;
+		err = copy_lasts(&m->inputs[i], &inputs[i]);
+		if (err)
+			goto out_free;
 		if (inputs[i].df->kind == DATAFILE_LOG) {
 			CHECK(i == m->log_count);
 			m->log_count++;
 		}
 	}
-	m->input_count = input_count;
 	pthread_mutex_lock(&e->keep_lock);
 	err = inputs_are_listed(m) ? look_around(m) : ERR_BUSY;
 	pthread_mutex_unlock(&e->keep_lock);
@@ -106,6 +146,7 @@ enum err merge_new(struct engine *e, const struct merge_input *inputs,
 	*out = m;
 	return OK;
 out_free:
+	free_lasts(m);
 	free(m->losses);
 	free(m->parts);
 	free(m->inputs);
@@ -140,6 +181,7 @@ void merge_free(struct merge *m)
 	walk_free(m->walk);
 	hint_free(m->hint);
 	buf_done(&m->other);
+	free_lasts(m);
 	free(m->losses);
 	free(m->outputs);
 	free(m->parts);

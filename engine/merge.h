@@ -19,10 +19,22 @@
 struct engine;
 struct merge;
 
+/* Up to index the entries of a partition in a segment count. */
+struct merge_last {
+	uint64_t index;
+	uint16_t partition;
+};
+
 /* One input. Log segments come first, in stream order, from the first on. */
 struct merge_input {
 	struct datafile *df;
 	uint64_t last_sequence; /* log: of its last frame, 0 unknown         */
+	/*
+	 * Log: by partition, ascending, what was settled in it. What is above
+	 * was appended again elsewhere, and is not looked at here.
+	 */
+	const struct merge_last *lasts;
+	uint32_t last_count;
 };
 
 /*

@@ -27,6 +27,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "engine/merge_internal.h"
+#include "engine/unsettled.h"
 
 bool merge_has_input(const struct merge *m, uint32_t file_id)
 {
@@ -136,13 +137,33 @@ static struct verdict look_up(const struct merge *m, const struct datafile *df,
 	return v;
 }
 
+/* Up to which entry of the partition the segment counts; 0: none. */
+static uint64_t last_in(const struct input *in, uint16_t partition)
+{
+	uint32_t lo = 0, hi = in->last_count;
+
+	while (lo < hi) {
+		uint32_t mid = (lo + hi) / 2;
+
+		if (in->lasts[mid].partition < partition)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo == in->last_count || in->lasts[lo].partition != partition)
+		return 0;
+	return in->lasts[lo].index;
+}
+
 /* Is this record of the log part of what the partition's log says? */
-static bool part_of_log(struct merge *m, const struct walk_item *it)
+static bool part_of_log(struct merge *m, const struct input *in,
+			const struct walk_item *it)
 {
 	const struct record *r = &it->record;
 	const struct merge_part *p = &m->parts[r->partition];
 
 	return r->index > p->dead_index &&
+	       r->index <= last_in(in, r->partition) &&
 	       engine_record_live(m->e, r->partition, r->index, r->term,
 				  it->frame.sequence);
 }
@@ -170,7 +191,7 @@ static enum err put_elsewhere(struct merge *m, const struct walk_item *it,
 		if (state == RECORD_BAD_HEADER)
 			return ERR_CORRUPT;
 	}
-	r.flags &= ~RECORD_LAST;
+	r.flags &= ~RECORD_LOG_FLAGS;
 	if (state == RECORD_BAD_VALUE)
 		r.flags |= LOC_DAMAGED;
 	return put_record(m, &r);
@@ -187,7 +208,7 @@ static enum err judge_put(struct merge *m, struct input *in,
 	if (!v.here)
 		return OK;
 	in->copied_bytes += it->bytes;
-	r.flags &= ~RECORD_LAST;
+	r.flags &= ~RECORD_LOG_FLAGS;
 	if (it->state == RECORD_BAD_VALUE && !(r.flags & LOC_DAMAGED)) {
 		engine_note_corrupt(m->e, in->df, it->off, 1);
 		r.flags |= LOC_DAMAGED;
@@ -205,7 +226,7 @@ static enum err judge_tombstone(struct merge *m, const struct input *in,
 	if (r.type != RECORD_DELETE_PREFIX &&
 	    look_up(m, in->df, it->off, &r).newer)
 		return OK;
-	r.flags &= ~RECORD_LAST;
+	r.flags &= ~RECORD_LOG_FLAGS;
 	return put_record(m, &r);
 }
 
@@ -234,6 +255,21 @@ static enum err unreadable(struct merge *m, struct datafile *df,
 	return ERR_CORRUPT;
 }
 
+/*
+ * A settled entry above a copy that stays: the base cannot cover it. The keeper
+ * merges such segments only together with the one that has the copy.
+ */
+static enum err out_of_order(struct merge *m, struct datafile *df,
+			     const struct record *r)
+{
+	log_error("engine",
+		  "merge_out_of_order file=%08x partition=%u "
+		  "index=%llu",
+		  df->id, r->partition, (unsigned long long)r->index);
+	m->bad = df;
+	return ERR_CORRUPT;
+}
+
 static enum err judge(struct merge *m, struct input *in,
 		      const struct walk_item *it)
 {
@@ -243,17 +279,19 @@ static enum err judge(struct merge *m, struct input *in,
 	if (r->type == RECORD_HARD_STATE)
 		return OK;
 	if (in->df->kind == DATAFILE_LOG) {
-		if (!part_of_log(m, it))
+		if (!part_of_log(m, in, it))
 			return OK;
-		if (r->index > p->base_index) {
-			p->base_index = r->index;
-			p->base_term = r->term;
-			p->stamp_ns = r->stamp_ns;
-		}
 	}
 	p->seen = true;
 	if (r->partition / MERGE_PASS_PARTITIONS != m->pass)
 		return OK;
+	if (in->df->kind == DATAFILE_LOG && r->index > p->limit_index)
+		return out_of_order(m, in->df, r);
+	if (in->df->kind == DATAFILE_LOG && r->index > p->base_index) {
+		p->base_index = r->index;
+		p->base_term = r->term;
+		p->stamp_ns = r->stamp_ns;
+	}
 	switch ((enum record_type)r->type) {
 	case RECORD_PUT:
 		return judge_put(m, in, it);
@@ -364,7 +402,7 @@ static enum err put_config(struct merge *m, struct merge_part *p)
 	if (p->config.n) {
 		CHECK(record_decode(p->config.p, p->config.n, 0, true, &r,
 				    &bytes) == RECORD_OK);
-		r.flags &= ~RECORD_LAST;
+		r.flags &= ~RECORD_LOG_FLAGS;
 		err = put_record(m, &r);
 		buf_done(&p->config);
 	}

@@ -36,6 +36,8 @@ enum merge_phase {
 struct input {
 	struct datafile *df; /* pinned */
 	uint64_t last_sequence;
+	struct merge_last *lasts;
+	uint32_t last_count;
 	uint64_t copied_bytes; /* of live records, as df->live_bytes counts  */
 	bool gone;	       /* not for this merge to remove               */
 };
@@ -53,6 +55,8 @@ struct merge_part {
 	bool overtaken;	   /* by an install, when the manifest was switched  */
 	uint64_t older_min;  /* lowest index in merged files that stay        */
 	uint64_t dead_index; /* log records up to it are dead                */
+	/* Above it are copies in segments that stay: no base covers them. */
+	uint64_t limit_index;
 	uint64_t base_index, base_term, stamp_ns; /* from the log inputs     */
 	uint64_t config_index; /* newest CONFIG of the inputs ...            */
 	struct buf config;     /* ... encoded with seed 0                    */

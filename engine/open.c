@@ -345,6 +345,8 @@ static enum err init_partitions(struct engine *e)
 		struct keydir *kd;
 		enum err err = keydir_new(e->readers, &kd);
 
+		atomic_store(&e->partitions[i].keep_index, UINT64_MAX);
+
 		if (err)
 			return err;
 		atomic_store(&e->partitions[i].kd, kd);
@@ -397,6 +399,7 @@ static void free_engine(struct engine *e)
 	log_done(&e->log);
 	settle_done(e);
 	readback_done(e);
+	engine_log_entry_done(&e->carried);
 	close_files(e);
 	manifest_done(&e->manifest);
 	vfs_close(e->state_file);

@@ -6,7 +6,8 @@
  *    4     4  value_crc    crc32c(header_crc, value)
  *    8     2  magic        RECORD_MAGIC
  *   10     1  type         enum record_type
- *   11     1  flags        loc.h flags 0..63; 128: last record of its entry
+ *   11     1  flags        loc.h flags 0..63; 64: its entry was appended again;
+ *                        128: last record of its entry
  *   12     2  partition
  *   14     2  position     in its entry, from 0
  *   16     8  index        Raft index, from 1 (0: not an entry)
@@ -49,7 +50,12 @@ enum record_type {
 	RECORD_TYPE_MAX
 };
 
-enum { RECORD_LAST = 128 };
+/* Flags of records in the log only. */
+enum {
+	RECORD_AGAIN = 64, /* a copy of an entry that stands; kills nothing  */
+	RECORD_LAST = 128,
+	RECORD_LOG_FLAGS = RECORD_AGAIN | RECORD_LAST,
+};
 
 /*
  * The value of a PUT with the flag LOC_CONTENT only names a content, whose
@@ -67,7 +73,7 @@ enum { RECORD_CONTENT_BYTES = 24 };
 
 struct record {
 	uint8_t type;
-	uint8_t flags; /* with RECORD_LAST */
+	uint8_t flags; /* with RECORD_LOG_FLAGS */
 	uint16_t partition;
 	uint16_t position;
 	uint64_t index;

@@ -27,6 +27,12 @@ enum err engine_term_at(struct engine *e, uint16_t partition, uint64_t index,
 	return OK;
 }
 
+void engine_log_keep(struct engine *e, uint16_t partition, uint64_t index)
+{
+	CHECK(partition < e->o.partitions);
+	atomic_store(&e->partitions[partition].keep_index, index);
+}
+
 /* Where the entry lies, or why it can't be told. */
 static enum err locate(struct engine *e, uint16_t partition, uint64_t index,
 		       struct tail_entry *t)

@@ -76,6 +76,7 @@ static enum err see_entry(struct engine *e, struct scan *s,
 	const struct record *r = &it->record;
 	uint64_t reset = e->manifest.partitions[r->partition].reset_sequence;
 	bool settled = it->frame.flags & FRAME_SETTLED;
+	bool again = r->flags & RECORD_AGAIN;
 	struct scan_span *last = NULL;
 	void *spans = s->spans;
 	enum err err;
@@ -86,7 +87,7 @@ static enum err see_entry(struct engine *e, struct scan *s,
 			break;
 		}
 	if (last && last->last + 1 == r->index && last->term == r->term &&
-	    last->settled == settled &&
+	    last->settled == settled && last->again == again &&
 	    (last->sequence >= reset || it->frame.sequence < reset)) {
 		last->last = r->index;
 		last->sequence = it->frame.sequence;
@@ -96,10 +97,11 @@ static enum err see_entry(struct engine *e, struct scan *s,
 			   sizeof(*s->spans));
 	s->spans = spans;
 	if (!err)
-		s->spans[s->span_count++] =
-			(struct scan_span){ r->partition, settled,
-					    r->index,	  r->index,
-					    r->term,	  it->frame.sequence };
+		s->spans[s->span_count++] = (struct scan_span){
+			r->partition,	   settled,  again,
+			r->index,	   r->index, r->term,
+			it->frame.sequence
+		};
 	return err;
 }
 
@@ -147,11 +149,13 @@ void scan_mark_entry(struct datafile *df, struct part_run *part,
 	const struct record *r = &it->record;
 
 	part->mark_bytes += it->bytes;
-	if (r->position || (part->marked && part->mark_bytes < MARK_BYTES))
+	if (r->position || (part->marked && part->mark_bytes < MARK_BYTES &&
+			    !(r->flags & RECORD_AGAIN)))
 		return;
 	part->marked = true;
 	part->mark_bytes = 0;
-	marks_add(&df->marks, r->partition, r->index, it->off, false);
+	marks_add(&df->marks, r->partition, r->index, it->off,
+		  r->flags & RECORD_AGAIN);
 }
 
 /* Count r in, as if it were alive and committed. */

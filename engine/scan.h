@@ -33,6 +33,7 @@ struct scan_event {
 struct scan_span {
 	uint16_t partition;
 	bool settled; /* in frames that need no commit */
+	bool again;   /* copies of what stood there     */
 	uint64_t first, last, term;
 	uint64_t sequence; /* of the last frame that added to it */
 };

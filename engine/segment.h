@@ -12,13 +12,25 @@
 
 #include "base/err.h"
 
+struct datafile;
 struct engine;
 struct engine_entry;
+struct tail_entry;
 
 /* engine_append; flags are added to the frame's. */
 MUST_CHECK enum err engine_append_flags(struct engine *e,
 					const struct engine_entry *entry,
 					uint32_t frame_flags);
+
+/*
+ * Append a copy of an entry of the log, with RECORD_AGAIN: nothing of the
+ * partition changes yet. *t is where it lies, in *df. It may use the reserve.
+ * Errors as engine_append.
+ */
+MUST_CHECK enum err engine_append_again(struct engine *e,
+					const struct engine_entry *entry,
+					struct tail_entry *t,
+					struct datafile **df);
 
 /* What was written is as durable as the configuration asks. */
 void engine_synced(struct engine *e);

@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "engine/engine_internal.h"
 #include "engine/settle.h"
+#include "engine/unsettled.h"
 
 /* What one record of the entry did; kept until the lock is released. */
 struct settled {
@@ -304,6 +305,15 @@ static enum err settle_entry(struct engine *e, struct partition *p,
 	return err;
 }
 
+/* First it is settled, then its segment no longer waits for it. */
+static void pass_entry(struct engine *e, struct partition *p, uint64_t index,
+		       const struct tail_entry *t)
+{
+	p->last_stamp_ns = t->stamp_ns;
+	atomic_store_explicit(&p->applied_index, index, memory_order_release);
+	unsettled_done(engine_file(e, loc_file_id(t->loc)), t->bytes);
+}
+
 enum err engine_settle(struct engine *e, uint16_t partition, uint64_t index,
 		       engine_applied_fn *fn, void *ctx)
 {
@@ -325,10 +335,7 @@ enum err engine_settle(struct engine *e, uint16_t partition, uint64_t index,
 			atomic_store(&p->settling_index, applied);
 			return err;
 		}
-		p->last_stamp_ns = t->stamp_ns;
-		applied++;
-		atomic_store_explicit(&p->applied_index, applied,
-				      memory_order_release);
+		pass_entry(e, p, ++applied, t);
 	}
 	return OK;
 }

@@ -66,12 +66,13 @@ uint64_t terms_at(const struct terms *t, uint64_t index)
 	return i < 0 ? 0 : t->steps[i].term;
 }
 
-static enum err reserve_step(struct terms *t)
+/* Room for n more steps. */
+static enum err reserve_steps(struct terms *t, uint32_t n)
 {
 	uint32_t cap = t->cap ? t->cap * 2 : 8;
 	struct term_step *steps;
 
-	if (t->count < t->cap)
+	if (t->count + n <= t->cap)
 		return OK;
 	steps = realloc(t->steps, cap * sizeof(*steps));
 	if (!steps)
@@ -81,29 +82,85 @@ static enum err reserve_step(struct terms *t)
 	return OK;
 }
 
-/* Skip the part of first..last that stands already; true when cut. */
-static bool skip_standing(struct terms *t, uint64_t *first, uint64_t last,
-			  uint64_t term)
+/* The last index of step i. */
+static uint64_t step_end(const struct terms *t, int64_t i)
+{
+	return i + 1 < (int64_t)t->count ? t->steps[i + 1].first_index - 1
+					 : t->last_index;
+}
+
+static void insert_step(struct terms *t, int64_t at, uint64_t first,
+			uint64_t term)
+{
+	memmove(&t->steps[at + 1], &t->steps[at],
+		(size_t)(t->count - at) * sizeof(*t->steps));
+	t->steps[at] = (struct term_step){ first, term };
+	t->count++;
+}
+
+/* Steps i and i + 1 become one if they are of one term. */
+static void join_step(struct terms *t, int64_t i)
+{
+	if (i < 0 || i + 1 >= (int64_t)t->count ||
+	    t->steps[i].term != t->steps[i + 1].term)
+		return;
+	memmove(&t->steps[i + 1], &t->steps[i + 2],
+		(size_t)(t->count - i - 2) * sizeof(*t->steps));
+	t->count--;
+}
+
+/* first..last lie within step i, whose term is unknown. Two steps of room. */
+static void fill_gap(struct terms *t, int64_t i, uint64_t first, uint64_t last,
+		     uint64_t term)
+{
+	if (last < step_end(t, i))
+		insert_step(t, i + 1, last + 1, 0);
+	if (t->steps[i].first_index < first)
+		insert_step(t, ++i, first, term);
+	else
+		t->steps[i].term = term;
+	join_step(t, i);
+	join_step(t, i - 1);
+}
+
+/* Over what stands of first..last; true: the log ends at *first. */
+static bool meet_standing(struct terms *t, uint64_t *first, uint64_t last,
+			  uint64_t term, bool again)
 {
 	while (*first <= last && *first <= t->last_index) {
 		int64_t i = find_step(t, *first);
-		uint64_t end = t->last_index;
+		uint64_t end = step_end(t, i);
 
-		if (i + 1 < (int64_t)t->count)
-			end = t->steps[i + 1].first_index - 1;
-		if (i >= 0 && t->steps[i].term != term)
+		CHECK(i >= 0);
+		if (end > last)
+			end = last;
+		if (t->steps[i].term == 0 && again)
+			fill_gap(t, i, *first, end, term);
+		else if (t->steps[i].term != term)
 			return true;
-		*first = (end < last ? end : last) + 1;
+		*first = end + 1;
 	}
 	return false;
 }
 
-enum err terms_add(struct terms *t, uint64_t first, uint64_t last,
-		   uint64_t term, uint64_t *cut)
+static void add_step(struct terms *t, uint64_t first, uint64_t last,
+		     uint64_t term)
 {
-	enum err err = reserve_step(t);
+	CHECK(first == t->last_index + 1);
+	if (t->count == 0 || t->steps[t->count - 1].term != term)
+		t->steps[t->count++] = (struct term_step){ first, term };
+	t->last_index = last;
+}
+
+enum err terms_add(struct terms *t, uint64_t first, uint64_t last,
+		   uint64_t term, bool again, uint64_t *cut)
+{
+	/* A gap and a step behind it; or each gap met becomes two or three. */
+	enum err err = reserve_steps(t, 4);
 
 	CHECK(first <= last);
+	if (term == 0)
+		return ERR_CORRUPT;
 	if (err)
 		return err;
 	*cut = 0;
@@ -111,18 +168,16 @@ enum err terms_add(struct terms *t, uint64_t first, uint64_t last,
 		first = t->floor + 1;
 	if (first > last)
 		return OK;
-	if (skip_standing(t, &first, last, term)) {
+	if (first > t->last_index + 1)
+		add_step(t, t->last_index + 1, first - 1, 0);
+	if (meet_standing(t, &first, last, term, again)) {
 		*cut = first;
 		t->last_index = first - 1;
 		while (t->count && t->steps[t->count - 1].first_index >= first)
 			t->count--;
 	}
-	if (first > last)
-		return OK;
-	CHECK(first > t->last_index);
-	if (t->count == 0 || t->steps[t->count - 1].term != term)
-		t->steps[t->count++] = (struct term_step){ first, term };
-	t->last_index = last;
+	if (first <= last)
+		add_step(t, first, last, term);
 	return OK;
 }
 
@@ -181,6 +236,24 @@ enum err tail_reserve(struct tail *t, uint64_t settled, uint64_t keep)
 	return grow(t);
 }
 
+enum err tail_gap(struct tail *t, uint64_t first, uint64_t last)
+{
+	uint64_t cap = 64;
+
+	CHECK(t->count == 0);
+	while (cap < last - first + 1)
+		cap *= 2;
+	free(t->ring);
+	t->cap = 0;
+	t->ring = calloc(cap, sizeof(*t->ring));
+	if (!t->ring)
+		return ERR_NOMEM;
+	t->cap = cap;
+	t->first_index = first;
+	t->count = last - first + 1;
+	return OK;
+}
+
 void tail_set(struct tail *t, uint64_t index, const struct tail_entry *e)
 {
 	if (t->count == 0)
@@ -204,7 +277,10 @@ void tail_cut(struct tail *t, uint64_t index)
 
 const struct tail_entry *tail_at(const struct tail *t, uint64_t index)
 {
+	const struct tail_entry *e;
+
 	if (index < t->first_index || index - t->first_index >= t->count)
 		return NULL;
-	return &t->ring[index & (t->cap - 1)];
+	e = &t->ring[index & (t->cap - 1)];
+	return e->records ? e : NULL;
 }

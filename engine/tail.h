@@ -18,7 +18,8 @@
 #include "base/err.h"
 
 struct term_step {
-	uint64_t first_index, term; /* up to the next step's first_index - 1 */
+	/* Up to the next step's first_index - 1. Term 0: not known (yet).    */
+	uint64_t first_index, term;
 };
 
 struct terms {
@@ -43,10 +44,15 @@ uint64_t terms_at(const struct terms *t, uint64_t index);
  * Entries first..last of one term stand next in the stream. Those up to floor
  * change nothing. An entry with the same term as the one that stands at its
  * index changes nothing either; with another term it ends the log there.
- * *cut: the first index that was killed, 0 when none. ERR_NOMEM: unchanged.
+ * first may lie behind last_index + 1: what is between is not known.
+ * again: they are copies of what stood there when they were written, so one
+ * at an index whose entry is not known fills the gap and kills nothing; one
+ * that is no copy ends the log there.
+ * *cut: the first index that was killed, 0 when none.
+ * ERR_NOMEM, ERR_CORRUPT (a term of 0): unchanged.
  */
 MUST_CHECK enum err terms_add(struct terms *t, uint64_t first, uint64_t last,
-			      uint64_t term, uint64_t *cut);
+			      uint64_t term, bool again, uint64_t *cut);
 
 /* True: a record (index, term) found in the log is part of it. */
 bool terms_live(const struct terms *t, uint64_t index, uint64_t term);
@@ -59,8 +65,8 @@ struct tail_entry {
 	uint64_t term;
 	uint64_t loc; /* of its first record, flags 0              */
 	uint64_t stamp_ns;
-	uint32_t bytes; /* of all its records                        */
-	uint32_t records;
+	uint32_t bytes;	  /* of all its records                        */
+	uint32_t records; /* 0: a gap, no entry is there         */
 };
 
 /* A ring of the entries first_index .. first_index + count - 1. */
@@ -80,13 +86,16 @@ void tail_done(struct tail *t);
 MUST_CHECK enum err tail_reserve(struct tail *t, uint64_t settled,
 				 uint64_t keep);
 
+/* Make an empty tail one gap from first to last. ERR_NOMEM. */
+MUST_CHECK enum err tail_gap(struct tail *t, uint64_t first, uint64_t last);
+
 /* Put e at index: at most one behind the last. Room was reserved. */
 void tail_set(struct tail *t, uint64_t index, const struct tail_entry *e);
 
 /* Forget the entries from index on. */
 void tail_cut(struct tail *t, uint64_t index);
 
-/* The entry at index, or NULL. Valid until the next change. */
+/* The entry at index, or NULL (a gap too). Valid until the next change. */
 const struct tail_entry *tail_at(const struct tail *t, uint64_t index);
 
 #endif

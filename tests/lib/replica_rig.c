@@ -46,12 +46,16 @@ void rig_done(struct rig *r)
 	vfs_sim_free(r->sim);
 }
 
-void rig_reopen(struct rig *r, bool kill)
+void rig_reopen(struct rig *r, enum rig_stop how)
 {
-	if (kill)
-		vfs_sim_kill(r->sim);
+	if (how != RIG_CLOSE) /* who is dead removes no files */
+		vfs_sim_power_off(r->sim, VFS_SIM_ALL, 1, false);
 	engine_close(r->e);
 	r->e = NULL;
+	if (how == RIG_KILL)
+		vfs_sim_kill(r->sim);
+	else if (how == RIG_CRASH)
+		vfs_sim_crash(r->sim);
 	must_open(r);
 }
 

@@ -30,8 +30,14 @@ struct rig_entry {
 /* A rig with segments of 1 MiB, opened. */
 void rig_init(struct rig *r, uint32_t partitions);
 void rig_done(struct rig *r);
-/* Close and open again; kill: without a clean stop. */
-void rig_reopen(struct rig *r, bool kill);
+enum rig_stop {
+	RIG_CLOSE, /* a clean stop                              */
+	RIG_KILL,  /* the process dies, what was written stays  */
+	RIG_CRASH, /* the machine loses power                   */
+};
+
+/* Stop and open again. */
+void rig_reopen(struct rig *r, enum rig_stop how);
 
 /* The entry as it always is: some puts, a delete or a no-op. */
 void rig_make(uint16_t partition, uint64_t index, uint64_t term,
