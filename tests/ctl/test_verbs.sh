@@ -18,7 +18,7 @@ run --version
 same "version" "raftcask $(cat VERSION)" "$out"
 run --help
 same "help: exit 0" 0 "$status"
-for verb in get put del ls stat cas watch txn status merge bench check dump \
+for verb in get put del ls stat cas watch txn status members transfer merge bench check dump \
 	rebuild-hints repair; do
 	check "help names $verb" grep -q "^  $verb " <<<"$out"
 done
@@ -179,6 +179,39 @@ run status
 check "status" grep -qx 'role leader' <<<"$out"
 run -o json status
 check "status as JSON" grep -q '"partitions":\[' <<<"$out"
+run members
+same "members as a table" "NAME n1:0" "$(awk '{ print $1 }' <<<"$out" | xargs):$status"
+run members list
+check "with role and state" grep -qE '^n1 +1 +voter +up ' <<<"$out"
+run -o json members list
+check "members as JSON" \
+	grep -q '^{"members":\[{"name":"n1","id":1,.*"role":"voter","up":true' <<<"$out"
+run members add n2 10.0.0.2:7080 10.0.0.2:8080
+same "a node that listens to no peers gets none" 1 "$status"
+check "and says why" grep -q 'not_clustered' "$dir/err"
+run members add n2
+same "members add without an address is usage" 2 "$status"
+run members remove n1
+same "the last voter stays" 1 "$status"
+check "and says so" grep -q 'last_voter' "$dir/err"
+run members remove nobody
+same "who is no member is exit 4" 4 "$status"
+run members remove a/b
+same "what cannot be a name is usage" 2 "$status"
+run members promote n1
+same "promoting a voter changes nothing" 0 "$status"
+run members dance n1
+same "an unknown action is usage" 2 "$status"
+run members list extra
+same "list takes nothing" 2 "$status"
+run transfer n1
+same "transfer" "0:leader is n1, id 1" "$status:$out"
+run -o json transfer n1
+same "transfer as JSON" '0:{"success":true,"id":1}' "$status:$out"
+run transfer nobody
+same "transfer to nobody is exit 4" 4 "$status"
+run transfer
+same "transfer without a name is usage" 2 "$status"
 run merge
 same "merge" 0 "$status"
 
