@@ -38,9 +38,10 @@ struct httpd_options {
 	uint64_t commit_timeout_ms;  /* a write or read barrier; 0: 10 s     */
 	uint64_t idle_timeout_ms;    /* between requests; 0: 60 s            */
 	uint64_t drain_timeout_ms;   /* of httpd_stop; 0: 5 s                */
-	struct store *store;	     /* outlives the httpd                   */
-	struct clock *clock;	     /* a real one: threads sleep by it      */
-	uint64_t seed;		     /* makes request ids differ by start    */
+	struct store *store; /* outlives the httpd; NULL: httpd_attach brings
+				one later                                */
+	struct clock *clock; /* a real one: threads sleep by it      */
+	uint64_t seed;	     /* makes request ids differ by start    */
 	const char *node_name, *cluster_id, *version; /* text, copied        */
 	uint64_t node_id;
 };
@@ -63,6 +64,21 @@ MUST_CHECK enum err httpd_start(const struct httpd_options *o, struct httpd **h,
  * NULL is accepted.
  */
 void httpd_stop(struct httpd *h);
+
+/*
+ * The store is there, or is again: from now on requests go to it. What has to
+ * be known of the node by then is told here; the text is copied. ERR_NOMEM:
+ * nothing changed. Thread: any, but one at a time.
+ */
+MUST_CHECK enum err httpd_attach(struct httpd *h, struct store *store,
+				 const char *cluster_id, uint64_t node_id);
+
+/*
+ * Serve nothing (more): /_/health answers 200, /_/ready 503 with reason
+ * (copied), everything else 503 `starting`. What is under way goes on: the
+ * store must live. Without a store that is so from the start. Thread: any.
+ */
+void httpd_hold(struct httpd *h, const char *reason);
 
 /* The port that address i of the options is bound to. */
 uint16_t httpd_port(const struct httpd *h, uint32_t i);

@@ -257,6 +257,20 @@ static enum MHD_Result route_target(struct request *r)
 	return key_begin(r);
 }
 
+/* Without a store: only whether the process lives, and why it waits. */
+static enum MHD_Result route_held(struct request *r)
+{
+	struct bytes path, query;
+
+	if (target_split(bytes_of(r->raw, r->raw_n), &path, &query))
+		return bad_request(r, "the request target is malformed");
+	if (bytes_equal(path, bytes_str("_/health")))
+		return only(r, true, false, system_health);
+	if (bytes_equal(path, bytes_str("_/ready")))
+		return only(r, true, false, system_ready);
+	return reply_error(r, ERR_STARTING);
+}
+
 static enum MHD_Result begin(struct request *r, const char *version,
 			     const struct collected *c)
 {
@@ -279,6 +293,8 @@ static enum MHD_Result begin(struct request *r, const char *version,
 		return reply_problem(r, 503, "too_many_connections",
 				     "over max_connections");
 	}
+	if (!atomic_load_explicit(&r->h->serving, memory_order_acquire))
+		return route_held(r);
 	return route_target(r);
 }
 

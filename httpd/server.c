@@ -489,6 +489,8 @@ static struct httpd *new_httpd(const struct httpd_options *o)
 	seed_init(&seed, o->seed);
 	h->id_salt = (uint32_t)seed_next(&seed);
 	h->start_ns = httpd_now(h);
+	h->serving = o->store != NULL;
+	snprintf(h->hold_reason, sizeof(h->hold_reason), "starting");
 	pthread_mutex_init(&h->lock, NULL);
 	pthread_cond_init(&h->tick, NULL);
 	err = copy_text(&h->o.node_name);
@@ -627,6 +629,30 @@ void httpd_stop(struct httpd *h)
 		if (h->daemons[i])
 			MHD_stop_daemon(h->daemons[i]);
 	free_httpd(h);
+}
+
+enum err httpd_attach(struct httpd *h, struct store *store,
+		      const char *cluster_id, uint64_t node_id)
+{
+	const char *text = cluster_id;
+
+	CHECK(!atomic_load(&h->serving));
+	if (copy_text(&text))
+		return ERR_NOMEM;
+	free((char *)h->o.cluster_id);
+	h->o.cluster_id = text;
+	h->o.node_id = node_id;
+	h->o.store = store;
+	atomic_store(&h->serving, true);
+	return OK;
+}
+
+void httpd_hold(struct httpd *h, const char *reason)
+{
+	pthread_mutex_lock(&h->lock);
+	snprintf(h->hold_reason, sizeof(h->hold_reason), "%s", reason);
+	pthread_mutex_unlock(&h->lock);
+	atomic_store(&h->serving, false);
 }
 
 uint16_t httpd_port(const struct httpd *h, uint32_t i)

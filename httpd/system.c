@@ -27,8 +27,27 @@ enum MHD_Result system_health(struct request *r)
 	return reply_text(r, 200, "{\"status\":\"ok\"}");
 }
 
+/* 503 that says what this node waits for. */
+static enum MHD_Result reply_held(struct request *r)
+{
+	char reason[sizeof(r->h->hold_reason)];
+	enum err err;
+
+	pthread_mutex_lock(&r->h->lock);
+	memcpy(reason, r->h->hold_reason, sizeof(reason));
+	pthread_mutex_unlock(&r->h->lock);
+	/* Messages stand as they are in the answer: escape it here. */
+	err = json_add_string(&r->stream, bytes_str(reason));
+	if (err)
+		return reply_error(r, err);
+	r->stream.p[r->stream.n - 1] = 0; /* in place of the last quote */
+	return reply_problem(r, 503, "starting", (char *)r->stream.p + 1);
+}
+
 enum MHD_Result system_ready(struct request *r)
 {
+	if (!atomic_load(&r->h->serving))
+		return reply_held(r);
 	switch (store_readiness(r->h->o.store)) {
 	case STORE_READY:
 		break;

@@ -30,11 +30,14 @@ static unsigned long long ull(uint64_t n)
 
 static void tell_role(const struct partition *p, const struct raft *r)
 {
-	bool alone = raft_conf(r)->count <= 1;
 	struct raft_status st;
+	bool news;
 
 	raft_status(r, &st);
-	log_line(alone ? LOG_DEBUG : LOG_INFO, "raft",
+	/* who stands in vain does so every other second */
+	news = raft_conf(r)->count > 1 &&
+	       (st.role == RAFT_FOLLOWER || st.role == RAFT_LEADER);
+	log_line(news ? LOG_INFO : LOG_DEBUG, "raft",
 		 "role partition=%u role=%s term=%llu leader=%llu last=%llu "
 		 "commit=%llu",
 		 (unsigned)p->id, role_name(st.role), ull(st.term),
