@@ -263,7 +263,7 @@ bool requests_are_due(struct partition *p);
 /* More of p is applied: complete what waited for it. */
 void requests_applied(struct store *s, struct partition *p);
 
-/* This node no longer leads p: nothing of what is undecided is refused. */
+/* This node no longer leads p: what it refused is to be decided anew. */
 void requests_leave_office(struct store *s, struct partition *p);
 
 /* Give up what waited too long. Now and then. */
