@@ -285,7 +285,7 @@ static enum err append_hard_state(struct partition *p)
 	return err;
 }
 
-static void take_ready(struct partition *p)
+void group_take_ready(struct partition *p)
 {
 	struct raft_ready *r = &p->ready;
 
@@ -318,7 +318,7 @@ static enum err send_all(struct store *s)
 		if (reads_wait(p))
 			reads_ask(s, p);
 		if (!p->has_ready && raft_has_ready(p->raft))
-			take_ready(p);
+			group_take_ready(p);
 		if (!p->has_ready || !p->hard_due)
 			continue;
 		err = append_hard_state(p);
@@ -640,10 +640,58 @@ static bool needs_ticks(const struct partition *p)
 	       (p->role != RAFT_LEADER || group_has_others(p));
 }
 
+static bool leads_others(const struct partition *p)
+{
+	const struct raft_conf *c;
+	uint32_t voters = 0;
+
+	if (!p->raft || p->broken || p->role != RAFT_LEADER)
+		return false;
+	c = raft_conf(p->raft);
+	for (uint32_t i = 0; i < c->count; i++)
+		voters += (c->role[i] & RAFT_VOTER) != 0;
+	return voters > 1;
+}
+
+static void hand_over(struct partition *p)
+{
+	struct raft_status st;
+	uint64_t to;
+
+	if (!leads_others(p) || !group_open(p))
+		return;
+	raft_status(p->raft, &st);
+	if (st.transferee != RAFT_NOBODY)
+		return; /* under way; raft gives it up by itself */
+	to = raft_successor(p->raft);
+	/* nobody, or no room for a message: again at the next tick */
+	if (to != RAFT_NOBODY && raft_transfer(p->raft, to) == OK)
+		group_fed(p);
+}
+
+void store_hand_over(struct store *s)
+{
+	s->groups->hand_over_ticks =
+		2 * (uint32_t)(s->o.election_ms / s->o.heartbeat_ms);
+	for (uint32_t i = 0; i < s->partition_count; i++)
+		hand_over(&s->partitions[i]);
+}
+
+bool store_leads(struct store *s)
+{
+	for (uint32_t i = 0; i < s->partition_count; i++) {
+		if (leads_others(&s->partitions[i]))
+			return true;
+	}
+	return false;
+}
+
 static void tick(struct store *s, struct partition *p)
 {
 	if (!group_open(p))
 		return;
+	if (s->groups->hand_over_ticks > 0)
+		hand_over(p);
 	raft_set_time(p->raft, clock_boot_ns(s->o.clock));
 	/* ERR_FULL: a ready is due; the tick does not count */
 	if (raft_tick(p->raft) == OK)
@@ -664,6 +712,7 @@ static void tend_log(struct store *s, struct partition *p)
 void groups_tick(struct store *s)
 {
 	uint64_t now_ns = clock_mono_ns(s->o.clock);
+	struct groups *g = s->groups;
 	bool tend;
 
 	if (!s->ticking || now_ns < s->next_tick_ns)
@@ -672,7 +721,7 @@ void groups_tick(struct store *s)
 	if (s->next_tick_ns <= now_ns) /* late ones are not made up for */
 		s->next_tick_ns = now_ns + s->tick_ns;
 	s->ticking = false;
-	tend = ++s->groups->ticks % TEND_EVERY == 0;
+	tend = ++g->ticks % TEND_EVERY == 0;
 	for (uint32_t i = 0; i < s->partition_count; i++) {
 		struct partition *p = &s->partitions[i];
 
@@ -685,6 +734,8 @@ void groups_tick(struct store *s)
 		if (tend)
 			tend_log(s, p);
 	}
+	if (g->hand_over_ticks > 0)
+		g->hand_over_ticks--;
 }
 
 void groups_watch_time(struct store *s)
@@ -710,33 +761,4 @@ uint64_t groups_wait_ms(struct store *s)
 	return now_ns >= s->next_tick_ns
 		       ? 0
 		       : (s->next_tick_ns - now_ns + 999999) / 1000000;
-}
-
-/* ------------------------------------------------------------- hand over - */
-
-void store_hand_over(struct store *s)
-{
-	for (uint32_t i = 0; i < s->partition_count; i++) {
-		struct partition *p = &s->partitions[i];
-		uint64_t to;
-
-		if (p->role != RAFT_LEADER || !group_open(p))
-			continue;
-		to = raft_successor(p->raft);
-		/* ERR_FULL, or no leader any more: asked again if need be */
-		if (to != RAFT_NOBODY && raft_transfer(p->raft, to) == OK)
-			group_fed(p);
-	}
-}
-
-bool store_leads(struct store *s)
-{
-	for (uint32_t i = 0; i < s->partition_count; i++) {
-		const struct partition *p = &s->partitions[i];
-
-		if (p->raft && !p->broken && p->role == RAFT_LEADER &&
-		    raft_successor(p->raft) != RAFT_NOBODY)
-			return true;
-	}
-	return false;
 }

@@ -7,6 +7,7 @@
  *   barrier.c      reads: read indices, the lease
  *   group.c        readies: messages, disk, applying
  *   group_start.c  founding, starting and ending of groups
+ *   group_install.c  a whole state arrives
  *   group_peer.c   raft's messages from and to other nodes
  *   group_log.c    what raft sees of the log; entries kept for sending
  *   group_trace.c  log lines
@@ -20,6 +21,7 @@
 #include "engine/replica.h"
 #include "store/group.h"
 #include "store/members.h"
+#include "store/state.h"
 
 struct outbox_peer {
 	uint64_t id;
@@ -67,6 +69,7 @@ struct groups {
 	uint32_t spare_count;
 	uint32_t slow_syncs;
 	uint64_t ticks;
+	uint32_t hand_over_ticks; /* left of handing leaderships over         */
 	bool failed; /* the log is poisoned                                  */
 };
 
@@ -91,6 +94,8 @@ void group_touch(struct partition *p);
 
 /* Raft may be given an input now, and was told of all that was appended. */
 bool group_open(struct partition *p);
+/* Take the ready that is due: messages go into the outbox, the rest waits. */
+void group_take_ready(struct partition *p);
 /* After each input. */
 void group_fed(struct partition *p);
 
@@ -124,6 +129,9 @@ struct raft_log_view group_log_view(struct partition *p);
 /* The entry just appended to p, kept encoded if there is someone to send to. */
 void cache_put(struct store *s, struct partition *p,
 	       const struct engine_entry *entry);
+
+/* None of p's entries is kept any more. */
+void cache_forget(struct partition *p);
 
 /* Append entry index of p as it goes over the wire to b. */
 MUST_CHECK enum err cache_encode(struct store *s, struct partition *p,

@@ -116,6 +116,12 @@ void cache_put(struct store *s, struct partition *p,
 	slot->index = entry->index;
 }
 
+void cache_forget(struct partition *p)
+{
+	free(p->cache);
+	p->cache = NULL;
+}
+
 enum err cache_encode(struct store *s, struct partition *p, uint64_t index,
 		      struct buf *b)
 {

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -60,11 +61,197 @@ static void nothing_is_committed_without_a_quorum(void **state)
 	cluster_done(&rig);
 }
 
+static void set_flag(struct store_write *w)
+{
+	*(bool *)w->user = true;
+}
+
+/* Hand w in without waiting for it. */
+static void begin_write(uint64_t id, struct store_write *w, bool *done)
+{
+	*done = false;
+	w->done = set_flag;
+	w->user = done;
+	assert_int_equal(store_write(cluster_node(&rig, id)->store, w), OK);
+}
+
+static uint64_t new_leader(uint64_t old)
+{
+	for (int i = 0; i < 200; i++) {
+		uint64_t leader = cluster_leader(&rig, 0);
+
+		if (leader && leader != old)
+			return leader;
+		cluster_run(&rig, 100);
+	}
+	fail_msg("no other leader");
+	return 0;
+}
+
+/* It wrote on, alone; nobody ever sees that, and its client is told. */
+static void what_a_deposed_leader_appended_alone_is_gone(void **state)
+{
+	struct store_op op = { .kind = STORE_PUT,
+			       .key = bytes_str("k"),
+			       .value = bytes_str("lost") };
+	struct store_write w = { .then_ops = &op, .then_count = 1 };
+	uint64_t old, leader;
+	bool done;
+
+	begin(3, 1, 3);
+	old = cluster_wait_leader(&rig, 10000);
+	assert_int_equal(cluster_put(&rig, old, "k", "1", NULL), OK);
+	cluster_isolate(&rig, old);
+	begin_write(old, &w, &done);
+	leader = new_leader(old);
+	assert_int_equal(cluster_put(&rig, leader, "k", "2", NULL), OK);
+	cluster_run(&rig, 8000);
+	assert_true(done);
+	assert_int_equal(w.err, ERR_UNKNOWN);
+	cluster_heal_all(&rig);
+	cluster_expect_same(&rig, 10000);
+	for (uint64_t id = 1; id <= 3; id++)
+		cluster_expect(&rig, id, "k", "2", 5000);
+	cluster_done(&rig);
+}
+
+/* Its state may be old: "k is there" is not its to say. */
+static void a_deposed_leader_refuses_nothing(void **state)
+{
+	struct store_condition absent = { .kind = STORE_IF_ABSENT,
+					  .key = bytes_str("k") };
+	struct store_op op = { .kind = STORE_PUT,
+			       .key = bytes_str("k"),
+			       .value = bytes_str("2") };
+	struct store_write w = { .conditions = &absent,
+				 .condition_count = 1,
+				 .then_ops = &op,
+				 .then_count = 1 };
+	uint64_t old;
+	bool done;
+
+	begin(3, 1, 4);
+	old = cluster_wait_leader(&rig, 10000);
+	assert_int_equal(cluster_put(&rig, old, "k", "1", NULL), OK);
+	cluster_isolate(&rig, old);
+	begin_write(old, &w, &done);
+	cluster_run(&rig, 500);
+	assert_false(done);
+	cluster_run(&rig, 15000);
+	assert_true(done);
+	assert_int_equal(w.err, ERR_NO_LEADER);
+	cluster_done(&rig);
+}
+
+static void a_lease_is_served_without_asking_and_ends_by_itself(void **state)
+{
+	struct store_barrier b = { 0 };
+	struct buf value = BUF_INIT;
+	struct store *s;
+	uint64_t leader;
+
+	begin(3, 1, 5);
+	leader = cluster_wait_leader(&rig, 10000);
+	assert_int_equal(cluster_put(&rig, leader, "k", "1", NULL), OK);
+	cluster_run(&rig, 500);
+	s = cluster_node(&rig, leader)->store;
+	assert_int_equal(store_barrier(s, 0, STORE_LEASE, &b), OK);
+	assert_true(store_lease_holds(s, 0));
+	assert_false(store_lease_holds(
+		cluster_node(&rig, leader % 3 + 1)->store, 0));
+	cluster_isolate(&rig, leader);
+	cluster_run(&rig, 1000); /* an election timeout, the least */
+	assert_false(store_lease_holds(s, 0));
+	assert_int_equal(cluster_get(&rig, leader, "k", STORE_LEASE, &value),
+			 ERR_NO_LEADER);
+	buf_done(&value);
+	cluster_done(&rig);
+}
+
+static void all_partitions_are_waited_for(void **state)
+{
+	char key[8];
+
+	begin(3, 8, 6);
+	cluster_wait_leader(&rig, 20000);
+	for (int i = 0; i < 40; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		cluster_must_put(&rig, key, "v", 20000);
+	}
+	for (uint64_t id = 1; id <= 3; id++) {
+		for (int i = 0; i < 40; i++) {
+			snprintf(key, sizeof(key), "k%d", i);
+			cluster_expect(&rig, id, key, "v", 5000);
+		}
+	}
+	cluster_expect_same(&rig, 10000);
+	cluster_done(&rig);
+}
+
+static void a_follower_that_was_away_catches_up(void **state)
+{
+	uint64_t leader, away;
+	char key[16];
+
+	begin(3, 1, 7);
+	leader = cluster_wait_leader(&rig, 10000);
+	away = leader % 3 + 1;
+	cluster_crash(&rig, away);
+	for (int i = 0; i < 300; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		cluster_must_put(&rig, key, "v", 20000);
+	}
+	cluster_start(&rig, away);
+	cluster_expect(&rig, away, "k299", "v", 10000);
+	cluster_expect_same(&rig, 10000);
+	cluster_done(&rig);
+}
+
+static void all_nodes_restart_and_know_what_was_acknowledged(void **state)
+{
+	begin(3, 4, 8);
+	cluster_must_put(&rig, "a", "1", 20000);
+	cluster_must_put(&rig, "b", "2", 20000);
+	for (uint64_t id = 1; id <= 3; id++)
+		cluster_crash(&rig, id);
+	cluster_run(&rig, 1000);
+	for (uint64_t id = 1; id <= 3; id++)
+		cluster_start(&rig, id);
+	cluster_wait_leader(&rig, 20000);
+	for (uint64_t id = 1; id <= 3; id++) {
+		cluster_expect(&rig, id, "a", "1", 10000);
+		cluster_expect(&rig, id, "b", "2", 10000);
+	}
+	cluster_done(&rig);
+}
+
+static void leadership_is_handed_over(void **state)
+{
+	uint64_t old;
+
+	begin(3, 4, 9);
+	old = cluster_wait_leader(&rig, 20000);
+	cluster_must_put(&rig, "a", "1", 20000);
+	cluster_stop(&rig, old, 5000);
+	assert_int_not_equal(cluster_wait_leader(&rig, 300), old);
+	cluster_must_put(&rig, "a", "2", 10000);
+	cluster_done(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(three_nodes_elect_one_and_agree),
 		cmocka_unit_test(nothing_is_committed_without_a_quorum),
+		cmocka_unit_test(what_a_deposed_leader_appended_alone_is_gone),
+		cmocka_unit_test(a_deposed_leader_refuses_nothing),
+		cmocka_unit_test(
+			a_lease_is_served_without_asking_and_ends_by_itself),
+		cmocka_unit_test(all_partitions_are_waited_for),
+		cmocka_unit_test(a_follower_that_was_away_catches_up),
+		cmocka_unit_test(
+			all_nodes_restart_and_know_what_was_acknowledged),
+		cmocka_unit_test(leadership_is_handed_over),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
