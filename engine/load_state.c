@@ -505,23 +505,41 @@ static enum err fill_tails(struct load *l)
 	return err;
 }
 
-static void cap_commits(struct load *l)
+/* What a merge judged by was settled, so it is committed (engine/merge.c). */
+static enum err cap_commits(struct load *l)
 {
 	for (uint32_t i = 0; i < l->e->o.partitions; i++) {
+		const struct manifest_partition *mp =
+			&l->e->manifest.partitions[i];
 		struct partition *p = &l->e->partitions[i];
 
+		if (mp->exact_index > p->terms.last_index) {
+			load_say(l,
+				 "%s: the log of partition %u ends at entry "
+				 "%llu, and merged files were made with %llu; "
+				 "`raftcask repair --data-dir %s` says what "
+				 "would be lost",
+				 l->e->dir, i,
+				 (unsigned long long)p->terms.last_index,
+				 (unsigned long long)mp->exact_index,
+				 l->e->dir);
+			return ERR_CORRUPT;
+		}
+		l->commit[i] = max_u64(l->commit[i], mp->exact_index);
 		l->commit[i] = max_u64(l->commit[i], p->hard_state.commit);
 		if (l->commit[i] > p->terms.last_index)
 			l->commit[i] = p->terms.last_index;
 	}
+	return OK;
 }
 
 enum err load_state(struct load *l)
 {
 	struct engine *e = l->e;
-	enum err err = OK;
+	enum err err = cap_commits(l);
 
-	cap_commits(l);
+	if (err)
+		return err;
 	load_parallel(l, look_segment, l->log_count);
 	load_parallel(l, look_merged, l->merged_count);
 	for (uint32_t i = 0; !err && i < l->log_count; i++)

@@ -27,8 +27,12 @@ struct manifest_file {
 struct manifest_partition {
 	uint64_t base_index, base_term; /* log records at or below are dead  */
 	uint64_t reset_sequence; /* log frames before this one are dead      */
-	uint64_t exact_index;	 /* below it the partition serves nothing    */
-	uint64_t last_stamp_ns;	 /* log clock at base                        */
+	/*
+	 * Entries up to it were settled when the files were made: they count
+	 * as committed, and below it the files are not the whole state.
+	 */
+	uint64_t exact_index;
+	uint64_t last_stamp_ns; /* log clock at base                        */
 	struct manifest_file *merged;
 	uint32_t merged_count;
 };

@@ -11,7 +11,10 @@
  * that the next open removes; after it the outputs, and inputs that the next
  * open removes. The barrier: a record is judged dead because of a newer one,
  * which may still be only in memory. Were the inputs gone and the newer one
- * lost, an older version in a third file would show again.
+ * lost, an older version in a third file would show again. For the same reason
+ * the manifest says up to where entries were settled then (exact_index): that
+ * they are committed may be written nowhere else yet, and at a lower index the
+ * outputs lack what was current there.
  *
  * When storing the manifest fails it is not known which of the two the disk
  * holds. The old one is stored again; only when that succeeds may the outputs
@@ -315,6 +318,8 @@ static enum err make_manifest(const struct merge *m, struct manifest *next)
 			mp->base_term = p->base_term;
 			mp->last_stamp_ns = p->stamp_ns;
 		}
+		if (p->exact_index > mp->exact_index)
+			mp->exact_index = p->exact_index;
 		err = list_outputs(m, i, mp);
 	}
 	if (err)

@@ -417,6 +417,9 @@ static enum err put_config(struct merge *m, struct merge_part *p)
  */
 static void set_barrier(struct merge *m)
 {
+	for (uint32_t i = 0; i < m->e->o.partitions; i++)
+		m->parts[i].exact_index =
+			atomic_load(&m->e->partitions[i].settling_index);
 	m->barrier_sequence = atomic_load(&m->e->log.used_sequence);
 	m->phase = PHASE_BARRIER;
 }

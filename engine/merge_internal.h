@@ -55,6 +55,7 @@ struct merge_part {
 	bool overtaken;	   /* by an install, when the manifest was switched  */
 	uint64_t older_min;  /* lowest index in merged files that stay        */
 	uint64_t dead_index; /* log records up to it are dead                */
+	uint64_t exact_index; /* by no newer entry was a record found dead   */
 	/* Above it are copies in segments that stay: no base covers them. */
 	uint64_t limit_index;
 	uint64_t base_index, base_term, stamp_ns; /* from the log inputs     */

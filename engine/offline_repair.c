@@ -157,6 +157,17 @@ static void lower_resets(struct offline_dir *d,
 			m->partitions[p].reset_sequence = found->expected;
 }
 
+/* The end of the log may be among what is given up. */
+static void lower_exacts(struct offline_dir *d)
+{
+	for (uint32_t i = 0; i < d->manifest.partition_count; i++) {
+		struct manifest_partition *mp = &d->manifest.partitions[i];
+
+		if (mp->exact_index > mp->base_index)
+			mp->exact_index = mp->base_index;
+	}
+}
+
 static enum err give_up(struct offline_dir *d,
 			const struct offline_found *found)
 {
@@ -164,6 +175,7 @@ static enum err give_up(struct offline_dir *d,
 
 	drop_files(d);
 	lower_resets(d, found);
+	lower_exacts(d);
 	err = add_losses(d, found);
 	if (!err)
 		err = unlink_log_hints(d);

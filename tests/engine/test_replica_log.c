@@ -304,6 +304,7 @@ static void check_model(struct rig *r, struct model *models)
 		m->last = m->acked = info.last_index;
 		for (uint64_t i = info.first_index; i <= m->last; i++)
 			rig_expect(r, p, i, m->terms[i]);
+		check_keys(r, p, m); /* exact where it stands */
 		if (m->settled > m->last)
 			m->settled = m->last;
 		rig_settle(r, p, m->settled);
