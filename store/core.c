@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "store/forward.h"
 #include "store/group_internal.h"
+#include "store/state.h"
 
 enum {
 	IDLE_NS = 10 * 1000 * 1000,
@@ -95,6 +96,7 @@ static uint64_t choose_wait(struct store *s)
 
 	shorten(&wait_ms, expire_wait_ms(s));
 	shorten(&wait_ms, staging_wait_ms(s));
+	shorten(&wait_ms, state_wait_ms(s));
 	shorten(&wait_ms, members_wait_ms(s));
 	shorten(&wait_ms, forward_wait_ms(s));
 	if (!s->idle_told)
@@ -123,6 +125,8 @@ static enum err run_round(struct store *s)
 		err = requests_decide(s);
 	if (!err)
 		err = members_round(s);
+	if (!err)
+		err = state_round(s);
 	if (!err)
 		err = groups_run(s);
 	if (!err && !atomic_load_explicit(&s->started, memory_order_relaxed))
@@ -164,14 +168,18 @@ static enum err dispatch(struct store *s, uint64_t from,
 	switch ((enum item_kind)item->kind) {
 	case ITEM_RAFT:
 		return group_receive(s, from, item);
+	case ITEM_STATE:
+		state_receive(s, from, item);
+		break;
+	case ITEM_STATE_REPLY:
+		state_replied(s, from, item);
+		break;
 	case ITEM_REQUEST:
 		forward_receive(s, from, item);
 		break;
 	case ITEM_ANSWER:
 		forward_answered(s, from, item);
 		break;
-	case ITEM_STATE:
-	case ITEM_STATE_REPLY:
 	case ITEM_FETCH:
 	case ITEM_FETCHED:
 	case ITEM_KIND_MAX:
@@ -261,6 +269,8 @@ enum err store_new(const struct store_options *o, struct store **out)
 	if (!err)
 		err = forward_new(s);
 	if (!err)
+		err = state_start(s);
+	if (!err)
 		err = watch_hub_new(s, &s->hub);
 	if (err)
 		goto out_groups;
@@ -269,6 +279,7 @@ enum err store_new(const struct store_options *o, struct store **out)
 
 out_groups:
 	forward_free(s);
+	state_stop(s);
 	members_free(s);
 	groups_free(s);
 	free(s->partitions);
@@ -286,6 +297,7 @@ void store_free(struct store *s)
 	requests_stop(s);
 	reads_stop(s, ERR_CLOSED);
 	watch_hub_close(s->hub);
+	state_stop(s);
 	for (uint32_t i = 0; i < s->partition_count; i++) {
 		pending_done(&s->partitions[i].pending);
 		staging_free_all(&s->partitions[i]);

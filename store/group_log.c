@@ -13,6 +13,7 @@
 
 #include "base/check.h"
 #include "store/group_internal.h"
+#include "store/state.h"
 
 enum {
 	CACHE_BYTES = 32 << 20,
@@ -50,9 +51,9 @@ static bool view_has_change(void *ctx, uint64_t from, uint64_t to)
 
 static enum err view_snapshot(void *ctx, struct raft_snapshot *snapshot)
 {
-	(void)ctx;
-	(void)snapshot;
-	return ERR_BUSY;
+	struct partition *p = ctx;
+
+	return state_offer(p->s, p, snapshot);
 }
 
 struct raft_log_view group_log_view(struct partition *p)

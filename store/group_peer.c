@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "store/group_internal.h"
+#include "store/state.h"
 
 enum { BATCH_BYTES_MAX = 8 << 20 };
 
@@ -33,6 +34,10 @@ void group_send(struct partition *p, const struct raft_msg *m)
 	struct buf *b;
 	enum err err;
 
+	if (m->type == RAFT_MSG_SNAPSHOT) {
+		state_send(p->s, p, m);
+		return;
+	}
 	b = outbox_begin(p->s, m->to, ITEM_RAFT, p->id);
 	if (!b)
 		return;
