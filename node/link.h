@@ -43,6 +43,7 @@ enum links_standing { LINKS_MEMBER, LINKS_REMOVED, LINKS_UNKNOWN };
 struct links_options {
 	const char *listen;  /* "host:port"; port 0: any free one             */
 	const char *name;    /* of this node; outlives the links              */
+	const char *address; /* where others reach this node; NULL: unknown  */
 	struct clock *clock; /* a real one                                   */
 	struct seed *seed;
 	const char *tls_cert, *tls_key, *tls_ca; /* files; all or none       */
@@ -54,7 +55,11 @@ struct links_options {
 	enum err (*receive)(void *ctx, uint64_t from, struct bytes message);
 	/* The link to a peer was made or broke. */
 	void (*link)(void *ctx, uint64_t peer, bool up);
-	/* Is node id a member? Asked for everyone who wants to send here. */
+	/*
+	 * Is node id a member? Asked for everyone who wants to send here. A
+	 * member that is no peer yet (this node's member map is behind) gets a
+	 * link back to where it says that it listens.
+	 */
 	enum links_standing (*standing)(void *ctx, uint64_t id);
 	/* A member of this cluster says that this node was removed from it. */
 	void (*removed)(void *ctx, const char *by);

@@ -64,6 +64,9 @@ static bool fill_hello(struct conn *c, enum link_purpose purpose, uint64_t to,
 		hello->from = l->id;
 	}
 	snprintf(hello->name, sizeof(hello->name), "%s", l->o.name);
+	if (l->o.address)
+		snprintf(hello->address, sizeof(hello->address), "%s",
+			 l->o.address);
 	return gnutls_rnd(GNUTLS_RND_NONCE, hello->nonce, LINK_NONCE_BYTES) ==
 	       0;
 }
@@ -250,8 +253,11 @@ static void let_in(struct conn *c)
 	c->deadline_ns = 0;
 	c->peer_id = c->hello.from;
 	p = peer_of(l, c->peer_id);
+	if (!p && c->hello.address[0] &&
+	    !l->net.peer(&l->net, c->peer_id, c->hello.address))
+		p = peer_of(l, c->peer_id);
 	if (!p)
-		return; /* a member that is not dialled yet */
+		return; /* it can send, but is not answered */
 	if (p->in)
 		conn_end(p->in, "the peer has dialled again");
 	p->in = c;

@@ -47,26 +47,30 @@ enum err link_header_decode(const uint8_t p[LINK_HEADER_BYTES],
 enum err link_hello_encode(struct buf *b, const struct link_hello *hello)
 {
 	uint8_t p[LINK_HELLO_FIXED_BYTES] = { 0 };
-	size_t n = strlen(hello->name);
-	enum err err = buf_reserve(b, sizeof(p) + n);
+	size_t n = strlen(hello->name), address_n = strlen(hello->address);
+	enum err err = buf_reserve(b, sizeof(p) + n + address_n);
 
 	if (err)
 		return err;
 	CHECK(n < LINK_NAME_BYTES_MAX);
+	CHECK(address_n < NET_ADDRESS_BYTES_MAX);
 	p[0] = (uint8_t)hello->purpose;
 	p[1] = hello->has_secret;
 	put_u16(p + 2, (uint16_t)n);
+	put_u16(p + 4, (uint16_t)address_n);
 	memcpy(p + 8, hello->cluster_id, 16);
 	put_u64(p + 24, hello->from);
 	put_u64(p + 32, hello->to);
 	memcpy(p + 40, hello->nonce, LINK_NONCE_BYTES);
 	memcpy(p + LINK_HELLO_MAC_OFF, hello->mac, LINK_MAC_BYTES);
 	err = buf_add(b, p, sizeof(p));
-	return err ? err : buf_add(b, hello->name, n);
+	if (!err)
+		err = buf_add(b, hello->name, n);
+	return err ? err : buf_add(b, hello->address, address_n);
 }
 
 /* Names are those of the configuration; anything else is not shown in logs. */
-static bool is_name(struct bytes s)
+static bool is_plain(struct bytes s)
 {
 	for (size_t i = 0; i < s.n; i++) {
 		uint8_t c = s.p[i];
@@ -74,19 +78,22 @@ static bool is_name(struct bytes s)
 		if (c <= ' ' || c >= 0x7f || c == '"')
 			return false;
 	}
-	return s.n > 0 && s.n < LINK_NAME_BYTES_MAX;
+	return true;
 }
 
 enum err link_hello_decode(struct bytes body, struct link_hello *hello)
 {
-	struct bytes name;
+	struct bytes name, address;
 
 	if (body.n < LINK_HELLO_FIXED_BYTES)
 		return ERR_INVALID;
-	name = bytes_of(body.p + LINK_HELLO_FIXED_BYTES,
-			body.n - LINK_HELLO_FIXED_BYTES);
-	if (get_u16(body.p + 2) != name.n || !is_name(name) || body.p[1] > 1 ||
-	    get_u32(body.p + 4) ||
+	name = bytes_of(body.p + LINK_HELLO_FIXED_BYTES, get_u16(body.p + 2));
+	address = bytes_of(name.p + name.n, get_u16(body.p + 4));
+	if (name.n == 0 || name.n >= LINK_NAME_BYTES_MAX ||
+	    address.n >= NET_ADDRESS_BYTES_MAX ||
+	    body.n != LINK_HELLO_FIXED_BYTES + name.n + address.n ||
+	    !is_plain(name) || !is_plain(address) || body.p[1] > 1 ||
+	    get_u16(body.p + 6) ||
 	    (body.p[0] != LINK_FOR_MESSAGES && body.p[0] != LINK_FOR_QUESTIONS))
 		return ERR_INVALID;
 	memset(hello, 0, sizeof(*hello));
@@ -98,6 +105,7 @@ enum err link_hello_decode(struct bytes body, struct link_hello *hello)
 	memcpy(hello->nonce, body.p + 40, LINK_NONCE_BYTES);
 	memcpy(hello->mac, body.p + LINK_HELLO_MAC_OFF, LINK_MAC_BYTES);
 	memcpy(hello->name, name.p, name.n);
+	memcpy(hello->address, address.p, address.n);
 	return OK;
 }
 

@@ -19,13 +19,15 @@
  *    0     1  purpose, enum link_purpose (WELCOME: that of the HELLO)
  *    1     1  1: the sender has a cluster secret
  *    2     2  name_bytes
- *    4     4  zero
+ *    4     2  address_bytes
+ *    6     2  zero
  *    8    16  cluster id; zeros: none yet
  *   24     8  node id of the sender; 0: none yet
  *   32     8  node id that the receiver is taken for; 0: whoever it is
  *   40    32  nonce
  *   72    32  WELCOME: proof that the sender knows the secret, or zeros
- *  104     -  name of the sender
+ *  104     -  name of the sender; then the address where it listens, so that
+ *             one whose member map is behind can answer a newer member
  *
  * PROOF: 32 bytes, or zeros without a secret. READY: empty. REFUSAL: a u32,
  * enum link_refusal, then text for people. MESSAGE: what the store sent.
@@ -118,6 +120,7 @@ struct link_hello {
 	uint8_t nonce[LINK_NONCE_BYTES];
 	uint8_t mac[LINK_MAC_BYTES];
 	char name[LINK_NAME_BYTES_MAX];
+	char address[NET_ADDRESS_BYTES_MAX]; /* may be empty                 */
 };
 
 /* Append the body of a HELLO or WELCOME. ERR_NOMEM. */

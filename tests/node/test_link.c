@@ -571,6 +571,22 @@ static void before_it_knows_who_it_is_a_node_lets_no_link_in(void **state)
 	RUN_UNTIL(up(1, 2));
 }
 
+static void a_member_that_is_no_peer_yet_is_answered(void **state)
+{
+	struct links_options o = options_of(1);
+
+	open_end(1, &o); /* which port it gets */
+	close_end(1);
+	o.address = ends[1].address;
+	open_end(1, &o);
+	links_identify(ends[1].l, cluster, 1);
+	open_plain(2);
+	know(1, 2);
+	RUN_UNTIL(ends[1].up[2] && ends[2].up[1]);
+	assert_int_equal(send_one(2, 1, 1, 100), OK);
+	RUN_UNTIL(ends[1].received[2] == 1);
+}
+
 static void open_secret(uint64_t id, const char *secret)
 {
 	struct links_options o = options_of(id);
@@ -942,6 +958,7 @@ int main(void)
 		CASE(a_removed_node_is_told),
 		CASE(a_removed_node_is_told_when_it_comes),
 		CASE(before_it_knows_who_it_is_a_node_lets_no_link_in),
+		CASE(a_member_that_is_no_peer_yet_is_answered),
 		CASE(the_same_secret_lets_in),
 		CASE(another_secret_is_refused),
 		CASE(one_without_the_secret_is_refused),
