@@ -22,15 +22,11 @@ struct lack {
 	const char *why;
 };
 
-#define NO_CLUSTER "has no effect: this version runs single nodes only"
-#define NO_MOUNT   "has no effect: this version has no mount"
-#define NO_TLS	   "this version has no TLS"
-#define NO_AUTH	   "this version has no authentication"
+#define NO_MOUNT "has no effect: this version has no mount"
+#define NO_TLS	 "this version has no TLS"
+#define NO_AUTH	 "this version has no authentication"
 
 static const struct lack lacks[] = {
-	{ "cluster.listen", false, NO_CLUSTER },
-	{ "cluster.heartbeat", false, NO_CLUSTER },
-	{ "cluster.election_timeout", false, NO_CLUSTER },
 	{ "mount.path", true, "this version has no mount" },
 	{ "mount.allow_other", false, NO_MOUNT },
 	{ "mount.uid", false, NO_MOUNT },
@@ -40,10 +36,6 @@ static const struct lack lacks[] = {
 	{ "security.tls_cert", true, NO_TLS },
 	{ "security.tls_key", true, NO_TLS },
 	{ "security.tls_ca", true, NO_TLS },
-	{ "security.peer_cert", true, NO_TLS },
-	{ "security.peer_key", true, NO_TLS },
-	{ "security.peer_ca", true, NO_TLS },
-	{ "security.cluster_secret_file", true, NO_AUTH },
 	{ "security.tokens", true, NO_AUTH },
 	{ "security.allow_origin", true,
 	  "this version has no cross-origin access" },
@@ -115,16 +107,29 @@ static void check_lacks(struct checker *k, const struct conf *defaults)
 	buf_done(&is);
 }
 
+static void check_same_peer(struct checker *k, const struct conf_member *a,
+			    const struct conf_member *b)
+{
+	if (a->peer.port == b->peer.port &&
+	    strcmp(a->peer.host, b->peer.host) == 0)
+		say(k, true, "cluster.members",
+		    "%s and %s have the same peer address", a->name, b->name);
+}
+
 static void check_members(struct checker *k)
 {
 	const struct conf_members *m = &k->c->members;
 
+	for (uint32_t i = 0; i < m->count; i++)
+		for (uint32_t j = i + 1; j < m->count; j++)
+			check_same_peer(k, &m->member[i], &m->member[j]);
+
 	if (m->count == 0)
 		return;
-	if (m->count > 1)
-		say(k, true, "cluster.members",
-		    "%u members: this version runs single nodes only",
-		    m->count);
+	if (m->count % 2 == 0)
+		say(k, false, "cluster.members",
+		    "%u members bear the loss of no more than %u do", m->count,
+		    m->count - 1);
 	for (uint32_t i = 0; i < m->count; i++) {
 		if (strcmp(m->member[i].name, k->c->node_name) == 0)
 			return;
@@ -163,6 +168,72 @@ static void check_listen(struct checker *k)
 	}
 }
 
+static bool was_set(const struct conf *c, const char *key_name)
+{
+	return c->origin[schema_find(key_name) - conf_schema].name != NULL;
+}
+
+/* All three, or none: half a certificate protects nothing. */
+static void check_peer_tls(struct checker *k)
+{
+	const struct conf *c = k->c;
+	uint32_t count = !!c->peer_cert[0] + !!c->peer_key[0] + !!c->peer_ca[0];
+
+	if (count != 0 && count != 3)
+		say(k, true,
+		    !c->peer_cert[0]  ? "security.peer_cert"
+		    : !c->peer_key[0] ? "security.peer_key"
+				      : "security.peer_ca",
+		    "peer_cert, peer_key and peer_ca go together");
+}
+
+/* The address that the other members reach. */
+static void check_cluster_listen(struct checker *k)
+{
+	const struct conf *c = k->c;
+	const char *key = "cluster.listen";
+	const struct conf_addr *a = &c->cluster_listen;
+
+	for (uint32_t i = 0; i < c->members.count; i++) {
+		if (was_set(c, "cluster.listen") ||
+		    strcmp(c->members.member[i].name, c->node_name) != 0)
+			continue;
+		key = "cluster.members"; /* it listens where the list says */
+		a = &c->members.member[i].peer;
+	}
+	if ((!was_set(c, "cluster.listen") && !c->members.count) ||
+	    conf_addr_is_loopback(a) || c->peer_cert[0] ||
+	    c->cluster_secret_file[0])
+		return;
+	say(k, !c->insecure, key,
+	    c->insecure ? "%s is not a loopback address: anyone who reaches it "
+			  "can take part in the cluster"
+			: "%s is not a loopback address: that needs "
+			  "security.peer_cert, peer_key and peer_ca, or "
+			  "cluster_secret_file, or security.insecure = true",
+	    a->host);
+}
+
+/*
+ * Heartbeats of an election timeout's length would depose every leader; less
+ * than 10 ms is below what a busy disk or scheduler takes.
+ */
+static void check_times(struct checker *k)
+{
+	const struct conf *c = k->c;
+
+	if (c->election_timeout_ms < 2 * c->heartbeat_ms)
+		say(k, true, "cluster.election_timeout",
+		    "must be at least twice cluster.heartbeat");
+	else if (c->election_timeout_ms < 5 * c->heartbeat_ms)
+		say(k, false, "cluster.election_timeout",
+		    "less than five heartbeats: a short delay is taken for the "
+		    "loss of the leader");
+	if (c->heartbeat_ms < 10)
+		say(k, false, "cluster.heartbeat",
+		    "less than 10 ms: a slow disk is taken for a dead node");
+}
+
 enum err conf_check(const struct conf *c, struct buf *errors,
 		    struct buf *warnings)
 {
@@ -176,9 +247,9 @@ enum err conf_check(const struct conf *c, struct buf *errors,
 	conf_free(defaults);
 	check_members(&k);
 	check_listen(&k);
-	if (c->election_timeout_ms < 2 * c->heartbeat_ms)
-		say(&k, true, "cluster.election_timeout",
-		    "must be at least twice cluster.heartbeat");
+	check_peer_tls(&k);
+	check_cluster_listen(&k);
+	check_times(&k);
 	if (c->sync != CONF_SYNC_ALWAYS)
 		say(&k, false, "storage.sync",
 		    "writes are acknowledged before they are on the disk: a "

@@ -36,7 +36,8 @@ struct formation {
 	uint64_t claim_ns; /* not before                                   */
 	struct claimed *claimed; /* its last answer                          */
 	bool has_claimed;
-	char said[256]; /* the reason that was logged last                   */
+	const char *key; /* of a setting that is wrong                       */
+	char said[256];	 /* the reason that was logged last                   */
 };
 
 /* ------------------------------------------------------------ questions -- */
@@ -224,6 +225,7 @@ static enum err join(struct formation *f, struct buf *why)
 	enum err err;
 
 	if (f->o.partitions_given && f->o.partitions != r->partitions) {
+		f->key = "cluster.partitions";
 		(void)!buf_addf(why,
 				"%u partitions here, %u in the cluster: the "
 				"number must be the same",
@@ -335,6 +337,7 @@ enum err formation_step(struct formation *f, bool *done, uint64_t *wait_ms,
 		err = claim(f, d.at, why);
 		break;
 	case FORMATION_REFUSE:
+		f->key = d.key;
 		return ERR_INVALID;
 	}
 	*done = !err && (f->identity.state == IDENTITY_FORMED ||
@@ -342,6 +345,11 @@ enum err formation_step(struct formation *f, bool *done, uint64_t *wait_ms,
 	if (!err && !*done)
 		say(f, why);
 	return err;
+}
+
+const char *formation_key(const struct formation *f)
+{
+	return f->key;
 }
 
 const struct identity *formation_identity(const struct formation *f)

@@ -95,6 +95,7 @@ struct formation_decision {
 	enum formation_action action;
 	uint8_t cluster_id[16];
 	uint32_t at;
+	const char *key; /* REFUSE: which setting is wrong                   */
 };
 
 /*
@@ -139,6 +140,9 @@ void formation_free(struct formation *f);
  */
 MUST_CHECK enum err formation_step(struct formation *f, bool *done,
 				   uint64_t *wait_ms, struct buf *why);
+
+/* After ERR_INVALID: which setting is wrong, such as "cluster.members". */
+const char *formation_key(const struct formation *f);
 
 /* Who this node has become, or is on the way to. Valid until _free. */
 const struct identity *formation_identity(const struct formation *f);

@@ -72,6 +72,7 @@ static bool judge_lists(const struct formation_view *v,
 	if (!differ)
 		return false;
 	r = v->report[at];
+	d->key = "cluster.members";
 	if (!roster_equal(v->roster, &r->roster)) {
 		SAY(why, "this node's list is ");
 		(void)!roster_text(v->roster, why);
@@ -80,6 +81,7 @@ static bool judge_lists(const struct formation_view *v,
 		SAY(why, ": it must be the same, in the same order, with the "
 			 "same addresses, on all");
 	} else {
+		d->key = "cluster.partitions";
 		SAY(why,
 		    "%u partitions here, %u on %s: the number must be "
 		    "the same on all",

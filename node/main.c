@@ -134,14 +134,15 @@ static void reload(struct node *n, const struct options *o,
 	notify_send("READY=1");
 }
 
+/* Up, be it that it waits: the service manager has nothing to wait for. */
 static void say_ready(struct node *n, const struct conf *c)
 {
 	struct buf urls = BUF_INIT;
 
 	if (!node_urls(n, &urls))
-		log_info("node", "ready name=%s data_dir=\"%s\" http=\"%.*s\"",
-			 c->node_name, c->data_dir, (int)urls.n,
-			 (const char *)urls.p);
+		log_info("node", "%s name=%s data_dir=\"%s\" http=\"%.*s\"",
+			 node_serves(n) ? "ready" : "waiting", c->node_name,
+			 c->data_dir, (int)urls.n, (const char *)urls.p);
 	buf_done(&urls);
 	notify_send("READY=1");
 }
@@ -151,6 +152,7 @@ static enum node_exit serve(struct daemon *d, struct node *n,
 			    const struct options *o, const struct conf *c)
 {
 	uint64_t watchdog_ms = notify_watchdog_ms(), beat = 0;
+	bool served = node_serves(n);
 
 	while (!atomic_load(&d->stop) && !node_failed(n)) {
 		if (watchdog_ms && node_beat(n) != beat) {
@@ -159,9 +161,13 @@ static enum node_exit serve(struct daemon *d, struct node *n,
 		}
 		if (atomic_exchange(&d->reload, false))
 			reload(n, o, c);
+		if (!served && node_serves(n)) {
+			served = true;
+			say_ready(n, c);
+		}
 		wake_wait(&d->wake, watchdog_ms ? watchdog_ms : 3600000);
 	}
-	return node_failed(n) ? NODE_RUNTIME : NODE_OK;
+	return node_failed(n) ? node_result(n) : NODE_OK;
 }
 
 static enum node_exit run(const struct options *o, const struct conf *c)

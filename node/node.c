@@ -1,20 +1,24 @@
 /*
  * node/node.c - the start ladder and its unwinding.
  *
+ *   cluster_begin   what the directory is, where the node belongs; links
  *   engine_open     lock, recovery; all processors read at once
- *   store_new       over the open engine
- *   core thread     first store_step: from here on the store serves
- *   keeper thread   segments, hints, merges
+ *   store_new       over the open engine; the first step
+ *   core thread     drives the store
+ *   workers         keeper: segments, hints, merges
  *   httpd_start     last: a port that answers means a node that serves
  *
- * node_stop goes down the same ladder: requests end while the core thread
- * still completes them, then the store, then the files. What a rung needs
- * lies above it, so each can assume that the ones before it work.
+ * A node that has to wait for its cluster starts HTTP and the core thread
+ * before it has a store; the core thread climbs the rest when the time has
+ * come (node_bring_up).
+ *
+ * node_stop goes down the same ladder: leadership is handed over, requests end
+ * while the core thread still completes them, then the store, then the files.
+ * What a rung needs lies above it, so each can assume that the ones before it
+ * work.
  */
 #include "node/node.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,109 +27,15 @@
 
 #include "base/check.h"
 #include "base/log.h"
-#include "engine/engine.h"
-#include "httpd/httpd.h"
+#include "node/node_internal.h"
 #include "node/parallel.h"
-#include "store/store.h"
 
 enum {
-	IDLE_MS = 10,	     /* without a batch: the last frame is proved    */
-	ROUND_MS_MAX = 1000, /* the core thread shows that it lives          */
-	KEEP_MS_MAX = 100,   /* a requested merge starts within this         */
-	RETRY_MS = 1000,     /* after background work failed                 */
 	OWN_FILES_MAX = 512, /* descriptors beside those of connections      */
-	LISTEN_TEXT_BYTES = CONF_HOST_BYTES_MAX + 16,
-	PAGE_BYTES = 4096, /* the engine wants segments of whole pages       */
+	PAGE_BYTES = 4096,   /* the engine wants segments of whole pages     */
+	HAND_OVER_MS_MIN = 1500,
+	HAND_OVER_MS_MAX = 5000,
 };
-
-struct node {
-	struct engine *engine;
-	struct store *store;
-	struct httpd *httpd;
-	struct seed engine_seed, store_seed;
-	struct wake *trouble;
-	struct wake core_wake, keeper_wake;
-	pthread_t core, keeper;
-	_Atomic bool core_stop, keeper_stop, failed;
-	_Atomic uint64_t beat;
-	pthread_mutex_t lock; /* of the two below */
-	struct engine_merge_options merge;
-	bool merge_changed;
-	uint32_t listen_count;
-	char listen[CONF_LISTEN_MAX][LISTEN_TEXT_BYTES];
-	char host[CONF_LISTEN_MAX][LISTEN_TEXT_BYTES];
-};
-
-/* -------------------------------------------------------------- threads -- */
-
-static void wake_core(void *ctx)
-{
-	wake_up(ctx);
-}
-
-/* Sleep until there is work or wait_ms are over; prove the tail meanwhile. */
-static void core_rest(struct node *n, uint64_t wait_ms)
-{
-	if (wait_ms > ROUND_MS_MAX)
-		wait_ms = ROUND_MS_MAX;
-	if (wait_ms > IDLE_MS) {
-		if (wake_wait(&n->core_wake, IDLE_MS))
-			return;
-		engine_idle(n->engine);
-		wait_ms -= IDLE_MS;
-	}
-	if (wait_ms)
-		wake_wait(&n->core_wake, wait_ms);
-}
-
-static void *core_main(void *arg)
-{
-	struct node *n = arg;
-	uint64_t wait_ms;
-	enum err err;
-
-	while (!atomic_load(&n->core_stop)) {
-		atomic_fetch_add(&n->beat, 1);
-		err = store_step(n->store, &wait_ms);
-		if (err) {
-			log_error("node", "store_failed err=\"%s\"",
-				  err_text(err));
-			atomic_store(&n->failed, true);
-			wake_up(n->trouble);
-			return NULL;
-		}
-		core_rest(n, wait_ms);
-	}
-	return NULL;
-}
-
-/* The engine's merge settings belong to the keeper thread. */
-static void take_merge_options(struct node *n)
-{
-	pthread_mutex_lock(&n->lock);
-	if (n->merge_changed)
-		engine_set_merge_options(n->engine, &n->merge);
-	n->merge_changed = false;
-	pthread_mutex_unlock(&n->lock);
-}
-
-static void *keeper_main(void *arg)
-{
-	struct node *n = arg;
-	uint64_t wait_ms;
-
-	while (!atomic_load(&n->keeper_stop)) {
-		take_merge_options(n);
-		wait_ms = KEEP_MS_MAX;
-		if (engine_keep(n->engine, &wait_ms))
-			wait_ms = RETRY_MS; /* it has been logged inside */
-		else if (wait_ms > KEEP_MS_MAX)
-			wait_ms = KEEP_MS_MAX;
-		if (wait_ms)
-			wake_wait(&n->keeper_wake, wait_ms);
-	}
-	return NULL;
-}
 
 /* -------------------------------------------------------------- options -- */
 
@@ -216,62 +126,86 @@ static void explain(struct buf *why, const char *what, const char *name,
 		(void)!buf_addf(why, "%s %s: %s\n", what, name, err_text(err));
 }
 
-static enum err open_engine(struct node *n, const struct conf *c,
-			    struct buf *why)
+static void engine_options_of(struct node *n, struct engine_options *o)
 {
+	const struct conf *c = n->conf;
+	const struct identity *id = &n->cluster.identity;
+
+	engine_options_default(o);
+	o->vfs = vfs_os();
+	o->clock = clock_os();
+	o->seed = &n->engine_seed;
+	o->dir = c->data_dir;
+	o->partitions = cluster_partitions(n);
+	o->node_id = id->node_id;
+	memcpy(o->cluster_id, id->cluster_id, 16);
+	o->segment_bytes = c->file_bytes_max / PAGE_BYTES * PAGE_BYTES;
+	o->min_free_bytes = c->min_free_bytes;
+	o->read_mode = c->read == CONF_READ_MMAP ? ENGINE_READ_MMAP
+						 : ENGINE_READ_PREAD;
+	o->sync_mode = sync_mode(c);
+	o->sync_interval_ms = c->sync_interval_ms;
+	o->merge = merge_options(c);
+	o->parallel = parallel_run;
+	o->minute_of_day = minute_of_day;
+}
+
+enum node_exit node_open_engine(struct node *n, struct buf *why)
+{
+	const char *dir = n->conf->data_dir;
 	struct engine_options o;
 	struct buf below = BUF_INIT;
 	enum err err;
 
-	engine_options_default(&o);
-	o.vfs = vfs_os();
-	o.clock = clock_os();
-	o.seed = &n->engine_seed;
-	o.dir = c->data_dir;
-	o.partitions = c->partitions;
-	o.segment_bytes = c->file_bytes_max / PAGE_BYTES * PAGE_BYTES;
-	o.min_free_bytes = c->min_free_bytes;
-	o.read_mode = c->read == CONF_READ_MMAP ? ENGINE_READ_MMAP
-						: ENGINE_READ_PREAD;
-	o.sync_mode = sync_mode(c);
-	o.sync_interval_ms = c->sync_interval_ms;
-	o.merge = merge_options(c);
-	o.parallel = parallel_run;
-	o.minute_of_day = minute_of_day;
+	engine_options_of(n, &o);
 	err = engine_open(&o, &n->engine, &below);
 	if (err == ERR_BUSY)
 		(void)!buf_addf(why,
 				"data directory %s is in use by another "
 				"process\n",
-				c->data_dir);
+				dir);
 	else if (err == ERR_INVALID)
-		(void)!(conf_where(c, "cluster.partitions", why) ||
+		(void)!(conf_where(n->conf, "cluster.partitions", why) ||
 			buf_addf(why, "%.*s\n", (int)below.n,
 				 (const char *)below.p));
 	else if (err)
-		explain(why, "data directory", c->data_dir, err, &below);
+		explain(why, "data directory", dir, err, &below);
 	buf_done(&below);
-	return err;
+	return !err		    ? NODE_OK
+	       : err == ERR_BUSY    ? NODE_BUSY
+	       : err == ERR_INVALID ? NODE_CONFIG
+				    : NODE_RUNTIME;
 }
 
-static enum err open_store(struct node *n, const struct conf *c,
-			   struct buf *why)
+static enum err open_store(struct node *n, struct buf *why)
 {
-	const struct store_options o = {
+	const struct conf *c = n->conf;
+	const struct cluster *k = &n->cluster;
+	struct store_options o = {
 		.engine = n->engine,
 		.clock = clock_os(),
 		.seed = &n->store_seed,
 		.node_name = c->node_name,
-		.partitions = c->partitions,
+		.partitions = cluster_partitions(n),
 		.max_value_bytes = c->http_value_bytes_max,
 		.watch_history_bytes = c->watch_history_bytes,
-		.wake = wake_core,
-		.wake_ctx = &n->core_wake,
+		.heartbeat_ms = c->heartbeat_ms,
+		.election_ms = c->election_timeout_ms,
+		.wake = threads_wake_core,
+		.wake_ctx = n,
 	};
 	struct buf below = BUF_INIT;
 	uint64_t wait_ms;
-	enum err err = store_new(&o, &n->store);
+	enum err err;
 
+	if (k->links) {
+		o.net = links_net(k->links);
+		o.members = k->identity.roster.member;
+		o.member_count = k->identity.roster.count;
+		o.joining = k->identity.joined;
+		o.self = k->self;
+	}
+	err = store_new(&o, &n->store);
 	/* The first step here, so that HTTP never starts before the store. */
 	if (!err)
 		err = store_step(n->store, &wait_ms);
@@ -280,12 +214,33 @@ static enum err open_store(struct node *n, const struct conf *c,
 	return err;
 }
 
-static enum err start_http(struct node *n, const struct conf *c,
-			   struct buf *why)
+static void cluster_text(const struct node *n, char text[33], uint64_t *node_id)
 {
-	const char *listen[CONF_LISTEN_MAX];
-	char cluster_text[33];
 	uint8_t cluster_id[16];
+
+	engine_identity(n->engine, cluster_id, node_id);
+	for (int i = 0; i < 16; i++)
+		snprintf(text + 2 * i, 3, "%02x", cluster_id[i]);
+}
+
+enum err node_attach(struct node *n)
+{
+	char text[33];
+	uint64_t node_id;
+	enum err err;
+
+	cluster_text(n, text, &node_id);
+	err = httpd_attach(n->httpd, n->store, text, node_id);
+	if (!err)
+		atomic_store(&n->serving, true);
+	return err;
+}
+
+static enum err start_http(struct node *n, struct buf *why)
+{
+	const struct conf *c = n->conf;
+	const char *listen[CONF_LISTEN_MAX];
+	char text[33] = "";
 	struct buf below = BUF_INIT;
 	struct httpd_options o = {
 		.listen = listen,
@@ -296,52 +251,21 @@ static enum err start_http(struct node *n, const struct conf *c,
 		.clock = clock_os(),
 		.seed = seed_next(&n->store_seed),
 		.node_name = c->node_name,
-		.cluster_id = cluster_text,
+		.cluster_id = text,
 		.version = RAFTCASK_VERSION,
 	};
 	enum err err;
 
 	for (uint32_t i = 0; i < n->listen_count; i++)
 		listen[i] = n->listen[i];
-	engine_identity(n->engine, cluster_id, &o.node_id);
-	for (int i = 0; i < 16; i++)
-		snprintf(cluster_text + 2 * i, 3, "%02x", cluster_id[i]);
+	if (n->engine)
+		cluster_text(n, text, &o.node_id);
 	err = httpd_start(&o, &n->httpd, &below);
 	if (err)
 		explain(why, "http.listen", n->listen[0], err, &below);
+	else
+		atomic_store(&n->serving, n->store != NULL);
 	buf_done(&below);
-	return err;
-}
-
-static void stop_thread(pthread_t thread, _Atomic bool *stop, struct wake *w)
-{
-	atomic_store(stop, true);
-	wake_up(w);
-	pthread_join(thread, NULL);
-}
-
-/* The threads and the front end, over an open store. */
-static enum err start_service(struct node *n, const struct conf *c,
-			      struct buf *why)
-{
-	enum err err = ERR_NOMEM;
-
-	if (pthread_create(&n->core, NULL, core_main, n)) {
-		(void)!buf_addf(why, "no thread can be made\n");
-		return err;
-	}
-	if (pthread_create(&n->keeper, NULL, keeper_main, n)) {
-		(void)!buf_addf(why, "no thread can be made\n");
-		goto out_core;
-	}
-	err = start_http(n, c, why);
-	if (err)
-		goto out_keeper;
-	return OK;
-out_keeper:
-	stop_thread(n->keeper, &n->keeper_stop, &n->keeper_wake);
-out_core:
-	stop_thread(n->core, &n->core_stop, &n->core_wake);
 	return err;
 }
 
@@ -355,61 +279,158 @@ static void log_opened(struct node *n)
 		 (unsigned long long)s.live_bytes);
 }
 
+static enum node_exit bring_up(struct node *n, struct buf *why)
+{
+	enum identity_state state = n->cluster.identity.state;
+	enum node_exit result;
+	enum err err = OK;
+
+	if (state == IDENTITY_FORMED || state == IDENTITY_JOINING)
+		err = identity_clear_engine(vfs_os(), n->conf->data_dir);
+	if (err) {
+		(void)!buf_addf(why, "data directory %s: %s\n",
+				n->conf->data_dir, err_text(err));
+		return NODE_RUNTIME;
+	}
+	result = node_open_engine(n, why);
+	if (result)
+		return result;
+	if (cluster_opened(n, why) || open_store(n, why))
+		return NODE_RUNTIME;
+	log_opened(n);
+	if (!threads_start_workers(n)) {
+		(void)!buf_addf(why, "no thread can be made\n");
+		return NODE_RUNTIME;
+	}
+	if (n->httpd && node_attach(n)) {
+		(void)!buf_addf(why, "out of memory\n");
+		return NODE_RUNTIME;
+	}
+	return NODE_OK;
+}
+
+enum node_exit node_bring_up(struct node *n, struct buf *why)
+{
+	enum node_exit result = bring_up(n, why);
+
+	atomic_store(&n->brought_up, true);
+	return result;
+}
+
+static void hold(struct node *n)
+{
+	char reason[CONF_PATH_BYTES_MAX + 128];
+
+	if (n->cluster.plan != PLAN_REMOVED)
+		return;
+	snprintf(reason, sizeof(reason),
+		 "this node was removed from its cluster; empty %s to add it "
+		 "again",
+		 n->conf->data_dir);
+	httpd_hold(n->httpd, reason);
+	log_error("cluster", "removed reason=\"%s\"", reason);
+}
+
+/* From a chosen plan to a node that serves, or waits and says so. */
+static enum node_exit start_service(struct node *n, struct buf *why)
+{
+	enum plan plan = n->cluster.plan;
+	enum node_exit result = NODE_OK;
+
+	if (plan == PLAN_SINGLE || plan == PLAN_RUN)
+		result = node_bring_up(n, why);
+	if (!result && start_http(n, why))
+		result = NODE_RUNTIME;
+	if (result)
+		return result;
+	hold(n);
+	if (plan != PLAN_REMOVED && !threads_start_core(n)) {
+		(void)!buf_addf(why, "no thread can be made\n");
+		return NODE_RUNTIME;
+	}
+	return NODE_OK;
+}
+
+static struct node *new_node(const struct conf *c, struct wake *trouble)
+{
+	struct node *n = calloc(1, sizeof(*n));
+
+	if (!n)
+		return NULL;
+	n->conf = c;
+	n->trouble = trouble;
+	wake_init(&n->core_wake);
+	wake_init(&n->keeper_wake);
+	wake_init(&n->handed_wake);
+	pthread_mutex_init(&n->lock, NULL);
+	format_listen(n, &c->http_listen);
+	return n;
+}
+
+/* Down the ladder from wherever it was left. */
+static void unwind(struct node *n)
+{
+	httpd_stop(n->httpd);
+	threads_stop(n);
+	store_free(n->store);
+	cluster_end(n);
+	engine_close(n->engine);
+	pthread_mutex_destroy(&n->lock);
+	free(n);
+}
+
 enum node_exit node_start(const struct conf *c, struct wake *trouble,
 			  struct node **out, struct buf *why)
 {
-	struct node *n = calloc(1, sizeof(*n));
+	struct node *n = new_node(c, trouble);
 	enum node_exit result = NODE_RUNTIME;
-	enum err err;
 
 	if (!n) {
 		(void)!buf_addf(why, "out of memory\n");
 		return NODE_RUNTIME;
 	}
-	n->trouble = trouble;
-	wake_init(&n->core_wake);
-	wake_init(&n->keeper_wake);
-	pthread_mutex_init(&n->lock, NULL);
-	format_listen(n, &c->http_listen);
 	raise_file_limit(c);
 	if (seed_init_os(&n->engine_seed) || seed_init_os(&n->store_seed)) {
 		(void)!buf_addf(why, "the system has no entropy\n");
-		goto out_node;
+	} else {
+		result = cluster_begin(n, why);
+		if (!result)
+			result = start_service(n, why);
 	}
-	err = open_engine(n, c, why);
-	if (err) {
-		result = err == ERR_BUSY      ? NODE_BUSY
-			 : err == ERR_INVALID ? NODE_CONFIG
-					      : NODE_RUNTIME;
-		goto out_node;
+	if (result) {
+		unwind(n);
+		return result;
 	}
-	if (open_store(n, c, why))
-		goto out_store;
-	log_opened(n);
-	if (start_service(n, c, why))
-		goto out_store;
 	*out = n;
 	return NODE_OK;
-out_store:
-	store_free(n->store);
-	engine_close(n->engine);
-out_node:
-	pthread_mutex_destroy(&n->lock);
-	free(n);
-	return result;
+}
+
+/* Give leadership away while requests are still served; for a while. */
+static void give_up_leadership(struct node *n)
+{
+	uint64_t ms = 2 * n->conf->election_timeout_ms, until_ns;
+
+	if (!n->has_core || !n->cluster.links || !n->store || node_failed(n) ||
+	    store_members(n->store, NULL, 0) < 2)
+		return;
+	ms = ms < HAND_OVER_MS_MIN ? HAND_OVER_MS_MIN : ms;
+	ms = ms > HAND_OVER_MS_MAX ? HAND_OVER_MS_MAX : ms;
+	until_ns = clock_mono_ns(clock_os()) + ms * 1000000;
+	atomic_store(&n->leads, true);
+	atomic_store(&n->hand_over, true);
+	threads_wake_core(n);
+	while (atomic_load(&n->leads) && clock_mono_ns(clock_os()) < until_ns)
+		wake_wait(&n->handed_wake, 100);
+	log_info("node", "handed_over done=%d", !atomic_load(&n->leads));
 }
 
 void node_stop(struct node *n)
 {
 	if (!n)
 		return;
-	httpd_stop(n->httpd);
-	stop_thread(n->keeper, &n->keeper_stop, &n->keeper_wake);
-	stop_thread(n->core, &n->core_stop, &n->core_wake);
-	store_free(n->store);
-	engine_close(n->engine);
-	pthread_mutex_destroy(&n->lock);
-	free(n);
+	if (atomic_load(&n->brought_up))
+		give_up_leadership(n);
+	unwind(n);
 }
 
 void node_reload(struct node *n, const struct conf *c)
@@ -425,6 +446,16 @@ void node_reload(struct node *n, const struct conf *c)
 bool node_failed(const struct node *n)
 {
 	return atomic_load(&n->failed);
+}
+
+bool node_serves(const struct node *n)
+{
+	return atomic_load(&n->serving);
+}
+
+enum node_exit node_result(const struct node *n)
+{
+	return (enum node_exit)atomic_load(&n->result);
 }
 
 uint64_t node_beat(const struct node *n)

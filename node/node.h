@@ -3,8 +3,8 @@
  *
  * Owns the order of starting and stopping and every thread that is not
  * libmicrohttpd's. Threads: main starts, stops and reloads; the core thread
- * drives store_step and is the engine's writer; the keeper thread drives
- * engine_keep. docs/architecture.md has the picture.
+ * drives store_step and the links to other nodes and is the engine's writer;
+ * the keeper drives engine_keep. docs/architecture.md has the picture.
  */
 #ifndef NODE_NODE_H
 #define NODE_NODE_H
@@ -27,16 +27,17 @@ enum node_exit {
 struct node;
 
 /*
- * Start a node by a checked configuration, which is only read during the
- * call. It serves when this returns NODE_OK. Otherwise a sentence for the
- * operator is appended to why, everything is released, and the result is
- * NODE_BUSY or NODE_RUNTIME. trouble is woken if the node fails later.
+ * Start a node by a checked configuration, which outlives it. NODE_OK: it
+ * serves, or it waits for its cluster and says so over HTTP (node_serves).
+ * Otherwise a sentence for the operator is appended to why, everything is
+ * released, and the result is NODE_BUSY, NODE_CONFIG or NODE_RUNTIME. trouble
+ * is woken when the node fails later, or begins to serve.
  */
 enum node_exit node_start(const struct conf *c, struct wake *trouble,
 			  struct node **n, struct buf *why);
 
 /*
- * Stop cleanly: drain HTTP, finish what the store has begun, sync, close.
+ * Stop cleanly: hand leadership over (a few seconds at most), drain HTTP, finish what the store has begun, sync, close.
  * NULL is accepted.
  */
 void node_stop(struct node *n);
@@ -44,8 +45,14 @@ void node_stop(struct node *n);
 /* Take over those settings of c that a running node can. */
 void node_reload(struct node *n, const struct conf *c);
 
-/* True once the node can no longer serve (the log failed): stop it. */
+/* True once the node can no longer go on (node_result says more): stop it. */
 bool node_failed(const struct node *n);
+
+/* With what the process ends, once node_failed; NODE_OK before. */
+enum node_exit node_result(const struct node *n);
+
+/* False: it waits for its cluster, or was removed from it. */
+bool node_serves(const struct node *n);
 
 /* Counts up while the core thread makes rounds; at least once in 2 s. */
 uint64_t node_beat(const struct node *n);

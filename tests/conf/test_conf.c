@@ -223,7 +223,8 @@ static const char good_file[] =
 	"max_file_size = \"1M\";\n"
 	"  merge: { window = \"22:00-06:30\"; dead_ratio = 1; rate = \"0\"; "
 	"small_file = \"3K\"; }; };\n"
-	"mount: { file_mode = \"4755\"; }; log: { level = \"debug\"; };\n";
+	"mount: { file_mode = \"4755\"; }; log: { level = \"debug\"; };\n"
+	"security: { insecure = true; };\n";
 
 static void values_arrive_in_natural_units(void **state)
 {
@@ -444,15 +445,9 @@ static void nothing_is_asked_for_in_vain(void **state)
 		   "a.conf:1: mount.path: this version has no mount\n", "");
 	check_text("security: { tokens = true; };", ERR_INVALID,
 		   "security.tokens: this version has no authentication", "");
-	check_text("cluster: { heartbeat = \"50ms\"; };", OK, "",
-		   "a.conf:1: cluster.heartbeat: has no effect");
-	check_text("cluster: { members = (\n"
-		   "{ name = \"n1\"; peer = \"h:1\"; http = \"h:2\"; },\n"
-		   "{ name = \"n2\"; peer = \"h:3\"; http = \"h:4\"; } ); };",
-		   ERR_INVALID,
-		   "a.conf:1: cluster.members: 2 members: this version runs "
-		   "single nodes only\n",
-		   "");
+	check_text("cluster: { heartbeat = \"50ms\"; };", OK, "", "");
+	check_text("cluster: { heartbeat = \"5ms\"; };", OK, "",
+		   "a.conf:1: cluster.heartbeat: less than 10 ms");
 	check_text("cluster: { members = (\n"
 		   "{ name = \"n2\"; peer = \"h:1\"; http = \"h:2\"; } ); };",
 		   ERR_INVALID, "cluster.members: does not name this node, n1",
@@ -460,8 +455,51 @@ static void nothing_is_asked_for_in_vain(void **state)
 	check_text("storage: { sync = \"never\"; };", OK, "",
 		   "a power cut loses them");
 	check_text("cluster: { heartbeat = \"1s\"; };", ERR_INVALID,
-		   "must be at least twice cluster.heartbeat",
-		   "cluster.heartbeat: has no effect");
+		   "must be at least twice cluster.heartbeat", "");
+	check_text("cluster: { heartbeat = \"300ms\"; };", OK, "",
+		   "less than five heartbeats");
+	check_text("security: { peer_cert = \"c\"; peer_ca = \"a\"; };",
+		   ERR_INVALID, "security.peer_key: peer_cert, peer_key and",
+		   "");
+}
+
+#define THREE(host)                                                            \
+	"cluster: { members = (\n"                                             \
+	"{ name = \"n1\"; peer = \"" host ":1\"; http = \"h:2\"; },\n"         \
+	"{ name = \"n2\"; peer = \"" host ":3\"; http = \"h:4\"; },\n"         \
+	"{ name = \"n3\"; peer = \"" host ":5\"; http = \"h:6\"; } ); };\n"
+
+static void members_beyond_loopback_prove_themselves(void **state)
+{
+	static const char all[] = "cluster: { listen = \"0.0.0.0:7080\"; };\n";
+	char text[600];
+
+	check_text(THREE("127.0.0.1"), OK, "", "");
+	check_text(THREE("10.0.0.1"), ERR_INVALID,
+		   "a.conf:1: cluster.members: 10.0.0.1 is not a loopback "
+		   "address: that needs security.peer_cert",
+		   "");
+	check_text(all, ERR_INVALID,
+		   "a.conf:1: cluster.listen: 0.0.0.0 is not a loopback", "");
+	snprintf(text, sizeof(text), "%ssecurity: { insecure = true; };", all);
+	check_text(text, OK, "", "anyone who reaches it can take part");
+	snprintf(text, sizeof(text),
+		 "%ssecurity: { cluster_secret_file = \"f\"; };",
+		 THREE("10.0.0.1"));
+	check_text(text, OK, "", "");
+	snprintf(text, sizeof(text),
+		 "%ssecurity: { peer_cert = \"c\"; peer_key = \"k\"; peer_ca = "
+		 "\"a\"; };",
+		 all);
+	check_text(text, OK, "", "");
+	check_text(
+		"cluster: { members = (\n"
+		"{ name = \"n1\"; peer = \"localhost:1\"; http = \"h:2\"; },\n"
+		"{ name = \"n2\"; peer = \"localhost:1\"; http = \"h:4\"; } "
+		"); };",
+		ERR_INVALID,
+		"cluster.members: n1 and n2 have the same peer address",
+		"2 members bear the loss of no more than 1 do");
 }
 
 static void beyond_loopback_needs_a_word(void **state)
@@ -596,6 +634,7 @@ int main(void)
 			what_is_printed_reads_back_to_the_same_settings),
 		cmocka_unit_test(nothing_is_asked_for_in_vain),
 		cmocka_unit_test(beyond_loopback_needs_a_word),
+		cmocka_unit_test(members_beyond_loopback_prove_themselves),
 		cmocka_unit_test(a_reload_knows_what_changed),
 		cmocka_unit_test(without_memory_nothing_breaks),
 		cmocka_unit_test(

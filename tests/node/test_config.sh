@@ -97,7 +97,7 @@ conf <<'E'
 cluster: { members = ( { name = "n1"; peer = "a:1"; http = "a:2"; },
                        { name = "n2"; peer = "b:1"; http = "b:2"; } ); };
 E
-refuses "members: single nodes only" 78 "this version runs single nodes only" \
+refuses "members beyond loopback need a secret" 78 "is not a loopback address" \
 	--config "$dir/conf"
 mkdir "$dir/conf.d"
 conf </dev/null

@@ -1,0 +1,131 @@
+/*
+ * node/node_internal.h - what the files of a running node share.
+ *
+ *   node.c       start ladder, stop, options
+ *   threads.c    core, keeper
+ *   cluster.c    the node's place in a cluster, and its links
+ */
+#ifndef NODE_NODE_INTERNAL_H
+#define NODE_NODE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "engine/engine.h"
+#include "httpd/httpd.h"
+#include "node/formation.h"
+#include "node/node.h"
+
+enum {
+	NODE_LISTEN_TEXT_BYTES = CONF_HOST_BYTES_MAX + 16,
+};
+
+/* What this node does with the directory that it found. */
+enum plan {
+	PLAN_SINGLE,  /* open it; no links                                   */
+	PLAN_RUN,     /* open it (or make it, by identity), with links       */
+	PLAN_FORM,    /* wait until there is a cluster to belong to          */
+	PLAN_REMOVED, /* wait for ever                                       */
+};
+
+/* A claim that another node makes through this one, one at a time. */
+struct claim_slot {
+	struct store_change change;
+	bool busy, decided;
+	enum claim_result result;
+};
+
+struct cluster {
+	enum plan plan;
+	struct identity identity;
+	struct roster roster; /* cluster.members, or what identity has       */
+	struct store_member self;
+	struct links *links; /* NULL: PLAN_SINGLE, PLAN_REMOVED              */
+	struct formation *formation;
+	struct claim_slot claim;
+	struct store_member_status members[ROSTER_MAX]; /* room to ask into  */
+	struct buf secret;
+	uint64_t looked_ns; /* whether this node is still alone              */
+};
+
+struct node {
+	const struct conf *conf;
+	struct engine *engine;
+	struct store *store; /* core, until http has it                      */
+	struct httpd *httpd;
+	struct cluster cluster;
+	struct seed engine_seed, store_seed;
+	struct wake *trouble;
+	struct wake core_wake, keeper_wake, handed_wake;
+	pthread_t core, keeper;
+	bool has_core, has_keeper;
+	_Atomic bool core_stop, keeper_stop, failed;
+	_Atomic bool brought_up; /* node_bring_up is over, well or not       */
+	_Atomic bool serving;	 /* the store is open and HTTP has it         */
+	_Atomic bool hand_over, leads;
+	_Atomic int result; /* enum node_exit, once failed                   */
+	_Atomic uint64_t beat;
+	pthread_mutex_t lock; /* of the two below */
+	struct engine_merge_options merge;
+	bool merge_changed;
+	uint32_t listen_count;
+	char listen[CONF_LISTEN_MAX][NODE_LISTEN_TEXT_BYTES];
+	char host[CONF_LISTEN_MAX][NODE_LISTEN_TEXT_BYTES];
+};
+
+/* ------------------------------------------------------------- node.c ---- */
+
+/*
+ * Open engine and store as cluster.identity says, start the keeper, and
+ * give the store to HTTP if that is up. why: as node_start. Thread: main
+ * before the core thread is started, or core.
+ */
+enum node_exit node_bring_up(struct node *n, struct buf *why);
+
+/* Open the engine in the data directory. NODE_OK: n->engine is set. */
+enum node_exit node_open_engine(struct node *n, struct buf *why);
+
+/* Let HTTP have the store. ERR_NOMEM. */
+MUST_CHECK enum err node_attach(struct node *n);
+
+/* ---------------------------------------------------------- threads.c ---- */
+
+/* Start the core thread. False: no thread can be made. */
+bool threads_start_core(struct node *n);
+
+/* Start the keeper. False: no thread can be made. */
+bool threads_start_workers(struct node *n);
+
+/* Stop those that were started; core comes last. */
+void threads_stop(struct node *n);
+
+/* End core's sleep. Any thread; ctx is the node. */
+void threads_wake_core(void *ctx);
+
+/* ---------------------------------------------------------- cluster.c ---- */
+
+/*
+ * Read what the directory says, decide, and open the links. why: as
+ * node_start. Thread: main, before all others.
+ */
+enum node_exit cluster_begin(struct node *n, struct buf *why);
+
+/*
+ * One round of a node that waits. NODE_OK with *done: bring it up. Otherwise
+ * an exit code, with why.
+ */
+enum node_exit cluster_wait(struct node *n, bool *done, struct buf *why);
+
+/* How many: as said, else as the directory has them, else the default. */
+uint32_t cluster_partitions(const struct node *n);
+
+/* The engine directory is open: it is this node's for good. ERR_... */
+MUST_CHECK enum err cluster_opened(struct node *n, struct buf *why);
+
+/* Now and then while it serves. Thread: core. */
+void cluster_round(struct node *n);
+
+/* After all threads and the store. */
+void cluster_end(struct node *n);
+
+#endif
