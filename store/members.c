@@ -398,7 +398,7 @@ uint64_t members_wait_ms(struct store *s)
 
 	if (ms->changed || ms->look)
 		return 0;
-	if (!s->o.net && !ms->updating && ms->count <= 1)
+	if (!s->o.net && !ms->updating && !ms->transfer && ms->count <= 1)
 		return UINT64_MAX;
 	if (now_ns >= ms->next_look_ns)
 		return 0;

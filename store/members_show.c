@@ -150,24 +150,56 @@ void members_name(struct store *s, uint64_t id, char *name, size_t cap)
 	pthread_mutex_unlock(&shown->lock);
 }
 
+/* This node by its own map; *leaving: it is on its way out. */
+static enum store_standing own_standing(struct store *s, bool *has_map,
+					bool *leaving)
+{
+	struct members_shown *shown = &s->members->shown;
+
+	*leaving = false;
+	pthread_mutex_lock(&shown->lock);
+	*has_map = shown->next_id > 0;
+	for (uint32_t i = 0; i < shown->count; i++) {
+		if (shown->list[i].member.id == s->self_id)
+			*leaving = shown->list[i].leaving;
+	}
+	pthread_mutex_unlock(&shown->lock);
+	return store_standing(s, s->self_id);
+}
+
+/*
+ * Who does not stand for election never forgets its leader: a learner that is
+ * cut off, and a member that was removed. What counts is to have heard of it.
+ */
+static bool hears_leaders(struct store *s)
+{
+	for (uint32_t i = 0; i < s->partition_count; i++) {
+		uint64_t leader = count_of(&s->partitions[i].leader_shown);
+
+		if (!members_is_up(s, leader))
+			return false;
+	}
+	return true;
+}
+
 enum store_readiness store_readiness(struct store *s)
 {
 	enum store_standing standing;
-	bool has_map;
+	bool has_map, leaving;
 
 	if (atomic_load_explicit(&s->closing, memory_order_relaxed))
 		return STORE_STOPPING;
-	pthread_mutex_lock(&s->members->shown.lock);
-	has_map = s->members->shown.next_id > 0;
-	pthread_mutex_unlock(&s->members->shown.lock);
-	standing = store_standing(s, s->self_id);
+	standing = own_standing(s, &has_map, &leaving);
 	if (has_map && standing == STORE_REMOVED)
 		return STORE_DISMISSED;
 	if (has_map ? standing == STORE_UNKNOWN : s->o.joining)
 		return STORE_OUTSIDE;
 	if (!atomic_load_explicit(&s->started, memory_order_acquire))
 		return STORE_STARTING;
-	return store_ready(s) ? STORE_READY : STORE_LEADERLESS;
+	if (store_ready(s) && hears_leaders(s))
+		return STORE_READY;
+	/* Those who stay tell it no more; it was to leave, so it has left. */
+	return leaving ? STORE_DISMISSED : STORE_LEADERLESS;
 }
 
 enum store_standing store_standing(struct store *s, uint64_t id)

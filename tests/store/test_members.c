@@ -66,16 +66,6 @@ static void must(enum store_change_kind kind, const char *name)
 	assert_int_equal(err, OK);
 }
 
-static struct store_change addition(struct cluster_node *n)
-{
-	struct store_change ch = { .kind = STORE_MEMBER_ADD };
-
-	snprintf(ch.member.name, sizeof(ch.member.name), "%s", n->name);
-	snprintf(ch.member.peer, sizeof(ch.member.peer), "%s", n->address);
-	snprintf(ch.member.http, sizeof(ch.member.http), "%s:80", n->name);
-	return ch;
-}
-
 static uint32_t members(uint64_t node, struct store_member_status *list)
 {
 	return store_members(cluster_node(&c, node)->store, list,
@@ -212,6 +202,9 @@ static void removed_follower_is_forgotten(void **state)
 	assert_int_equal(change(leader(), STORE_MEMBER_REMOVE,
 				cluster_node(&c, gone)->name, NULL),
 			 ERR_NOT_FOUND);
+	cluster_run(&c, 5000);
+	assert_int_equal(store_readiness(cluster_node(&c, gone)->store),
+			 STORE_DISMISSED);
 	cluster_kill(&c, gone);
 	cluster_expect_same(&c, 20000);
 }
@@ -393,6 +386,83 @@ static void one_group_stays_where_it_is(void **state)
 	assert_int_equal(leader(), 3);
 }
 
+/* ---------------------------------------------------------------- joining */
+
+/* Node id comes into being and is added through the leader; not started. */
+static void add_node(uint64_t id, bool stays_learner)
+{
+	struct cluster_node *n = cluster_new_node(&c, id);
+	enum err err = ERR_BUSY;
+
+	for (int i = 0; i < 200 && err; i++) {
+		struct store_change ch = { .kind = STORE_MEMBER_ADD };
+
+		snprintf(ch.member.name, sizeof(ch.member.name), "%s", n->name);
+		snprintf(ch.member.peer, sizeof(ch.member.peer), "%s",
+			 n->address);
+		ch.member.stays_learner = stays_learner;
+		err = cluster_change(&c, leader(), &ch);
+		if (!err)
+			assert_int_equal(ch.id, id);
+		else
+			cluster_run(&c, 50);
+	}
+	assert_int_equal(err, OK);
+}
+
+static void claim_is_for_one_disk(void **state)
+{
+	struct store_change ch = { .kind = STORE_MEMBER_CLAIM };
+
+	begin(3, 1, 27);
+	add_node(4, false);
+	cluster_run(&c, 500);
+	snprintf(ch.member.name, sizeof(ch.member.name), "n4");
+	ch.claim = 1;
+	assert_int_equal(cluster_change(&c, leader(), &ch), ERR_INVALID);
+	ch.claim = 77;
+	assert_int_equal(cluster_change(&c, follower(), &ch), OK);
+	assert_int_equal(ch.id, 4);
+	cluster_run(&c, 500);
+	assert_int_equal(cluster_change(&c, leader(), &ch), OK);
+	ch.claim = 78;
+	assert_int_equal(cluster_change(&c, leader(), &ch), ERR_EXISTS);
+	snprintf(ch.member.name, sizeof(ch.member.name), "n1");
+	assert_int_equal(cluster_change(&c, leader(), &ch), ERR_EXISTS);
+	snprintf(ch.member.name, sizeof(ch.member.name), "n9");
+	assert_int_equal(cluster_change(&c, leader(), &ch), ERR_NOT_FOUND);
+	/* Its disk is lost: another id, and nobody has that. */
+	assert_int_equal(change(leader(), STORE_MEMBER_REPLACE, "n4", &ch.id),
+			 OK);
+	assert_int_equal(ch.id, 5);
+	cluster_run(&c, 2000);
+	snprintf(ch.member.name, sizeof(ch.member.name), "n4");
+	assert_int_equal(cluster_change(&c, leader(), &ch), OK);
+	assert_int_equal(ch.id, 5);
+}
+
+static bool has_address(void *ctx)
+{
+	struct store_member_status list[RAFT_MEMBERS_MAX];
+
+	members(leader(), list);
+	return strcmp(list[2].member.peer, (char *)ctx) == 0;
+}
+
+static void moved_node_is_known_at_its_new_address(void **state)
+{
+	struct cluster_node *n;
+	char address[32] = "moved:7";
+
+	begin(3, 1, 28);
+	n = cluster_node(&c, 3);
+	cluster_kill(&c, 3);
+	snprintf(n->address, sizeof(n->address), "%s", address);
+	cluster_start(&c, 3);
+	assert_true(cluster_wait(&c, has_address, address, 20000));
+	put_some(0, 3);
+}
+
 int main(void)
 {
 #define members_test(f) cmocka_unit_test_teardown(f, teardown)
@@ -411,8 +481,9 @@ int main(void)
 		members_test(transfer_to_a_dead_node_ends_unknown),
 		members_test(leaders_spread_over_the_nodes),
 		members_test(one_group_stays_where_it_is),
+		members_test(claim_is_for_one_disk),
+		members_test(moved_node_is_known_at_its_new_address),
 	};
 
-	(void)addition;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
