@@ -298,8 +298,10 @@ void forward_round(struct store *s)
 	uint64_t now_ns, to = f->next;
 
 	complete_applied(s);
-	if (f->floor == f->next && !f->held.head)
+	if (f->floor == f->next && !f->held.head) {
+		f->look = f->lost = false;
 		return;
+	}
 	now_ns = clock_mono_ns(s->o.clock);
 	if (!f->look && now_ns - f->looked_ns < LOOK_NS)
 		return;
