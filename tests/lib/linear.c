@@ -593,18 +593,18 @@ static bool changes_key(const struct op *op, uint32_t key)
 static bool comes_next(struct search *s, const struct op *op)
 {
 	const struct frame *last = s->depth ? &s->stack[s->depth - 1] : NULL;
-	uint32_t changed;
+	const struct op *u;
 	bool before;
 
 	if (!possible(s, op))
 		return false;
 	if (!last || last->call)
 		return true;
-	changed = s->undo_count - last->undo_from;
 	if (s->key_count > 1 && op->outcome == LINEAR_UNKNOWN)
 		return true;
-	for (uint32_t i = 0; changed > 1 && i < changed; i++)
-		if (changes_key(op, s->undo[last->undo_from + i].key))
+	u = s->unknown[last->unknown];
+	for (uint32_t i = 0; u->change_count > 1 && i < u->change_count; i++)
+		if (changes_key(op, changes_of(u)[i].key))
 			return true;
 	swap_last(s);
 	before = possible(s, op);

@@ -240,8 +240,10 @@ static void judge(struct sim *s)
 	struct buf why = BUF_INIT;
 	enum linear_verdict v = linear_check(s->history, TRIES_MAX, &why);
 
-	if (v == LINEAR_NO)
-		sim_fail(s, "%.*s", (int)why.n, (const char *)why.p);
+	if (v == LINEAR_NO) {
+		printf("%.*s\n", (int)why.n, (const char *)why.p);
+		sim_fail(s, "the history is not linearizable");
+	}
 	if (v == LINEAR_UNDECIDED)
 		sim_trace(s, "the judge gave up");
 	buf_done(&why);
