@@ -701,11 +701,35 @@ static void tick(struct store *s, struct partition *p)
 		group_touch(p);
 }
 
-/* Tell raft what is left of the log. */
+/* The slowest of those that are alive still wants the log from there on. */
+static uint64_t wanted_from(const struct partition *p)
+{
+	uint64_t from = UINT64_MAX;
+
+	for (uint32_t i = 0; i < raft_conf(p->raft)->count; i++) {
+		struct raft_progress at;
+		uint64_t next;
+
+		raft_progress_at(p->raft, i, &at);
+		next = at.match + 1;
+		if (at.flow == RAFT_FLOW_SNAPSHOT)
+			next = at.pending_snapshot + 1;
+		if (at.id != p->s->self_id && at.active && next < from)
+			from = next;
+	}
+	return from;
+}
+
+/* Tell the engine what of the log is wanted, and raft what is left of it. */
 static void tend_log(struct store *s, struct partition *p)
 {
+	uint64_t wanted = UINT64_MAX;
+
 	if (!group_open(p))
 		return;
+	if (p->role == RAFT_LEADER && group_has_others(p))
+		wanted = wanted_from(p);
+	engine_log_keep(s->engine, p->id, wanted);
 	raft_compacted(p->raft, engine_first_index(s->engine, p->id));
 }
 
