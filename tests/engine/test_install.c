@@ -1,7 +1,7 @@
 /*
  * tests/engine/test_install.c - proves engine/install*.c, keep_replaced.c and
  * what the rest of the engine makes of a reset: an installed state is the
- * sender's and nothing else, whatever was there and whatever breaks.
+ * sender's and nothing else, whatever was there and goes on beside it.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -14,231 +14,8 @@
 #include <cmocka.h>
 
 #include "base/log.h"
-#include "engine/offline.h"
-#include "engine/replica.h"
-#include "engine/snapshot.h"
-#include "tests/lib/engine_world.h"
-#include "tests/lib/fail_alloc.h"
+#include "tests/lib/install_world.h"
 #include "tests/lib/tmpdir.h"
-
-enum { VALUE_BYTES = 20000, TAIL_TERM = 77, SENDER_SEED = 900 };
-
-/* One thread each, so a thread checker learns nothing from all of them. */
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-enum { FAULT_STEP = 17 };
-#else
-enum { FAULT_STEP = 1 };
-#endif
-#else
-enum { FAULT_STEP = 1 };
-#endif
-
-static void change(struct world *w, uint16_t partition, uint8_t type,
-		   uint8_t key)
-{
-	struct world_op op = { type, key,
-			       type == RECORD_PUT ? VALUE_BYTES : 0 };
-
-	assert_int_equal(world_change(w, partition, op, true), OK);
-}
-
-static void churn(struct world *w, uint32_t first_key, uint32_t keys,
-		  uint32_t n)
-{
-	for (uint32_t i = 0; i < n; i++)
-		change(w, (uint16_t)(i % w->o.partitions), RECORD_PUT,
-		       (uint8_t)(first_key + i % keys));
-}
-
-/* Entries of partition 0 that another leader's will have replaced. */
-static void diverge(struct world *w, uint32_t n)
-{
-	uint64_t at = w->parts[0].count;
-	char key[16];
-
-	for (uint32_t i = 0; i < n; i++) {
-		struct engine_record r = { .type = RECORD_PUT };
-		struct engine_entry entry = { .index = at + 1 + i,
-					      .term = TAIL_TERM,
-					      .stamp_ns = at + 1 + i,
-					      .records = &r,
-					      .record_count = 1 };
-		uint8_t value[100] = { 0 };
-
-		r.key = bytes_of(key,
-				 world_key((uint8_t)(i * 5 % WORLD_KEYS), key));
-		r.value = bytes_of(value, sizeof(value));
-		if (i % 7 == 3)
-			r = (struct engine_record){ .type = RECORD_DELETE,
-						    .key = r.key };
-		assert_int_equal(engine_append(w->e, &entry), OK);
-	}
-	assert_int_equal(engine_sync(w->e), OK);
-}
-
-/* A sender: tombstones of every kind, some of it merged, some in the log. */
-static void build_sender(struct world *w, uint64_t seed, uint32_t entries)
-{
-	world_init(w, seed, 1);
-	world_reopen(w);
-	for (uint32_t i = 0; i < entries; i++) {
-		change(w, 0, RECORD_PUT, (uint8_t)(i * 7 % 40));
-		if (i % 9 == 4)
-			change(w, 0, RECORD_DELETE, (uint8_t)(i % 40));
-		if (i == entries / 3)
-			change(w, 0, RECORD_DELETE_PREFIX, 1);
-		if (i == entries / 2)
-			assert_int_equal(world_merge(w), OK);
-		if (i == entries * 2 / 3)
-			change(w, 0, RECORD_EXPIRE, 8);
-	}
-	change(w, 0, RECORD_NOOP, 0);
-}
-
-/* Everything that is of the receiver alone: other keys, other partitions. */
-static void build_receiver(struct world *w, uint64_t seed)
-{
-	world_init(w, seed, 3);
-	world_reopen(w);
-	churn(w, 0, WORLD_KEYS, 60);
-	assert_int_equal(world_merge(w), OK);
-	change(w, 0, RECORD_DELETE, 3);
-	churn(w, 4, 44, 80);
-	change(w, 0, RECORD_DELETE_PREFIX, 2);
-	diverge(w, 400);
-}
-
-/* As above, all settled: much of it lies in segments that can be merged. */
-static void build_settled(struct world *w, uint64_t seed)
-{
-	world_init(w, seed, 3);
-	world_reopen(w);
-	churn(w, 0, WORLD_KEYS, 60);
-	assert_int_equal(world_merge(w), OK);
-	change(w, 0, RECORD_DELETE, 3);
-	churn(w, 4, 44, 190);
-}
-
-/* What w's partition 0 holds from now on, by the model. */
-static void adopt(struct world *w, const struct world *from, uint64_t index)
-{
-	struct world_part *p = &w->parts[0];
-
-	free(p->ops);
-	p->ops = malloc((index + 1) * sizeof(*p->ops));
-	assert_non_null(p->ops);
-	memcpy(p->ops, from->parts[0].ops, index * sizeof(*p->ops));
-	p->count = p->acked = index;
-	p->cap = index + 1;
-}
-
-/* Records of the sender's state, read once. */
-struct state {
-	struct buf records; /* encoded with seed 0, one behind the other    */
-	uint64_t index, term, stamp_ns;
-};
-
-static void take_state(struct world *from, struct state *st)
-{
-	struct engine_partition_info info;
-	struct engine_snapshot *s;
-	struct record r;
-	enum err err;
-
-	*st = (struct state){ .records = BUF_INIT };
-	assert_int_equal(engine_snapshot_open_partition(from->e, 0, &s), OK);
-	st->index = engine_snapshot_index(s, 0);
-	st->stamp_ns = engine_snapshot_stamp_ns(s, 0);
-	engine_partition_info(from->e, 0, &info);
-	assert_int_equal(st->index, info.last_index);
-	st->term = info.last_term;
-	while (!(err = engine_snapshot_next(s, &r))) {
-		uint64_t n = record_bytes(r.key.n, r.attrs.n, r.value.n);
-
-		assert_true(r.index <= st->index);
-		assert_int_equal(buf_reserve(&st->records, n), OK);
-		st->records.n +=
-			record_encode(st->records.p + st->records.n, 0, &r);
-	}
-	assert_int_equal(err, ERR_NOT_FOUND);
-	engine_snapshot_close(s);
-}
-
-/* An install of st, up to and with finish. On an error none is left. */
-static enum err build_install(struct world *w, const struct state *st,
-			      struct engine_install **out)
-{
-	struct engine_install *in;
-	uint64_t off = 0, bytes;
-	struct record r;
-	enum err err;
-
-	err = engine_install_open(w->e, 0, st->index, st->term, &in);
-	if (err)
-		return err;
-	for (; !err && off < st->records.n; off += bytes) {
-		assert_int_equal(record_decode(st->records.p + off,
-					       st->records.n - off, 0, true, &r,
-					       &bytes),
-				 RECORD_OK);
-		err = engine_install_add(in, &r);
-	}
-	engine_install_stamp(in, st->stamp_ns);
-	if (!err)
-		err = engine_install_finish(in);
-	if (err)
-		engine_install_abort(in);
-	else
-		*out = in;
-	return err;
-}
-
-/* new_term: the hard state changes with it, so that a frame is appended. */
-static enum err commit(struct world *w, struct engine_install *in,
-		       bool new_term)
-{
-	struct engine_partition_info info;
-	struct engine_hard_state hs;
-
-	engine_partition_info(w->e, 0, &info);
-	hs = info.hard_state;
-	if (new_term && hs.term < 500)
-		hs = (struct engine_hard_state){ 500, 2, 0 };
-	return engine_install_commit(in, &hs);
-}
-
-static enum err install(struct world *w, const struct state *st)
-{
-	struct engine_install *in;
-	enum err err = build_install(w, st, &in);
-
-	return err ? err : commit(w, in, true);
-}
-
-/* The log goes on behind the installed state, and everything holds. */
-static void go_on(struct world *w)
-{
-	world_check(w);
-	for (int i = 0; i < 3; i++) {
-		churn(w, 1, 30, 12);
-		change(w, 0, RECORD_DELETE, (uint8_t)(i * 4));
-		world_check(w);
-		world_reopen(w);
-		churn(w, 1, 30, 40);
-		assert_int_equal(world_merge(w), OK);
-		world_check(w);
-		world_reopen(w);
-	}
-}
-
-static struct engine_stats stats_of(struct world *w)
-{
-	struct engine_stats s;
-
-	engine_stats(w->e, &s);
-	return s;
-}
 
 /* ---------------------------------------------------------------- state -- */
 
@@ -248,14 +25,14 @@ static void an_installed_state_is_the_senders(void **state)
 	for (uint64_t seed = 1; seed <= 4; seed++) {
 		struct engine_partition_info info;
 		struct world from, to;
-		struct state st;
+		struct install_state st;
 
-		build_sender(&from, SENDER_SEED + seed,
-			     (uint32_t)(150 + 40 * seed));
-		take_state(&from, &st);
-		build_receiver(&to, seed);
-		assert_int_equal(install(&to, &st), OK);
-		adopt(&to, &from, st.index);
+		install_sender(&from, INSTALL_SEED + seed,
+			       (uint32_t)(150 + 40 * seed));
+		install_take_state(&from, &st);
+		install_receiver(&to, seed);
+		assert_int_equal(install_state(&to, &st), OK);
+		install_adopt(&to, &from, st.index);
 		engine_partition_info(to.e, 0, &info);
 		assert_int_equal(info.base_index, st.index);
 		assert_int_equal(info.base_term, st.term);
@@ -269,7 +46,7 @@ static void an_installed_state_is_the_senders(void **state)
 		assert_int_equal(info.hard_state.commit, st.index);
 		if (seed % 2)
 			world_reopen(&to);
-		go_on(&to);
+		install_go_on(&to);
 		world_done(&to);
 		world_done(&from);
 		buf_done(&st.records);
@@ -289,16 +66,16 @@ static void nothing_of_the_old_log_comes_back(void **state)
 		struct engine_partition_info info;
 		struct engine_install *in;
 		struct world from, to;
-		struct state st;
+		struct install_state st;
 
-		build_sender(&from, SENDER_SEED, 160);
-		take_state(&from, &st);
-		build_receiver(&to, seed);
+		install_sender(&from, INSTALL_SEED, 160);
+		install_take_state(&from, &st);
+		install_receiver(&to, seed);
 		assert_true(to.parts[0].count < st.index);
-		assert_true(to.parts[0].count + 400 > st.index);
-		assert_int_equal(build_install(&to, &st, &in), OK);
-		assert_int_equal(commit(&to, in, seed % 8 < 4), OK);
-		adopt(&to, &from, st.index);
+		assert_true(to.parts[0].count + INSTALL_TAIL > st.index);
+		assert_int_equal(install_build(&to, &st, &in), OK);
+		assert_int_equal(install_commit(&to, in, seed % 8 < 4), OK);
+		install_adopt(&to, &from, st.index);
 		if (seed % 2)
 			assert_int_equal(engine_sync(to.e), OK);
 		if (seed % 4 >= 2)
@@ -313,7 +90,7 @@ static void nothing_of_the_old_log_comes_back(void **state)
 		assert_int_equal(info.last_term, st.term);
 		if (seed % 8 < 4)
 			assert_int_equal(info.hard_state.term, 500);
-		go_on(&to);
+		install_go_on(&to);
 		world_done(&to);
 		world_done(&from);
 		buf_done(&st.records);
@@ -323,16 +100,16 @@ static void nothing_of_the_old_log_comes_back(void **state)
 static void an_empty_directory_takes_a_state(void **state)
 {
 	struct world from, to;
-	struct state st;
+	struct install_state st;
 
 	(void)state;
-	build_sender(&from, SENDER_SEED, 100);
-	take_state(&from, &st);
+	install_sender(&from, INSTALL_SEED, 100);
+	install_take_state(&from, &st);
 	world_init(&to, 5, 1);
 	world_reopen(&to);
-	assert_int_equal(install(&to, &st), OK);
-	adopt(&to, &from, st.index);
-	go_on(&to);
+	assert_int_equal(install_state(&to, &st), OK);
+	install_adopt(&to, &from, st.index);
+	install_go_on(&to);
 	world_done(&to);
 	world_done(&from);
 	buf_done(&st.records);
@@ -341,16 +118,16 @@ static void an_empty_directory_takes_a_state(void **state)
 /* No key, no tombstone: the state of an index all the same. */
 static void an_empty_state_removes_everything(void **state)
 {
-	struct state st = { .records = BUF_INIT,
-			    .index = 5000,
-			    .term = 200,
-			    .stamp_ns = 1000000 };
+	struct install_state st = { .records = BUF_INIT,
+				    .index = 5000,
+				    .term = 200,
+				    .stamp_ns = 1000000 };
 	struct world_op noop = { RECORD_NOOP, 0, 0 };
 	struct world to;
 
 	(void)state;
-	build_receiver(&to, 9);
-	assert_int_equal(install(&to, &st), OK);
+	install_receiver(&to, 9);
+	assert_int_equal(install_state(&to, &st), OK);
 	free(to.parts[0].ops);
 	to.parts[0].ops = malloc(6000 * sizeof(noop));
 	assert_non_null(to.parts[0].ops);
@@ -358,7 +135,7 @@ static void an_empty_state_removes_everything(void **state)
 		to.parts[0].ops[i] = noop;
 	to.parts[0].count = to.parts[0].acked = 5000;
 	to.parts[0].cap = 6000;
-	go_on(&to);
+	install_go_on(&to);
 	world_done(&to);
 }
 
@@ -366,24 +143,24 @@ static void what_is_not_newer_is_refused(void **state)
 {
 	struct engine_install *in, *second;
 	struct world from, to;
-	struct state st;
+	struct install_state st;
 
 	(void)state;
-	build_sender(&from, SENDER_SEED, 150);
-	take_state(&from, &st);
-	build_receiver(&to, 6);
-	assert_int_equal(install(&to, &st), OK);
-	adopt(&to, &from, st.index);
-	assert_int_equal(build_install(&to, &st, &in), OK);
+	install_sender(&from, INSTALL_SEED, 150);
+	install_take_state(&from, &st);
+	install_receiver(&to, 6);
+	assert_int_equal(install_state(&to, &st), OK);
+	install_adopt(&to, &from, st.index);
+	assert_int_equal(install_build(&to, &st, &in), OK);
 	assert_int_equal(engine_install_open(to.e, 0, st.index + 9, 1, &second),
 			 ERR_BUSY);
-	assert_int_equal(commit(&to, in, true), ERR_INVALID);
+	assert_int_equal(install_commit(&to, in, true), ERR_INVALID);
 	world_check(&to);
 	assert_int_equal(engine_install_open(to.e, 0, st.index + 9, 1, &second),
 			 OK);
 	engine_install_abort(second);
 	engine_install_abort(NULL);
-	go_on(&to);
+	install_go_on(&to);
 	world_done(&to);
 	world_done(&from);
 	buf_done(&st.records);
@@ -521,40 +298,40 @@ static enum err count_name(void *ctx, const char *name)
 static void old_files_go_with_their_last_reader(void **state)
 {
 	uint32_t before[2] = { 0 }, held[2] = { 0 }, after[2] = { 0 };
-	uint8_t *want = malloc(VALUE_BYTES);
+	uint8_t *want = malloc(INSTALL_VALUE_BYTES);
 	struct engine_install *in;
 	struct engine_value v;
 	struct engine_info info;
 	struct engine_iter it;
 	struct world from, to;
 	struct bytes found;
-	struct state st;
+	struct install_state st;
 	uint32_t seen = 0;
 	uint64_t index;
 	char key[16];
 
 	(void)state;
 	assert_non_null(want);
-	build_sender(&from, SENDER_SEED, 150);
-	take_state(&from, &st);
+	install_sender(&from, INSTALL_SEED, 150);
+	install_take_state(&from, &st);
 	world_init(&to, 9, 1);
 	world_reopen(&to);
-	churn(&to, 0, WORLD_KEYS, 60);
+	install_churn(&to, 0, WORLD_KEYS, 60);
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(world_merge(&to), OK);
-		change(&to, 0, RECORD_PUT, 3);
+		install_change(&to, 0, RECORD_PUT, 3);
 	}
-	assert_int_equal(build_install(&to, &st, &in), OK);
+	assert_int_equal(install_build(&to, &st, &in), OK);
 	engine_install_abort(in);
 	assert_int_equal(vfs_list(to.o.vfs, "data", count_name, before), OK);
 	assert_int_equal(engine_get(to.e, 0, bytes_of(key, world_key(2, key)),
 				    ENGINE_VERIFY, &v),
 			 OK);
 	index = version_index(v.version);
-	assert_int_equal(build_install(&to, &st, &in), OK);
+	assert_int_equal(install_build(&to, &st, &in), OK);
 	engine_iter_begin(to.e, 0, &it);
 	assert_true(engine_iter_seek(&it, bytes_str(""), &found, &info));
-	assert_int_equal(commit(&to, in, true), OK);
+	assert_int_equal(install_commit(&to, in, true), OK);
 	for (int i = 0; i < 50; i++)
 		assert_int_equal(world_keep(&to, 10), OK);
 	do
@@ -562,11 +339,11 @@ static void old_files_go_with_their_last_reader(void **state)
 	while (engine_iter_next(&it, &found, &info));
 	assert_int_equal(seen, WORLD_KEYS);
 	engine_iter_end(&it);
-	adopt(&to, &from, st.index);
+	install_adopt(&to, &from, st.index);
 	world_check(&to);
 	assert_int_equal(vfs_list(to.o.vfs, "data", count_name, held), OK);
-	world_value(0, index, VALUE_BYTES, want);
-	assert_true(bytes_equal(v.value, bytes_of(want, VALUE_BYTES)));
+	world_value(0, index, INSTALL_VALUE_BYTES, want);
+	assert_true(bytes_equal(v.value, bytes_of(want, INSTALL_VALUE_BYTES)));
 	engine_value_done(&v);
 	for (int i = 0; i < 50; i++)
 		assert_int_equal(world_keep(&to, 10), OK);
@@ -583,22 +360,101 @@ static void segments_know_what_died(void **state)
 {
 	struct engine_stats s;
 	struct world from, to;
-	struct state st;
+	struct install_state st;
 
 	(void)state;
-	build_sender(&from, SENDER_SEED, 150);
-	take_state(&from, &st);
-	build_receiver(&to, 10);
-	assert_int_equal(install(&to, &st), OK);
-	adopt(&to, &from, st.index);
-	churn(&to, 1, 30, 60);
+	install_sender(&from, INSTALL_SEED, 150);
+	install_take_state(&from, &st);
+	install_receiver(&to, 10);
+	assert_int_equal(install_state(&to, &st), OK);
+	install_adopt(&to, &from, st.index);
+	install_churn(&to, 1, 30, 60);
 	assert_int_equal(world_merge(&to), OK);
-	s = stats_of(&to);
+	s = install_stats(&to);
 	world_reopen(&to);
-	assert_int_equal(stats_of(&to).live_bytes, s.live_bytes);
-	assert_int_equal(stats_of(&to).keys, s.keys);
+	assert_int_equal(install_stats(&to).live_bytes, s.live_bytes);
+	assert_int_equal(install_stats(&to).keys, s.keys);
 	assert_true(s.merged_bytes + s.log_bytes < s.live_bytes + (4u << 20));
 	world_done(&to);
+	world_done(&from);
+	buf_done(&st.records);
+}
+
+/*
+ * A tail that will never be settled keeps its segments from being merged; with
+ * an install it is dead, and they are free, also when the partition rests.
+ * The install comes at any step of the writing of their hints.
+ */
+static void a_dead_tail_pins_no_segment(void **state)
+{
+	struct world from;
+	struct install_state st;
+
+	(void)state;
+	install_sender(&from, INSTALL_SEED, 160);
+	install_take_state(&from, &st);
+	for (uint32_t at = 0; at < 12; at++) {
+		struct engine_stats after;
+		struct world to;
+
+		install_receiver(&to, 13);
+		for (uint32_t i = 0; i < 200; i++)
+			install_change(&to, 1 + i % 2, RECORD_PUT,
+				       (uint8_t)(i % 8));
+		to.clock.mono += 10000000000;
+		assert_int_equal(world_keep(&to, at), OK);
+		assert_int_equal(install_state(&to, &st), OK);
+		install_adopt(&to, &from, st.index);
+		assert_int_equal(world_keep(&to, 1000), OK);
+		for (int i = 0; i < 2; i++) {
+			install_change(&to, 1, RECORD_PUT, 1);
+			assert_int_equal(world_merge(&to), OK);
+		}
+		after = install_stats(&to);
+		assert_true(after.log_bytes < 2u << 20);
+		world_check(&to);
+		world_reopen(&to);
+		install_go_on(&to);
+		world_done(&to);
+	}
+	world_done(&from);
+	buf_done(&st.records);
+}
+
+/*
+ * A segment is walked for its hint in pieces. What was met before the install
+ * may be dead, though entries with those indexes are settled at the end.
+ */
+static void a_hint_that_an_install_overtakes_is_begun_anew(void **state)
+{
+	struct install_state st;
+	struct world from, to;
+
+	(void)state;
+	install_sender(&from, INSTALL_SEED, 160);
+	install_take_state(&from, &st);
+	for (uint32_t at = 0; at < 8; at++) {
+		world_init(&to, 14, 3);
+		to.o.segment_bytes = 8 << 20;
+		install_receiver_in(&to);
+		for (uint32_t i = 0; i < 450; i++)
+			install_change(&to, 1 + i % 2, RECORD_PUT,
+				       (uint8_t)(i % 8));
+		to.clock.mono += 10000000000;
+		assert_int_equal(world_keep(&to, at), OK);
+		assert_int_equal(install_state(&to, &st), OK);
+		install_adopt(&to, &from, st.index);
+		for (uint32_t i = 0; i < INSTALL_TAIL; i++) {
+			struct world_op op = { RECORD_PUT, (uint8_t)(i % 5),
+					       100 };
+
+			assert_int_equal(world_change(&to, 0, op, true), OK);
+		}
+		assert_int_equal(world_keep(&to, 1000), OK);
+		world_reopen(&to);
+		install_go_on(&to);
+		world_done(&to);
+	}
 	world_done(&from);
 	buf_done(&st.records);
 }
@@ -607,13 +463,13 @@ static void segments_know_what_died(void **state)
 static void an_install_overtakes_a_merge(void **state)
 {
 	struct world from, base;
-	struct state st;
+	struct install_state st;
 	bool over = false, was_running = false;
 
 	(void)state;
-	build_sender(&from, SENDER_SEED, 150);
-	take_state(&from, &st);
-	build_settled(&base, 11);
+	install_sender(&from, INSTALL_SEED, 150);
+	install_take_state(&from, &st);
+	install_receiver_settled(&base, 11);
 	world_close(&base);
 	for (uint32_t at = 0; !over; at++) {
 		struct world to;
@@ -621,18 +477,18 @@ static void an_install_overtakes_a_merge(void **state)
 
 		world_clone(&base, at, &to);
 		assert_int_equal(world_open(&to), OK);
-		merges = stats_of(&to).merges;
+		merges = install_stats(&to).merges;
 		engine_merge_request(to.e);
 		to.clock.mono += 10000000000;
 		assert_int_equal(world_keep(&to, at), OK);
-		over = stats_of(&to).merges > merges;
-		was_running |= stats_of(&to).merge_running;
-		assert_int_equal(install(&to, &st), OK);
-		adopt(&to, &from, st.index);
+		over = install_stats(&to).merges > merges;
+		was_running |= install_stats(&to).merge_running;
+		assert_int_equal(install_state(&to, &st), OK);
+		install_adopt(&to, &from, st.index);
 		assert_int_equal(world_keep(&to, 10000), OK);
 		world_check(&to);
 		world_reopen(&to);
-		go_on(&to);
+		install_go_on(&to);
 		world_done(&to);
 	}
 	assert_true(was_running);
@@ -790,367 +646,6 @@ static void readers_and_merges_go_on_beside_installs(void **state)
 	tmpdir_remove(dir);
 }
 
-/* -------------------------------------------------------------- crashes -- */
-
-/*
- * After a crash: the old state whole or the new one. The model is the old
- * one's; which it is, the base tells.
- */
-static void reopen_either(struct world *w, const struct world *from,
-			  uint64_t index, bool committed)
-{
-	struct engine_partition_info info;
-	struct buf why = BUF_INIT;
-	enum err err;
-
-	world_close(w);
-	err = engine_open(&w->o, &w->e, &why);
-	if (err)
-		print_error("%.*s\n", (int)why.n, (const char *)why.p);
-	assert_int_equal(err, OK);
-	buf_done(&why);
-	engine_partition_info(w->e, 0, &info);
-	if (info.base_index == index) {
-		adopt(w, from, index);
-	} else {
-		assert_false(committed);
-		assert_int_equal(info.applied_index, w->parts[0].count);
-		assert_int_equal(info.last_index, w->parts[0].count + 400);
-	}
-	world_check(w);
-}
-
-static void crash_in_recovery(const struct world *crashed,
-			      const struct world *from, uint64_t index,
-			      uint64_t n)
-{
-	for (uint64_t nth = 1 + n % 3;; nth += 3) {
-		struct buf why = BUF_INIT;
-		struct world w;
-		enum err err;
-
-		world_clone(crashed, n * 1000 + nth, &w);
-		vfs_sim_power_off(w.sim, VFS_SIM_CHANGES, nth, nth % 2);
-		err = engine_open(&w.o, &w.e, &why);
-		buf_done(&why);
-		if (err)
-			w.e = NULL;
-		world_close(&w);
-		vfs_sim_crash(w.sim);
-		reopen_either(&w, from, index, false);
-		world_done(&w);
-		if (!err)
-			break;
-	}
-}
-
-/* Commit what is applied, so that a restart applies as much. */
-static void settle_commit(struct world *w)
-{
-	for (uint16_t i = 0; i < w->o.partitions; i++) {
-		struct engine_hard_state hs = { 1, 1, w->parts[i].count };
-
-		assert_int_equal(engine_set_hard_state(w->e, i, &hs), OK);
-	}
-	assert_int_equal(engine_sync(w->e), OK);
-}
-
-static void power_lost_at_every_call_of_an_install(void **state)
-{
-	struct world from, base;
-	struct state st;
-
-	(void)state;
-	build_sender(&from, SENDER_SEED, 150);
-	take_state(&from, &st);
-	build_receiver(&base, 21);
-	settle_commit(&base);
-	for (int after = 0; after < 2; after++) {
-		for (uint64_t n = 1;; n += FAULT_STEP) {
-			struct engine_partition_info info;
-			struct world w;
-			enum err err;
-
-			world_clone(&base, n * 2 + after, &w);
-			reopen_either(&w, &from, st.index, false);
-			vfs_sim_power_off(w.sim, VFS_SIM_CHANGES, n, after);
-			err = install(&w, &st);
-			if (!err)
-				err = engine_sync(w.e);
-			engine_partition_info(w.e, 0, &info);
-			if (n % 2)
-				vfs_sim_crash(w.sim);
-			else
-				vfs_sim_crash_hard(w.sim);
-			world_close(&w);
-			if (n % 3 == 0)
-				crash_in_recovery(&w, &from, st.index, n);
-			reopen_either(&w, &from, st.index,
-				      info.base_index == st.index);
-			if (!err)
-				go_on(&w);
-			world_done(&w);
-			if (!err) {
-				assert_true(n > 15);
-				break;
-			}
-		}
-	}
-	world_done(&base);
-	world_done(&from);
-	buf_done(&st.records);
-}
-
-static void every_failing_call_leaves_the_old_state_or_the_new(void **state)
-{
-	static const enum err errors[] = { ERR_NOSPC, ERR_IO };
-	struct world from, base;
-	struct state st;
-
-	(void)state;
-	build_sender(&from, SENDER_SEED, 150);
-	take_state(&from, &st);
-	build_receiver(&base, 22);
-	settle_commit(&base);
-	for (int i = 0; i < 4; i++) {
-		for (uint64_t n = 1;; n += FAULT_STEP) {
-			struct engine_partition_info info;
-			struct world w;
-			uint64_t calls;
-			bool over;
-			enum err err;
-
-			world_clone(&base, n, &w);
-			reopen_either(&w, &from, st.index, false);
-			calls = vfs_sim_calls(w.sim, VFS_SIM_ALL);
-			vfs_sim_fail(w.sim, VFS_SIM_ALL, n, errors[i / 2],
-				     i % 2);
-			err = install(&w, &st);
-			over = vfs_sim_calls(w.sim, VFS_SIM_ALL) - calls < n;
-			vfs_sim_fail(w.sim, 0, 0, OK, false);
-			engine_partition_info(w.e, 0, &info);
-			assert_true(err || info.base_index == st.index);
-			if (info.base_index == st.index)
-				adopt(&w, &from, st.index);
-			world_check(&w);
-			if (err && !stats_of(&w).poisoned) {
-				assert_true(info.base_index != st.index);
-				assert_int_equal(install(&w, &st), OK);
-				adopt(&w, &from, st.index);
-				world_check(&w);
-				if (n % 8 == 0)
-					go_on(&w);
-			} else {
-				reopen_either(&w, &from, st.index,
-					      info.base_index == st.index);
-			}
-			world_done(&w);
-			if (over)
-				break;
-		}
-	}
-	world_done(&base);
-	world_done(&from);
-	buf_done(&st.records);
-}
-
-static void every_failing_allocation_leaves_the_old_state(void **state)
-{
-	struct world from, base;
-	struct state st;
-
-	(void)state;
-	build_sender(&from, SENDER_SEED, 100);
-	take_state(&from, &st);
-	build_receiver(&base, 23);
-	settle_commit(&base);
-	for (uint64_t n = 1;; n += FAULT_STEP) {
-		struct world w;
-		bool failed;
-		enum err err;
-
-		world_clone(&base, n, &w);
-		reopen_either(&w, &from, st.index, false);
-		fail_alloc_at(n, false);
-		err = install(&w, &st);
-		failed = fail_alloc_off();
-		if (stats_of(&w).poisoned) /* in the middle of a write */
-			reopen_either(&w, &from, st.index, false);
-		else
-			assert_true(!err || err == ERR_NOMEM);
-		if (err) {
-			world_check(&w);
-			assert_int_equal(install(&w, &st), OK);
-		}
-		adopt(&w, &from, st.index);
-		fail_alloc_at(n, false);
-		(void)world_merge(&w);
-		fail_alloc_off();
-		world_check(&w);
-		assert_int_equal(world_merge(&w), OK);
-		world_check(&w);
-		world_reopen(&w);
-		world_done(&w);
-		if (!failed)
-			break;
-	}
-	world_done(&base);
-	world_done(&from);
-	buf_done(&st.records);
-}
-
-static void a_full_disk_refuses_and_keeps_the_old_state(void **state)
-{
-	uint32_t before[2] = { 0 }, after[2] = { 0 };
-	struct world from, to;
-	struct state st;
-
-	(void)state;
-	build_sender(&from, SENDER_SEED, 150);
-	take_state(&from, &st);
-	build_receiver(&to, 24);
-	assert_int_equal(vfs_list(to.o.vfs, "data", count_name, before), OK);
-	vfs_sim_set_capacity(to.sim, 1);
-	assert_int_equal(install(&to, &st), ERR_NOSPC);
-	world_check(&to);
-	assert_int_equal(vfs_list(to.o.vfs, "data", count_name, after), OK);
-	assert_int_equal(after[1], before[1]);
-	vfs_sim_set_capacity(to.sim, 256 << 20);
-	assert_int_equal(install(&to, &st), OK);
-	adopt(&to, &from, st.index);
-	go_on(&to);
-	world_done(&to);
-	world_done(&from);
-	buf_done(&st.records);
-}
-
-/* --------------------------------------------------------------- damage -- */
-
-static void be_silent(void *ctx, const char *line)
-{
-	(void)ctx; /* the report counts */
-	(void)line;
-}
-
-/* A partition whose log cannot be applied any further is replaced whole. */
-static void a_damaged_partition_is_replaced(void **state)
-{
-	struct offline_report report;
-	struct engine_partition_info info;
-	struct world from, to;
-	struct state st;
-	char path[64];
-	uint8_t mark[] = "this entry will be unreadable";
-	struct engine_record r = { .type = RECORD_PUT,
-				   .key = bytes_str("d0/00") };
-	struct engine_entry entry = { .records = &r, .record_count = 1 };
-
-	(void)state;
-	build_sender(&from, SENDER_SEED, 150);
-	take_state(&from, &st);
-	world_init(&to, 25, 1);
-	world_reopen(&to);
-	churn(&to, 0, 40, 30);
-	r.value = bytes_of(mark, sizeof(mark));
-	for (int i = 0; i < 3; i++) {
-		entry.index = 31 + (uint64_t)i;
-		entry.term = 1;
-		assert_int_equal(engine_append(to.e, &entry), OK);
-		assert_int_equal(engine_sync(to.e), OK);
-	}
-	engine_partition_info(to.e, 0, &info);
-	assert_int_equal(info.applied_index, 30);
-	{
-		/* The frame of entry 31: 30 frames of its size lie before. */
-		struct engine_info at;
-
-		assert_int_equal(engine_settle(to.e, 0, 31, NULL, NULL), OK);
-		assert_int_equal(engine_peek(to.e, 0, r.key, &at), OK);
-		snprintf(path, sizeof(path), "data/%08x.log",
-			 loc_file_id(at.loc));
-		/* entry 32 stands one frame of 512 bytes later */
-		assert_int_equal(vfs_sim_flip(to.sim, path,
-					      loc_off(at.loc) + 512 + 20, 1),
-				 OK);
-	}
-	assert_int_equal(engine_settle(to.e, 0, 33, NULL, NULL), ERR_CORRUPT);
-	assert_int_equal(engine_applied_index(to.e, 0), 31);
-	assert_int_equal(install(&to, &st), OK);
-	adopt(&to, &from, st.index);
-	world_check(&to);
-	churn(&to, 0, 40, 80);
-	assert_int_equal(world_merge(&to), OK);
-	world_check(&to);
-	world_close(&to);
-	assert_int_equal(
-		offline_check(to.o.vfs, "data", be_silent, NULL, &report), OK);
-	assert_int_equal(report.damaged, 1);
-	assert_int_equal(
-		offline_repair(to.o.vfs, "data", true, be_silent, NULL), OK);
-	world_reopen(&to);
-	world_done(&to);
-	world_done(&from);
-	buf_done(&st.records);
-}
-
-/* The end of the log is lost, with it the proof of what the reset is after. */
-static void repair_goes_on_when_the_log_ends_before_the_reset(void **state)
-{
-	struct offline_report report;
-	struct world from, to;
-	struct state st;
-	struct vfs_file *f;
-	char path[64];
-	uint32_t id = 0;
-
-	(void)state;
-	build_sender(&from, SENDER_SEED, 150);
-	take_state(&from, &st);
-	build_receiver(&to, 26);
-	{
-		struct engine_info at;
-		char key[16];
-
-		change(&to, 1, RECORD_PUT, 47);
-		assert_int_equal(engine_peek(to.e, 1,
-					     bytes_of(key, world_key(47, key)),
-					     &at),
-				 OK);
-		id = loc_file_id(at.loc);
-		assert_int_equal(install(&to, &st), OK);
-		adopt(&to, &from, st.index);
-		world_close(&to);
-		snprintf(path, sizeof(path), "data/%08x.log", id);
-		assert_int_equal(vfs_open(to.o.vfs, path, VFS_WRITE, &f), OK);
-		/* zeros over the last put of partition 1 and what follows */
-		{
-			uint8_t *zeros = calloc(1, 1 << 20);
-			uint64_t off = loc_off(at.loc) & ~511ull;
-
-			assert_non_null(zeros);
-			assert_int_equal(
-				vfs_pwrite(f, zeros, (1 << 20) - off, off), OK);
-			assert_int_equal(vfs_sync(f), OK);
-			free(zeros);
-		}
-		vfs_close(f);
-	}
-	assert_int_equal(
-		offline_check(to.o.vfs, "data", be_silent, NULL, &report), OK);
-	assert_true(report.damaged > 0);
-	assert_int_equal(world_open(&to), ERR_CORRUPT);
-	assert_int_equal(
-		offline_repair(to.o.vfs, "data", true, be_silent, NULL), OK);
-	assert_int_equal(world_open(&to), OK);
-	to.parts[1].count--; /* the put that was given up */
-	to.parts[1].acked = to.parts[1].count;
-	world_check(&to);
-	go_on(&to);
-	world_done(&to);
-	world_done(&from);
-	buf_done(&st.records);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1163,16 +658,11 @@ int main(void)
 		cmocka_unit_test(records_keep_what_they_are_in_any_order),
 		cmocka_unit_test(old_files_go_with_their_last_reader),
 		cmocka_unit_test(segments_know_what_died),
+		cmocka_unit_test(a_dead_tail_pins_no_segment),
+		cmocka_unit_test(
+			a_hint_that_an_install_overtakes_is_begun_anew),
 		cmocka_unit_test(an_install_overtakes_a_merge),
 		cmocka_unit_test(readers_and_merges_go_on_beside_installs),
-		cmocka_unit_test(power_lost_at_every_call_of_an_install),
-		cmocka_unit_test(
-			every_failing_call_leaves_the_old_state_or_the_new),
-		cmocka_unit_test(every_failing_allocation_leaves_the_old_state),
-		cmocka_unit_test(a_full_disk_refuses_and_keeps_the_old_state),
-		cmocka_unit_test(a_damaged_partition_is_replaced),
-		cmocka_unit_test(
-			repair_goes_on_when_the_log_ends_before_the_reset),
 	};
 
 	log_set_level(LOG_ERROR);
