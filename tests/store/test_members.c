@@ -410,6 +410,122 @@ static void add_node(uint64_t id, bool stays_learner)
 	assert_int_equal(err, OK);
 }
 
+static void new_node_learns_then_votes(void **state)
+{
+	begin(3, 3, 20);
+	put_some(0, 100);
+	add_node(4, false);
+	expect_roles("vvvl", 10000);
+	cluster_run(&c, 5000); /* it is not there: it does not vote */
+	expect_roles("vvvl", 0);
+	cluster_start(&c, 4);
+	expect_roles("vvvv", 30000);
+	put_some(100, 120);
+	expect_some(4, 0, 120);
+	cluster_expect_same(&c, 20000);
+}
+
+static void one_node_grows_to_three_and_outlives_its_founder(void **state)
+{
+	begin(1, 2, 21);
+	put_some(0, 50);
+	for (uint64_t id = 2; id <= 3; id++) {
+		add_node(id, false);
+		cluster_start(&c, id);
+	}
+	expect_roles("vvv", 30000);
+	put_some(50, 60);
+	cluster_kill(&c, 1);
+	put_some(60, 70);
+	expect_some(leader(), 0, 70);
+}
+
+static void learner_that_is_to_stay_one_stays(void **state)
+{
+	begin(3, 1, 22);
+	put_some(0, 10);
+	add_node(4, true);
+	cluster_start(&c, 4);
+	cluster_run(&c, 20000);
+	expect_roles("vvvl", 0);
+	expect_some(4, 0, 10);
+	must(STORE_MEMBER_PROMOTE, "n4");
+	expect_roles("vvvv", 20000);
+}
+
+static void ids_are_never_used_again(void **state)
+{
+	begin(3, 1, 23);
+	add_node(4, false);
+	cluster_start(&c, 4);
+	expect_roles("vvvv", 30000);
+	must(STORE_MEMBER_REMOVE, "n4");
+	cluster_node(&c, 4)->removed = true;
+	expect_roles("vvv-", 30000);
+	cluster_kill(&c, 4);
+	add_node(5, false);
+	cluster_start(&c, 5);
+	expect_roles("vvv-v", 30000);
+}
+
+static void nodes_that_join_together_all_vote_in_the_end(void **state)
+{
+	begin(3, 2, 24);
+	put_some(0, 50);
+	add_node(4, false);
+	add_node(5, false);
+	cluster_start(&c, 5);
+	expect_roles("vvvlv", 30000); /* 4 does not keep 5 back */
+	cluster_start(&c, 4);
+	expect_roles("vvvvv", 30000);
+	cluster_expect_same(&c, 20000);
+}
+
+static void dead_voter_is_replaced(void **state)
+{
+	uint64_t id;
+
+	begin(3, 3, 25);
+	put_some(0, 50);
+	cluster_wipe(&c, 3);
+	cluster_node(&c, 3)->removed = true;
+	cluster_wait_leader(&c, 20000);
+	assert_int_equal(change(leader(), STORE_MEMBER_REPLACE, "n3", &id), OK);
+	assert_int_equal(id, 4);
+	/* Said twice it is still the same. */
+	cluster_run(&c, 500);
+	assert_int_equal(change(leader(), STORE_MEMBER_REPLACE, "n3", &id), OK);
+	assert_int_equal(id, 4);
+	expect_roles("vv+l", 20000); /* the dead one is kept until then */
+	snprintf(cluster_new_node(&c, 4)->name, 16, "n3");
+	cluster_start(&c, 4);
+	expect_roles("vv-v", 30000);
+	put_some(50, 60);
+	/* The new one carries the quorum. */
+	cluster_kill(&c, leader() == 1 ? 2 : 1);
+	put_some(60, 70);
+	expect_some(4, 0, 70);
+}
+
+static void change_goes_on_under_the_next_leader(void **state)
+{
+	begin(3, 2, 26);
+	put_some(0, 50);
+	add_node(4, false);
+	cluster_start(&c, 4);
+	for (int i = 0; i < 5; i++) {
+		uint64_t at = leader();
+
+		cluster_kill(&c, at);
+		cluster_wait_leader(&c, 20000);
+		cluster_start(&c, at);
+		cluster_run(&c, 300);
+	}
+	expect_roles("vvvv", 60000);
+	put_some(50, 60);
+	cluster_expect_same(&c, 20000);
+}
+
 static void claim_is_for_one_disk(void **state)
 {
 	struct store_change ch = { .kind = STORE_MEMBER_CLAIM };
@@ -481,6 +597,13 @@ int main(void)
 		members_test(transfer_to_a_dead_node_ends_unknown),
 		members_test(leaders_spread_over_the_nodes),
 		members_test(one_group_stays_where_it_is),
+		members_test(new_node_learns_then_votes),
+		members_test(one_node_grows_to_three_and_outlives_its_founder),
+		members_test(learner_that_is_to_stay_one_stays),
+		members_test(ids_are_never_used_again),
+		members_test(nodes_that_join_together_all_vote_in_the_end),
+		members_test(dead_voter_is_replaced),
+		members_test(change_goes_on_under_the_next_leader),
 		members_test(claim_is_for_one_disk),
 		members_test(moved_node_is_known_at_its_new_address),
 	};
