@@ -32,6 +32,7 @@ enum {
 	LOOK_MS = 500,
 	PAUSE_MS = 1000,	/* after a stream failed                  */
 	PAUSE_DAMAGE_MS = 5000, /* after the picture could not be read    */
+	DAMAGED_MAX = 3,	/* then another one is to lead            */
 };
 
 enum sending_state { FREE, OFFERED, SENDING, CLEARING };
@@ -57,12 +58,18 @@ struct sending {
 	struct state_slot ring[STATE_AHEAD];
 };
 
+/* Nothing of a partition is offered before. */
+struct sending_pause {
+	uint64_t until_ns;
+	uint32_t damaged; /* pictures, one after the other */
+};
+
 struct state_sending {
 	pthread_mutex_t lock;
 	uint32_t turn; /* mover */
 	uint64_t looked_ns;
 	struct sending streams[STATE_STREAMS_MAX];
-	uint64_t pause_ns[]; /* of each partition: nothing is offered before */
+	struct sending_pause pauses[]; /* of each partition                  */
 };
 
 static uint64_t now_of(struct store *s)
@@ -214,7 +221,10 @@ static void finish(struct store *s, struct sending *st, bool ok,
 		 (unsigned long long)(now_ns - st->since_ns) / 1000000, why);
 	tell_raft(p, st->to, ok);
 	if (!ok)
-		s->sending->pause_ns[p->id] = now_ns + PAUSE_MS * 1000000ull;
+		s->sending->pauses[p->id].until_ns =
+			now_ns + PAUSE_MS * 1000000ull;
+	else
+		s->sending->pauses[p->id].damaged = 0;
 	set_state(s, st, CLEARING);
 }
 
@@ -260,7 +270,7 @@ enum err state_offer(struct store *s, struct partition *p,
 	/* While entries are being applied the membership is of another index */
 	if (status.applied == 0 ||
 	    status.applied != engine_applied_index(s->engine, p->id) ||
-	    now_ns < s->sending->pause_ns[p->id])
+	    now_ns < s->sending->pauses[p->id].until_ns)
 		return ERR_BUSY;
 	st = find_free(s);
 	if (!st)
@@ -455,6 +465,31 @@ static void push_chunks(struct store *s, struct sending *st)
 	}
 }
 
+/*
+ * This node's files cannot be read to the end. Repair mends what it can, in
+ * time; what it cannot leaves the peer waiting until another one leads.
+ */
+static void picture_failed(struct store *s, const struct sending *st,
+			   enum err err)
+{
+	struct partition *p = &s->partitions[st->partition];
+	struct sending_pause *pause = &s->sending->pauses[p->id];
+	uint64_t to = raft_successor(p->raft);
+
+	pause->until_ns = now_of(s) + PAUSE_DAMAGE_MS * 1000000ull;
+	if (err != ERR_CORRUPT || ++pause->damaged < DAMAGED_MAX)
+		return;
+	pause->damaged = 0;
+	if (to == RAFT_NOBODY || to == st->to || !group_open(p))
+		return;
+	if (raft_transfer(p->raft, to) == OK)
+		log_warn("store",
+			 "hand_over partition=%u to=%llu "
+			 "reason=damaged",
+			 p->id, (unsigned long long)to);
+	group_fed(p);
+}
+
 static void serve(struct store *s, struct sending *st)
 {
 	uint64_t now_ns = now_of(s);
@@ -467,8 +502,7 @@ static void serve(struct store *s, struct sending *st)
 		return;
 	if (err) {
 		give_up(s, st, err_text(err));
-		s->sending->pause_ns[st->partition] =
-			now_ns + PAUSE_DAMAGE_MS * 1000000ull;
+		picture_failed(s, st, err);
 		return;
 	}
 	if (is_over(now_ns, st->heard_ns, STATE_QUIET_MS) ||
@@ -553,8 +587,8 @@ bool state_send_busy(struct store *s)
 
 enum err state_send_start(struct store *s)
 {
-	struct state_sending *all =
-		calloc(1, sizeof(*all) + s->partition_count * sizeof(uint64_t));
+	struct state_sending *all = calloc(
+		1, sizeof(*all) + s->partition_count * sizeof(all->pauses[0]));
 
 	if (!all)
 		return ERR_NOMEM;

@@ -287,7 +287,7 @@ static void a_receiver_may_die_at_any_moment(void **state)
 static void every_partition_gets_its_state(void **state)
 {
 	uint64_t away;
-	char dir[8];
+	char dir[16];
 
 	begin(3, 4, 4);
 	for (int i = 0; i < 12; i++) {
@@ -330,6 +330,36 @@ static void a_hundred_thousand_keys_arrive(void **state)
 	cluster_done(&rig);
 }
 
+/* The header of a record: nothing says which key to fetch. */
+static void a_leader_that_cannot_read_its_state_lets_another_send(void **state)
+{
+	struct engine_info info;
+	uint64_t away, old;
+	char path[64];
+
+	begin(3, 1, 7);
+	fill("d", 500, VALUE_BYTES, 1);
+	away = a_follower();
+	leave_behind(away);
+	old = leader();
+	fill("e", 1, VALUE_BYTES, 1);
+	assert_int_equal(engine_peek(rig.node[old].engine, 0,
+				     bytes_str("e/000000"), &info),
+			 OK);
+	snprintf(path, sizeof(path), "data/%08x.log", loc_file_id(info.loc));
+	assert_int_equal(vfs_sim_flip(rig.node[old].disk, path,
+				      loc_off(info.loc) + 16, 1),
+			 OK);
+	fill("x/roll", 6000, VALUE_BYTES, 2); /* no memory has it any more */
+	cluster_heal_all(&rig);
+	cluster_run(&rig, 60000);
+	assert_true(leader() != old);
+	assert_true(base_index(away, 0) > 0);
+	cluster_must_put(&rig, "after", "1", 20000);
+	cluster_expect(&rig, away, "after", "1", 20000);
+	cluster_done(&rig);
+}
+
 static void watches_of_the_receiver_are_told(void **state)
 {
 	struct store_event *e = malloc(sizeof(*e));
@@ -364,6 +394,8 @@ int main(void)
 		cmocka_unit_test(a_receiver_may_die_at_any_moment),
 		cmocka_unit_test(every_partition_gets_its_state),
 		cmocka_unit_test(a_hundred_thousand_keys_arrive),
+		cmocka_unit_test(
+			a_leader_that_cannot_read_its_state_lets_another_send),
 		cmocka_unit_test(watches_of_the_receiver_are_told),
 	};
 
