@@ -44,7 +44,7 @@ BENCH_LIB_SRC := $(wildcard bench/lib/*.c)
 .DEFAULT_GOAL := all
 JOBS ?= $(shell nproc)
 
-.PHONY: help all deps run test check sim mutants bench tests asan tests-asan tsan tests-tsan lint \
+.PHONY: help all deps run cluster test check sim mutants bench tests asan tests-asan tsan tests-tsan lint \
 	analyze fuzz cov tests-cov install uninstall clean
 .DELETE_ON_ERROR:
 
@@ -122,6 +122,10 @@ run: deps ## build and run one node in the foreground, data in data/
 	@echo
 	@exec $(B)/raftcaskd --config /dev/null --data-dir data \
 		--http $(RUN_HTTP)
+
+cluster: deps ## build and run three nodes on loopback, data in data/n1..n3
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@exec packaging/run-cluster $(B)/raftcaskd data
 
 test: deps ## install what is missing, build, run every test
 	@$(MAKE) --no-print-directory -j$(JOBS) all tests

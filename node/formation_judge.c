@@ -51,12 +51,14 @@ static bool is_self(const struct formation_view *v, uint32_t i)
 
 /*
  * Lists or partitions differ. Whoever is outnumbered gives up, so that the
- * others can wait for its correction; between two it is not the first.
+ * others can wait for its correction; with as many on either side, who differs
+ * from the first.
  */
 static bool judge_lists(const struct formation_view *v,
 			struct formation_decision *d, struct buf *why)
 {
 	uint32_t agree = 1, differ = 0, at = 0;
+	bool first_differs;
 	const struct report *r;
 
 	for (uint32_t i = 0; i < v->roster->count; i++) {
@@ -87,7 +89,8 @@ static bool judge_lists(const struct formation_view *v,
 		    "the same on all",
 		    v->partitions, r->partitions, v->roster->member[at].name);
 	}
-	d->action = differ > agree || (differ == agree && !is_self(v, 0))
+	first_differs = !is_self(v, 0) && at == 0;
+	d->action = differ > agree || (differ == agree && first_differs)
 			    ? FORMATION_REFUSE
 			    : FORMATION_WAIT;
 	return true;

@@ -5,7 +5,7 @@
  *   engine_open     lock, recovery; all processors read at once
  *   store_new       over the open engine; the first step
  *   core thread     drives the store
- *   workers         keeper: segments, hints, merges
+ *   workers         keeper: segments, hints, merges; mover: snapshots
  *   httpd_start     last: a port that answers means a node that serves
  *
  * A node that has to wait for its cluster starts HTTP and the core thread
@@ -361,6 +361,7 @@ static struct node *new_node(const struct conf *c, struct wake *trouble)
 	n->trouble = trouble;
 	wake_init(&n->core_wake);
 	wake_init(&n->keeper_wake);
+	wake_init(&n->mover_wake);
 	wake_init(&n->handed_wake);
 	pthread_mutex_init(&n->lock, NULL);
 	format_listen(n, &c->http_listen);

@@ -4,7 +4,8 @@
  * Owns the order of starting and stopping and every thread that is not
  * libmicrohttpd's. Threads: main starts, stops and reloads; the core thread
  * drives store_step and the links to other nodes and is the engine's writer;
- * the keeper drives engine_keep. docs/architecture.md has the picture.
+ * the keeper drives engine_keep, the mover store_move. docs/architecture.md
+ * has the picture.
  */
 #ifndef NODE_NODE_H
 #define NODE_NODE_H

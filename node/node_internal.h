@@ -2,7 +2,7 @@
  * node/node_internal.h - what the files of a running node share.
  *
  *   node.c       start ladder, stop, options
- *   threads.c    core, keeper
+ *   threads.c    core, keeper, mover
  *   cluster.c    the node's place in a cluster, and its links
  */
 #ifndef NODE_NODE_INTERNAL_H
@@ -56,10 +56,10 @@ struct node {
 	struct cluster cluster;
 	struct seed engine_seed, store_seed;
 	struct wake *trouble;
-	struct wake core_wake, keeper_wake, handed_wake;
-	pthread_t core, keeper;
-	bool has_core, has_keeper;
-	_Atomic bool core_stop, keeper_stop, failed;
+	struct wake core_wake, keeper_wake, mover_wake, handed_wake;
+	pthread_t core, keeper, mover;
+	bool has_core, has_keeper, has_mover;
+	_Atomic bool core_stop, keeper_stop, mover_stop, failed;
 	_Atomic bool brought_up; /* node_bring_up is over, well or not       */
 	_Atomic bool serving;	 /* the store is open and HTTP has it         */
 	_Atomic bool hand_over, leads;
@@ -76,7 +76,7 @@ struct node {
 /* ------------------------------------------------------------- node.c ---- */
 
 /*
- * Open engine and store as cluster.identity says, start the keeper, and
+ * Open engine and store as cluster.identity says, start keeper and mover, and
  * give the store to HTTP if that is up. why: as node_start. Thread: main
  * before the core thread is started, or core.
  */
@@ -93,7 +93,7 @@ MUST_CHECK enum err node_attach(struct node *n);
 /* Start the core thread. False: no thread can be made. */
 bool threads_start_core(struct node *n);
 
-/* Start the keeper. False: no thread can be made. */
+/* Start keeper and, with links, mover. False: no thread can be made. */
 bool threads_start_workers(struct node *n);
 
 /* Stop those that were started; core comes last. */

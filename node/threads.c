@@ -4,6 +4,9 @@
  *   core     store_step and what arrives from other nodes; sleeps in the epoll
  *            of the links, or on a futex when there are none
  *   keeper   engine_keep: segments, hints, merges
+ *   mover    store_move: snapshots to and from other nodes; with links only,
+ *            and apart from the keeper, so that neither a long merge nor a
+ *            long transfer holds up the other
  */
 #include "base/check.h"
 #include "base/log.h"
@@ -14,6 +17,7 @@ enum {
 	ROUND_MS_MAX = 1000, /* the core thread shows that it lives          */
 	KEEP_MS_MAX = 100,   /* a requested merge starts within this         */
 	RETRY_MS = 1000,     /* after background work failed                 */
+	MOVE_MS_MAX = 1000,
 	HAND_OVER_AGAIN_MS = 300,
 };
 
@@ -156,6 +160,22 @@ static void *keeper_main(void *arg)
 	return NULL;
 }
 
+static void *mover_main(void *arg)
+{
+	struct node *n = arg;
+	uint64_t wait_ms;
+
+	while (!atomic_load(&n->mover_stop)) {
+		wait_ms = MOVE_MS_MAX;
+		store_move(n->store, &wait_ms);
+		if (wait_ms)
+			wake_wait(&n->mover_wake, wait_ms < MOVE_MS_MAX
+							  ? wait_ms
+							  : MOVE_MS_MAX);
+	}
+	return NULL;
+}
+
 bool threads_start_core(struct node *n)
 {
 	n->has_core = !pthread_create(&n->core, NULL, core_main, n);
@@ -165,7 +185,12 @@ bool threads_start_core(struct node *n)
 bool threads_start_workers(struct node *n)
 {
 	n->has_keeper = !pthread_create(&n->keeper, NULL, keeper_main, n);
-	return n->has_keeper;
+	if (!n->has_keeper)
+		return false;
+	if (!n->cluster.links)
+		return true;
+	n->has_mover = !pthread_create(&n->mover, NULL, mover_main, n);
+	return n->has_mover;
 }
 
 static void join(pthread_t thread, bool *has)
@@ -187,8 +212,11 @@ void threads_stop(struct node *n)
 	/* Core starts the other two when a node that waited is brought up. */
 	if (!atomic_load(&n->brought_up))
 		stop_core(n);
+	atomic_store(&n->mover_stop, true);
 	atomic_store(&n->keeper_stop, true);
+	wake_up(&n->mover_wake);
 	wake_up(&n->keeper_wake);
+	join(n->mover, &n->has_mover);
 	join(n->keeper, &n->has_keeper);
 	stop_core(n);
 }

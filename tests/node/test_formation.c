@@ -272,6 +272,10 @@ static void two_with_different_lists_leave_the_first_waiting(void **state)
 	v.report[2] = NULL;
 	reports[0].roster.count = 2;
 	assert_int_equal(judge(&v).action, FORMATION_REFUSE);
+	v = view_of_three("n2"); /* the third may be the wrong one */
+	v.report[0] = NULL;
+	reports[2].roster.count = 2;
+	assert_int_equal(judge(&v).action, FORMATION_WAIT);
 }
 
 static void another_name_at_an_address_is_told(void **state)
