@@ -179,9 +179,7 @@ enum err entry_take_over(struct store *s, struct partition *p, uint64_t index,
 	entry.partition = p->id;
 	entry.index = index;
 	err = engine_append(s->engine, &entry);
-	if (err)
-		p->last_index = index - 1;
-	else
+	if (!err)
 		note_appended(s, p, &entry, bytes_of_records(&entry));
 	return err;
 }

@@ -30,8 +30,6 @@
 
 enum {
 	RUNS_MAX = 16,
-	RETRY_MS = 10,
-	TEND_EVERY = 10, /* ticks */
 	UNAPPLIED_BYTES_MAX = 32 << 20,
 	SETTLE_MAX = 16384,		     /* entries at a time */
 	SAVE_COMMIT_EVERY = 1024,	     /* entries */
@@ -546,6 +544,25 @@ static enum err apply_some(struct store *s, struct partition *p, uint64_t from)
 	return err;
 }
 
+/*
+ * The next entry's bytes are damaged here, and others have it. Until it is back
+ * this node neither leads p nor counts it as held; applying goes on then.
+ */
+static void miss_entry(struct store *s, struct partition *p)
+{
+	struct raft_status st;
+
+	raft_status(p->raft, &st);
+	if (st.missing || !group_open(p))
+		return;
+	log_error("store", "entry_missing partition=%u index=%llu",
+		  (unsigned)p->id,
+		  (unsigned long long)engine_applied_index(s->engine, p->id) +
+			  1);
+	raft_set_missing(p->raft, engine_applied_index(s->engine, p->id) + 1);
+	group_fed(p);
+}
+
 static enum err apply_all(struct store *s)
 {
 	for (uint32_t i = 0; i < s->active_count; i++) {
@@ -558,6 +575,8 @@ static enum err apply_all(struct store *s)
 		p->apply_stuck = err != OK;
 		if (err == ERR_NOMEM)
 			s->retry = true;
+		else if (err == ERR_CORRUPT && group_has_others(p))
+			miss_entry(s, p);
 		else if (err)
 			return ERR_IO;
 		try_to_enter(s, p);
@@ -570,12 +589,12 @@ static enum err apply_all(struct store *s)
 /* ------------------------------------------------------------- the loop -- */
 
 /* Held up until something else happens: memory, space, bytes from a peer. */
-static bool is_stuck(const struct partition *p)
+bool group_is_stuck(const struct partition *p)
 {
 	return p->own_due || p->hard_due || p->apply_stuck;
 }
 
-static bool has_work(struct partition *p)
+bool group_has_work(struct partition *p)
 {
 	if (p->broken || !p->raft)
 		return false;
@@ -592,9 +611,9 @@ static bool retire(struct store *s)
 
 	for (uint32_t i = 0; i < s->active_count; i++) {
 		struct partition *p = s->active[i];
-		bool work = has_work(p);
+		bool work = group_has_work(p);
 
-		more |= work && !is_stuck(p);
+		more |= work && !group_is_stuck(p);
 		if (work || requests_are_due(p))
 			s->active[kept++] = p;
 		else
@@ -623,166 +642,4 @@ enum err groups_run(struct store *s)
 		more = retire(s);
 	}
 	return OK;
-}
-
-/* ------------------------------------------------------------------ time - */
-
-bool group_has_others(const struct partition *p)
-{
-	const struct raft_conf *c = raft_conf(p->raft);
-
-	return c->count > 1 || (c->count == 1 && c->id[0] != p->s->self_id);
-}
-
-static bool needs_ticks(const struct partition *p)
-{
-	return p->raft && !p->broken &&
-	       (p->role != RAFT_LEADER || group_has_others(p));
-}
-
-static bool leads_others(const struct partition *p)
-{
-	const struct raft_conf *c;
-	uint32_t voters = 0;
-
-	if (!p->raft || p->broken || p->role != RAFT_LEADER)
-		return false;
-	c = raft_conf(p->raft);
-	for (uint32_t i = 0; i < c->count; i++)
-		voters += (c->role[i] & RAFT_VOTER) != 0;
-	return voters > 1;
-}
-
-static void hand_over(struct partition *p)
-{
-	struct raft_status st;
-	uint64_t to;
-
-	if (!leads_others(p) || !group_open(p))
-		return;
-	raft_status(p->raft, &st);
-	if (st.transferee != RAFT_NOBODY)
-		return; /* under way; raft gives it up by itself */
-	to = raft_successor(p->raft);
-	/* nobody, or no room for a message: again at the next tick */
-	if (to != RAFT_NOBODY && raft_transfer(p->raft, to) == OK)
-		group_fed(p);
-}
-
-void store_hand_over(struct store *s)
-{
-	s->groups->hand_over_ticks =
-		2 * (uint32_t)(s->o.election_ms / s->o.heartbeat_ms);
-	for (uint32_t i = 0; i < s->partition_count; i++)
-		hand_over(&s->partitions[i]);
-}
-
-bool store_leads(struct store *s)
-{
-	for (uint32_t i = 0; i < s->partition_count; i++) {
-		if (leads_others(&s->partitions[i]))
-			return true;
-	}
-	return false;
-}
-
-static void tick(struct store *s, struct partition *p)
-{
-	if (!group_open(p))
-		return;
-	if (s->groups->hand_over_ticks > 0)
-		hand_over(p);
-	raft_set_time(p->raft, clock_boot_ns(s->o.clock));
-	/* ERR_FULL: a ready is due; the tick does not count */
-	if (raft_tick(p->raft) == OK)
-		group_fed(p);
-	p->apply_stuck = false;
-	if (has_work(p))
-		group_touch(p);
-}
-
-/* The slowest of those that are alive still wants the log from there on. */
-static uint64_t wanted_from(const struct partition *p)
-{
-	uint64_t from = UINT64_MAX;
-
-	for (uint32_t i = 0; i < raft_conf(p->raft)->count; i++) {
-		struct raft_progress at;
-		uint64_t next;
-
-		raft_progress_at(p->raft, i, &at);
-		next = at.match + 1;
-		if (at.flow == RAFT_FLOW_SNAPSHOT)
-			next = at.pending_snapshot + 1;
-		if (at.id != p->s->self_id && at.active && next < from)
-			from = next;
-	}
-	return from;
-}
-
-/* Tell the engine what of the log is wanted, and raft what is left of it. */
-static void tend_log(struct store *s, struct partition *p)
-{
-	uint64_t wanted = UINT64_MAX;
-
-	if (!group_open(p))
-		return;
-	if (p->role == RAFT_LEADER && group_has_others(p))
-		wanted = wanted_from(p);
-	engine_log_keep(s->engine, p->id, wanted);
-	raft_compacted(p->raft, engine_first_index(s->engine, p->id));
-}
-
-void groups_tick(struct store *s)
-{
-	uint64_t now_ns = clock_mono_ns(s->o.clock);
-	struct groups *g = s->groups;
-	bool tend;
-
-	if (!s->ticking || now_ns < s->next_tick_ns)
-		return;
-	s->next_tick_ns += s->tick_ns;
-	if (s->next_tick_ns <= now_ns) /* late ones are not made up for */
-		s->next_tick_ns = now_ns + s->tick_ns;
-	s->ticking = false;
-	tend = ++g->ticks % TEND_EVERY == 0;
-	for (uint32_t i = 0; i < s->partition_count; i++) {
-		struct partition *p = &s->partitions[i];
-
-		if (needs_ticks(p)) {
-			s->ticking = true;
-			tick(s, p);
-		}
-		requests_expire(s, p);
-		reads_expire(s, p);
-		if (tend)
-			tend_log(s, p);
-	}
-	if (g->hand_over_ticks > 0)
-		g->hand_over_ticks--;
-}
-
-void groups_watch_time(struct store *s)
-{
-	if (s->ticking)
-		return;
-	s->ticking = true;
-	s->next_tick_ns = clock_mono_ns(s->o.clock) + s->tick_ns;
-}
-
-uint64_t groups_wait_ms(struct store *s)
-{
-	uint64_t now_ns = clock_mono_ns(s->o.clock);
-
-	for (uint32_t i = 0; i < s->active_count; i++) {
-		if (!is_stuck(s->active[i]))
-			return 0;
-	}
-	if (s->retry)
-		return RETRY_MS;
-	if (!s->ticking)
-		return UINT64_MAX;
-	return now_ns >= s->next_tick_ns
-		       ? 0
-		       : (s->next_tick_ns - now_ns + 999999) / 1000000;
 }

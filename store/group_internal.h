@@ -6,6 +6,7 @@
  *   request.c      writes: which wait, which are decided, which are over
  *   barrier.c      reads: read indices, the lease
  *   group.c        readies: messages, disk, applying
+ *   group_time.c   ticks, hand-over, what waits too long
  *   group_start.c  founding, starting and ending of groups
  *   group_install.c  a whole state arrives
  *   group_peer.c   raft's messages from and to other nodes
@@ -98,6 +99,11 @@ bool group_open(struct partition *p);
 void group_take_ready(struct partition *p);
 /* After each input. */
 void group_fed(struct partition *p);
+
+/* p has something to do that it can do, or that holds it up. */
+bool group_has_work(struct partition *p);
+/* Held up until something else happens: memory, space, bytes from a peer. */
+bool group_is_stuck(const struct partition *p);
 
 /* More waits to be committed than is good; decide no more for now. */
 bool group_is_full(struct partition *p);

@@ -89,6 +89,18 @@ static enum err read_terms(struct groups *g, struct raft_msg *m,
 	return err;
 }
 
+/* The leader sends again and again what has no room: say so once. */
+static void tell_cut(struct partition *p, enum err err)
+{
+	if (err && !p->cut)
+		log_warn("store", "append_cut partition=%u error=%s",
+			 (unsigned)p->id, err_text(err));
+	if (!err && p->cut)
+		log_info("store", "append_goes_on partition=%u",
+			 (unsigned)p->id);
+	p->cut = err != OK;
+}
+
 /* Put what raft accepted into the log; what does not go in is cut off. */
 static enum err append_accepted(struct store *s, struct partition *p,
 				const struct raft_msg *m,
@@ -112,10 +124,10 @@ static enum err append_accepted(struct store *s, struct partition *p,
 		if (!err)
 			continue;
 		raft_cut(p->raft, index);
-		log_warn("store", "append_cut partition=%u error=%s",
-			 (unsigned)p->id, err_text(err));
+		p->last_index = index - 1;
 		break;
 	}
+	tell_cut(p, err);
 	if (p->last_index > p->changes_to)
 		p->changes_to = p->last_index;
 	return err == ERR_IO ? err : OK;

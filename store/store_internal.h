@@ -64,6 +64,7 @@ struct partition {
 	bool has_ready; /* ready was taken and waits for the disk            */
 	bool hard_due;	/* its hard state is not in the log yet              */
 	bool found_again; /* its membership was lost with a file             */
+	bool cut;	  /* an append did not go into the log last time     */
 	bool apply_stuck; /* could not be applied; later                     */
 	enum raft_role role;   /* as of the last ready, like leader and term */
 	uint64_t leader, term; /* RAFT_NOBODY: unknown                       */
