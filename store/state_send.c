@@ -95,10 +95,11 @@ static enum err read_chunk(struct sending *st, uint32_t number, bool *end)
 	struct buf *b = &slot_of(st, number)->chunk;
 	enum err err = state_records_begin(b);
 	uint32_t records = 0;
-	struct record r;
+	struct record r = { 0 };
 
 	while (!err && b->n < STATE_CHUNK_BYTES) {
 		err = engine_snapshot_next(st->picture, &r);
+		r.flags &= 63; /* the others say how it lay in its file */
 		if (!err &&
 		    !state_record_fits(&r, st->partition, &st->snapshot))
 			err = ERR_CORRUPT; /* known to be damaged, say */

@@ -193,10 +193,7 @@ static bool put_fits(const struct record *r)
 bool state_record_fits(const struct record *r, uint16_t partition,
 		       const struct raft_snapshot *snapshot)
 {
-	const unsigned known = LOC_CONTENT | LOC_EXPIRES | LOC_DAMAGED |
-			       LOC_LINK | LOC_SPECIAL | LOC_INODE | RECORD_LAST;
-
-	if (r->partition != partition || r->flags & ~known)
+	if (r->partition != partition || r->flags >= 64)
 		return false;
 	if (r->index == 0 || r->index > snapshot->index || r->term == 0 ||
 	    r->term > snapshot->term)

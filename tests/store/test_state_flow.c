@@ -145,6 +145,7 @@ enum err engine_snapshot_next(struct engine_snapshot *s, struct record *r)
 			      .partition = s->partition,
 			      .index = 1 + s->next % s->content.index,
 			      .term = 1,
+			      .flags = RECORD_LAST | 64, /* of files */
 			      .key = bytes_of(s->key, 8),
 			      .value = bytes_of(s->value.p, n) };
 	s->next++;
