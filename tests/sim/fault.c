@@ -471,6 +471,7 @@ void faults_end(struct sim *s)
 			continue;
 		vfs_sim_set_capacity(n->disk, s->c.o.disk_bytes);
 		vfs_sim_fail(n->disk, VFS_SIM_ALL, 0, OK, false);
+		vfs_sim_power_off(n->disk, 0, 0, false);
 		n->off_at = 0;
 		n->paused_until = 0;
 		cluster_clock_rate(&s->c, id, 0);
