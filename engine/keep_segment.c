@@ -195,7 +195,10 @@ static enum err next_step(struct engine *e, bool *busy)
 	if (k->spare_count > 0) {
 		datafile_path(&e->owner, DATAFILE_LOG,
 			      k->spares[--k->spare_count], "", path);
-		return add_from(e, path);
+		err = add_from(e, path);
+		if (!err)
+			log_debug("engine", "segment_recycled");
+		return err;
 	}
 	if (k->fresh_whole) {
 		k->fresh_whole = false;

@@ -16,9 +16,6 @@
 
 #include <cmocka.h>
 
-/* There when the store can move states. */
-#pragma weak store_move
-
 enum {
 	LINK_UP_NS = 5 * 1000 * 1000,
 	LINK_SILENT_NS = 1000 * 1000 * 1000,
@@ -619,7 +616,7 @@ enum err cluster_try_start(struct cluster *c, uint64_t id)
 		close_node(n);
 		return err ? err : ERR_CLOSED;
 	}
-	n->move_due = store_move ? c->now_ns : CLUSTER_NEVER;
+	n->move_due = c->now_ns;
 	look_at_links(c, id);
 	return OK;
 }

@@ -143,7 +143,7 @@ static void adopt(struct sim *s, const struct store_member *m)
 	snprintf(n->name, sizeof(n->name), "%s", m->name);
 	snprintf(n->address, sizeof(n->address), "%s", m->peer);
 	sim_trace(s, "n%llu joins as %s", (unsigned long long)m->id, m->name);
-	fault_restart(s, m->id, 0);
+	fault_restart_later(s, m->id);
 }
 
 static void stop_removed(struct sim *s, uint64_t id, uint64_t unused)

@@ -19,7 +19,7 @@ static const struct {
 	{ "engine", "torn_tail_cut", SIM_torn_tails },
 	{ "engine", "merge_done", SIM_merges },
 	{ "engine", "segment_recycled", SIM_recycled_segments },
-	{ "engine", "healed", SIM_repairs },
+	{ "store", "healed", SIM_repairs },
 };
 
 void log_set_level(enum log_level level)

@@ -39,10 +39,13 @@ static uint32_t first_timer(const struct sim *s)
 
 /* ------------------------------------------------------------- restarts -- */
 
-void fault_restart(struct sim *s, uint64_t id, uint64_t unused)
+static void restart_in(struct sim *s, uint64_t id, uint64_t ms);
+
+static void planned_start(struct sim *s, uint64_t id, uint64_t unused)
 {
 	enum err err;
 
+	s->start_planned[id] = false;
 	if (cluster_runs(&s->c, id) || s->stopped_for_good[id])
 		return;
 	err = cluster_try_start(&s->c, id);
@@ -58,19 +61,28 @@ void fault_restart(struct sim *s, uint64_t id, uint64_t unused)
 		sim_trace(s, "n%llu is given up", (unsigned long long)id);
 		admin_replace(s, id);
 	}
-	sim_after(s, 500 + sim_draw(s, 1500), fault_restart, id, 0);
+	restart_in(s, id, 500 + sim_draw(s, 1500));
 }
 
-static void restart_later(struct sim *s, uint64_t id)
+/* One start is planned for a node at a time. */
+static void restart_in(struct sim *s, uint64_t id, uint64_t ms)
 {
-	sim_after(s, 20 + sim_about(s, 1500), fault_restart, id, 0);
+	if (s->start_planned[id])
+		return;
+	s->start_planned[id] = true;
+	sim_after(s, ms, planned_start, id, 0);
+}
+
+void fault_restart_later(struct sim *s, uint64_t id)
+{
+	restart_in(s, id, 20 + sim_about(s, 1500));
 }
 
 static bool crash(struct sim *s, uint64_t id)
 {
 	s->count[SIM_crashes]++;
 	cluster_crash(&s->c, id);
-	restart_later(s, id);
+	fault_restart_later(s, id);
 	return true;
 }
 
@@ -93,14 +105,14 @@ static bool crash_in_call(struct sim *s, uint64_t id)
 static bool kill_node(struct sim *s, uint64_t id)
 {
 	cluster_kill(&s->c, id);
-	restart_later(s, id);
+	fault_restart_later(s, id);
 	return true;
 }
 
 static bool stop_node(struct sim *s, uint64_t id)
 {
 	cluster_stop(&s->c, id, 0);
-	restart_later(s, id);
+	fault_restart_later(s, id);
 	return true;
 }
 
@@ -108,7 +120,7 @@ static bool stop_node(struct sim *s, uint64_t id)
 static bool long_outage(struct sim *s, uint64_t id)
 {
 	cluster_crash(&s->c, id);
-	sim_after(s, 10000 + sim_about(s, 15000), fault_restart, id, 0);
+	restart_in(s, id, 5000 + sim_about(s, 15000));
 	return true;
 }
 
@@ -476,6 +488,6 @@ void faults_end(struct sim *s)
 		n->paused_until = 0;
 		cluster_clock_rate(&s->c, id, 0);
 		if (!n->store)
-			restart_later(s, id);
+			fault_restart_later(s, id);
 	}
 }

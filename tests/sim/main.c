@@ -11,6 +11,7 @@
  * half of them; -q leaves that out (a few seeds prove nothing about coverage).
  * Exit status: 0 all is well, 1 not.
  */
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -231,6 +232,9 @@ int main(int argc, char **argv)
 	}
 	if (jobs < 1 || jobs > JOBS_MAX)
 		jobs = 1;
+	/* Values come and go: their pages stay. */
+	mallopt(M_MMAP_THRESHOLD, 1 << 30);
+	mallopt(M_TRIM_THRESHOLD, 1 << 30);
 	guard_install(); /* disks with bad sectors are mapped */
 	if (trace || count == 1) {
 		struct report r;

@@ -262,6 +262,9 @@ static void look_at_applied(struct sim *s, struct cluster_node *n, uint16_t p,
 		if (!e)
 			return; /* not read from any disk yet */
 		model_apply(&sp->model, i, e);
+		for (uint32_t r = 0; r < e->record_count; r++)
+			s->count[SIM_expired] +=
+				e->records[r].type == RECORD_EXPIRE;
 	}
 }
 

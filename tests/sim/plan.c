@@ -36,11 +36,11 @@ void sim_plan(uint64_t seed, struct sim_plan *p)
 	p->partitions = seed_below(&s, 3) ? 1 : 8;
 	p->clients = between(&s, 2, SIM_CLIENTS_MAX);
 	p->keys = between(&s, 12, SIM_KEYS_MAX);
-	p->run_ms = between(&s, 60, 120) * 1000;
-	p->think_ms = between(&s, 60, 300);
-	p->fault_ms = between(&s, 1, 6) * 1000;
-	p->value_bytes_max = seed_below(&s, 2) ? 40000 : 3000;
-	p->big_permille = between(&s, 50, 500);
+	p->run_ms = between(&s, 60, 180) * 1000;
+	p->think_ms = between(&s, 3, 30) * 50;
+	p->fault_ms = between(&s, 5, 50) * 100;
+	p->value_bytes_max = seed_below(&s, 2) ? 60000 : 10000;
+	p->big_permille = between(&s, 200, 600);
 	p->upload_permille = between(&s, 0, 30);
 	p->read_percent = between(&s, 15, 60);
 	p->ttl_permille = seed_below(&s, 2) ? between(&s, 10, 100) : 0;

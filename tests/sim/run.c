@@ -125,8 +125,7 @@ static void on_call(void *ctx, struct cluster_node *n, enum cluster_call call)
 		if (n->died == ERR_CLOSED)
 			s->count[SIM_crashes_in_a_call]++;
 		if (call != CLUSTER_START)
-			sim_after(s, 20 + sim_about(s, 1500), fault_restart,
-				  n->id, 0);
+			fault_restart_later(s, n->id);
 		return;
 	}
 	if (call == CLUSTER_START) {

@@ -233,8 +233,8 @@ uint64_t faults_due(struct sim *s);
 void faults_run(struct sim *s);
 /* Everything off; what is down is started again. */
 void faults_end(struct sim *s);
-/* Start node id, now or again later. */
-void fault_restart(struct sim *s, uint64_t id, uint64_t unused);
+/* Start node id in a while, again and again until it runs. */
+void fault_restart_later(struct sim *s, uint64_t id);
 
 /* --------------------------------------------------------------- members - */
 
@@ -269,6 +269,7 @@ struct sim {
 	bool damaged[CLUSTER_NODES_MAX + 1]; /* its disk was harmed          */
 	uint32_t failed_starts[CLUSTER_NODES_MAX + 1];
 	bool stopped_for_good[CLUSTER_NODES_MAX + 1];
+	bool start_planned[CLUSTER_NODES_MAX + 1];
 	uint64_t hash; /* of everything that happened                        */
 	bool trace;
 	uint64_t count[SIM_COUNTER_COUNT];
