@@ -436,6 +436,32 @@ static enum node_exit make_formation(struct node *n, struct buf *why)
 	return NODE_OK;
 }
 
+/* Before any port is opened: one daemon at a time has the directory. */
+static enum node_exit lock_directory(struct node *n, struct buf *why)
+{
+	const char *dir = n->conf->data_dir;
+	char path[CONF_PATH_BYTES_MAX + 8];
+	enum err err = vfs_mkdir(vfs_os(), dir);
+
+	snprintf(path, sizeof(path), "%s/LOCK", dir);
+	if (!err || err == ERR_EXISTS)
+		err = vfs_lock(vfs_os(), path, &n->cluster.lock);
+	if (!err)
+		return NODE_OK;
+	if (err == ERR_BUSY)
+		SAY(why, "data directory %s is in use by another process\n",
+		    dir);
+	else
+		SAY(why, "data directory %s: %s\n", dir, err_text(err));
+	return err == ERR_BUSY ? NODE_BUSY : NODE_RUNTIME;
+}
+
+void cluster_unlock(struct node *n)
+{
+	vfs_close(n->cluster.lock);
+	n->cluster.lock = NULL;
+}
+
 enum node_exit cluster_begin(struct node *n, struct buf *why)
 {
 	struct cluster *k = &n->cluster;
@@ -457,7 +483,9 @@ enum node_exit cluster_begin(struct node *n, struct buf *why)
 	if (result || k->plan == PLAN_SINGLE || k->plan == PLAN_REMOVED)
 		return result;
 	know_self(n);
-	result = open_links(n, why);
+	result = lock_directory(n, why);
+	if (!result)
+		result = open_links(n, why);
 	if (!result && k->plan == PLAN_FORM)
 		result = make_formation(n, why);
 	return result;
@@ -565,5 +593,6 @@ void cluster_end(struct node *n)
 
 	links_close(k->links);
 	formation_free(k->formation);
+	cluster_unlock(n);
 	buf_done(&k->secret);
 }

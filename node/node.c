@@ -158,6 +158,7 @@ enum node_exit node_open_engine(struct node *n, struct buf *why)
 	enum err err;
 
 	engine_options_of(n, &o);
+	cluster_unlock(n); /* the engine locks it itself */
 	err = engine_open(&o, &n->engine, &below);
 	if (err == ERR_BUSY)
 		(void)!buf_addf(why,
@@ -344,7 +345,7 @@ static enum node_exit start_service(struct node *n, struct buf *why)
 	if (result)
 		return result;
 	hold(n);
-	if (plan != PLAN_REMOVED && !threads_start_core(n)) {
+	if (!threads_start_core(n)) {
 		(void)!buf_addf(why, "no thread can be made\n");
 		return NODE_RUNTIME;
 	}

@@ -45,6 +45,7 @@ struct cluster {
 	struct claim_slot claim;
 	struct store_member_status members[ROSTER_MAX]; /* room to ask into  */
 	struct buf secret;
+	struct vfs_file *lock; /* of the directory, before the engine has it */
 	uint64_t looked_ns; /* whether this node is still alone              */
 };
 
@@ -115,6 +116,9 @@ enum node_exit cluster_begin(struct node *n, struct buf *why);
  * an exit code, with why.
  */
 enum node_exit cluster_wait(struct node *n, bool *done, struct buf *why);
+
+/* Let go of the directory. Nothing if it is not held. */
+void cluster_unlock(struct node *n);
 
 /* How many: as said, else as the directory has them, else the default. */
 uint32_t cluster_partitions(const struct node *n);

@@ -77,7 +77,10 @@ static bool become_part(struct node *n)
 
 	while (!done && !result && !atomic_load(&n->core_stop)) {
 		atomic_fetch_add(&n->beat, 1);
-		result = cluster_wait(n, &done, &why);
+		if (n->cluster.plan == PLAN_REMOVED)
+			wake_wait(&n->core_wake, ROUND_MS_MAX);
+		else
+			result = cluster_wait(n, &done, &why);
 	}
 	if (done && !result)
 		result = node_bring_up(n, &why);

@@ -48,6 +48,7 @@ configure() {
 		storage: { max_file_size = "4M"; min_free_disk = "0"; };
 		cluster: { listen = "127.0.0.1:${peer[$i]}";
 			members = ( $(list "$@") ); $extra };
+		security: { cluster_secret_file = "$secret"; };
 	E
 }
 
@@ -141,6 +142,9 @@ says() {
 read -r -a http <<<"x $(free_ports 4)"
 read -r -a peer <<<"x $(free_ports 4)"
 extra=
+secret=$dir/secret
+echo "this is known to all" >"$secret"
+echo "and this to nobody else" >"$dir/another"
 
 # ------------------------------------------------------------------ forming --
 
@@ -158,10 +162,14 @@ check "and says when to come again" \
 down 2 9
 up 3
 check "it waits for all" within 100 waits_for 1 "waits for n2"
+"$daemon" --config "$dir/n1.conf" 2>"$dir/refused"
+same "a second daemon while the first waits: exit 75" 75 $?
 up 2
 for i in 1 2 3; do
 	check "n$i is ready" within 150 ready $i
 done
+"$daemon" --config "$dir/n1.conf" 2>"$dir/refused"
+same "a second daemon on the directory: exit 75" 75 $?
 same "one cluster id" 1 "$(for i in 1 2 3; do
 	status_of $i | jq -r .cluster
 done | sort -u | wc -l)"
@@ -220,6 +228,13 @@ check "the operator replaces it" within 50 \
 check "it comes back empty and catches up" within 300 reads 3 alone two
 same "under a new id" true "$(status_of 3 | jq '.id > 3')"
 
+secret=$dir/another
+configure 4 1 4
+up 4
+check "with another secret nobody talks to it" \
+	within 100 waits_for 4 "does not know the cluster secret"
+down 4 9
+secret=$dir/secret
 configure 4 1 4
 up 4
 check "a newcomer waits for add" within 100 waits_for 4 "members add n4"
