@@ -67,7 +67,6 @@ struct repair {
 	uint64_t looked_ns;
 	bool healed; /* appended, not settled */
 	enum err err;
-	uint64_t missing[]; /* of each partition, as raft was told */
 };
 
 static uint64_t now_of(struct store *s)
@@ -126,12 +125,13 @@ void repair_want(struct store *s, struct partition *p, uint64_t index)
 static void look_at_log(struct store *s, struct partition *p)
 {
 	uint64_t index = engine_missing(s->engine, p->id);
+	struct raft_status status;
 	struct wanted *x;
 
-	if (index != s->repair->missing[p->id] && group_open(p)) {
+	raft_status(p->raft, &status);
+	if (index != status.missing && group_open(p)) {
 		raft_set_missing(p->raft, index);
 		group_fed(p);
-		s->repair->missing[p->id] = index;
 		if (!index)
 			log_info("store", "log_whole partition=%u", p->id);
 	}
