@@ -102,6 +102,7 @@ struct datafile {
 	 */
 	_Atomic uint64_t unsettled_bytes, left_sequence;
 	_Atomic bool carry;
+	_Atomic bool healed; /* log: holds frames FRAME_HEALED             */
 	struct again *again;
 	uint32_t again_count, again_cap;
 	struct marks marks; /* log: where entries lie; writer              */

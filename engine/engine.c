@@ -222,6 +222,8 @@ enum err engine_append_flags(struct engine *e, const struct engine_entry *entry,
 				 .records = entry->record_count };
 	log_commit(&e->log, bytes, entry->record_count, frame_flags);
 	unsettled_set(e, p, entry->index, &t, df);
+	if (p->missing && entry->index <= p->missing)
+		damage_find_missing(p);
 	mark_entry(e, entry->partition, df, entry->index, off, bytes);
 	p->client_entries += client;
 	touch(e, p);

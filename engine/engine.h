@@ -63,6 +63,11 @@ struct engine_options {
 	uint8_t cluster_id[16];	 /* of a new directory; all 0: a random one  */
 	uint64_t segment_bytes;	 /* log segment, at least ..._BYTES_MIN      */
 	uint64_t min_free_bytes; /* below it puts are refused: ERR_NOSPC     */
+	/*
+	 * Other nodes have the same partitions: what is damaged can be fetched
+	 * from them (engine/replica.h), so nothing settles without its bytes.
+	 */
+	bool has_peers;
 	enum engine_read_mode read_mode;
 	enum engine_sync_mode sync_mode;
 	uint64_t sync_interval_ms;
@@ -191,7 +196,10 @@ typedef void engine_applied_fn(void *ctx, const struct engine_applied *a);
 /*
  * Point the key directory at the entries up to index (at most last_index), in
  * order; afterwards readers see them. fn may be NULL. Thread: writer.
- * ERR_NOMEM, ERR_CORRUPT, ERR_IO: settled up to applied_index, see info.
+ * ERR_CORRUPT with has_peers: the next entry is engine_missing; after
+ * engine_heal_entry it goes on. Without: the header of a record is bad; where
+ * only a value is, its key is settled and answers ERR_CORRUPT.
+ * ERR_NOMEM, ERR_IO. All: settled up to applied_index, see info.
  */
 MUST_CHECK enum err engine_settle(struct engine *e, uint16_t partition,
 				  uint64_t index, engine_applied_fn *fn,

@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 
 #include "base/epoch.h"
+#include "engine/damage.h"
 #include "engine/datafile.h"
 #include "engine/engine.h"
 #include "engine/expiry.h"
@@ -47,6 +48,7 @@ struct partition {
 	bool touched; /* in the list of partitions appended to since a sync  */
 	uint32_t mark_file;  /* the segment of the last mark, and the bytes   */
 	uint64_t mark_bytes; /* of this partition since                      */
+	uint64_t missing; /* lowest unsettled entry without its bytes; 0     */
 	uint64_t last_stamp_ns;
 	uint64_t client_entries;
 	bool has_hard_state;
@@ -100,6 +102,7 @@ struct engine {
 	struct buf settle_buf;	 /* records read back from a file            */
 	uint64_t last_sync_ns; /* interval mode                              */
 	uint64_t tail_keep;    /* entries a tail remembers once settled  */
+	struct damage damage;  /* damage.c                               */
 	struct readback *readback; /* readback.c                             */
 	struct engine_log_entry carried; /* unsettled.c                      */
 
@@ -210,6 +213,10 @@ bool engine_record_live(struct engine *e, uint16_t partition, uint64_t index,
 /* Remember a damaged place for stats; logs it. Thread: any. */
 void engine_note_corrupt(struct engine *e, const struct datafile *df,
 			 uint64_t off, uint64_t keys);
+
+/* The key that lay at off of df lies elsewhere now. Thread: any. */
+void engine_forget_place(struct engine *e, const struct datafile *df,
+			 uint64_t off);
 
 /* The file is gone, and its damaged places with it. Thread: any. */
 void engine_forget_corrupt(struct engine *e, const struct datafile *df);

@@ -36,6 +36,7 @@ enum {
 enum frame_flags {
 	FRAME_MARK = 1,	   /* no records: only proves what was synced        */
 	FRAME_SETTLED = 2, /* its entries need no commit (embedded writes)   */
+	FRAME_HEALED = 4,  /* its puts are no entries: bytes of settled keys */
 };
 
 struct frame {

@@ -160,6 +160,7 @@ static void put_in_force(struct engine_install *in, struct replaced *r)
 	atomic_store(&p->reset_sequence, reset);
 	pthread_mutex_unlock(&e->terms_lock);
 	unsettled_cut(e, p, 1);
+	p->missing = 0;
 	tail_done(&p->tail);
 	readback_forget(e, in->partition);
 	p->synced_index = p->written_index = in->index;

@@ -188,7 +188,8 @@ static enum err next_hint(struct engine *e, bool *busy)
 		bool was_looked = f->looked;
 		enum err err;
 
-		if (f->hinted || f->unmergeable || now < f->retry_ns)
+		if (f->hinted || f->unmergeable || f->unhintable ||
+		    now < f->retry_ns)
 			continue;
 		CHECK(df);
 		*busy = true;

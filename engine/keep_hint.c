@@ -26,6 +26,7 @@ struct hint_job {
 	uint64_t installs; /* into all partitions when the walk began        */
 	uint32_t part_count, partitions;
 	bool damaged;
+	bool healed; /* holds records that a hint cannot tell: it gets none  */
 };
 
 uint32_t keep_hint_file_id(const struct hint_job *job)
@@ -265,6 +266,10 @@ static enum err see_record(struct engine *e, struct hint_job *job,
 	}
 	if (r->type == RECORD_HARD_STATE)
 		return OK;
+	if (it->frame.flags & FRAME_HEALED) {
+		job->healed = true;
+		return OK;
+	}
 	if (job->df->kind == DATAFILE_LOG) {
 		struct partition *p = &e->partitions[r->partition];
 
@@ -347,7 +352,8 @@ static enum err finish(struct engine *e, struct hint_job *job,
 	if (job->df->kind == DATAFILE_LOG && job->installs != count_installs(e))
 		return OK;
 	err = note_file(job, f);
-	if (err || job->damaged)
+	f->unhintable = job->healed;
+	if (err || job->damaged || job->healed)
 		return err;
 	err = write_hint(e, job);
 	if (!err)

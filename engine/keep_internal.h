@@ -29,6 +29,7 @@ struct keep_file {
 	bool walked;	  /* it was read; what follows is known without      */
 	bool hinted;	  /* it has a hint that fits                         */
 	bool unmergeable; /* something in it is unreadable                   */
+	bool unhintable;  /* it was read; it gets no hint                    */
 	uint64_t last_sequence;
 	uint64_t kept_bytes;
 	uint64_t retry_ns; /* no new attempt at its hint before              */

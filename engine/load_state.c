@@ -183,8 +183,10 @@ static struct part_run *part_of(struct load_segment *s, uint16_t partition)
 }
 
 /* A record above the commit: the first of its entry, or one more of it. */
-static enum err add_tail(struct load_segment *s, const struct walk_item *it)
+static enum err add_tail(struct load *l, struct load_segment *s,
+			 const struct walk_item *it)
 {
+	bool lost = l->e->o.has_peers && it->state == RECORD_BAD_VALUE;
 	const struct record *r = &it->record;
 	struct tail_found *t;
 
@@ -194,6 +196,8 @@ static enum err add_tail(struct load_segment *s, const struct walk_item *it)
 			return ERR_CORRUPT;
 		t->entry.bytes += (uint32_t)it->bytes;
 		t->entry.records++;
+		if (lost)
+			t->entry.loc |= LOC_DAMAGED;
 		return OK;
 	}
 	if (s->tail_count == s->tail_cap) {
@@ -209,12 +213,27 @@ static enum err add_tail(struct load_segment *s, const struct walk_item *it)
 		.partition = r->partition,
 		.index = r->index,
 		.entry = { .term = r->term,
-			   .loc = loc_pack(s->df->id, it->off, 0),
+			   .loc = loc_pack(s->df->id, it->off,
+					   lost ? LOC_DAMAGED : 0),
 			   .stamp_ns = r->stamp_ns,
 			   .bytes = (uint32_t)it->bytes,
 			   .records = 1 }
 	};
 	return OK;
+}
+
+/* The bytes of a settled key, wherever the base is (engine/heal.c). */
+static enum err take_healed(struct load *l, struct load_segment *s,
+			    const struct walk_item *it)
+{
+	const struct record *r = &it->record;
+	const struct manifest_partition *mp =
+		&l->e->manifest.partitions[r->partition];
+
+	if (it->frame.sequence < mp->reset_sequence || !scan_has_key(r) ||
+	    r->index > l->commit[r->partition])
+		return OK;
+	return scan_add_item(&part_of(s, r->partition)->run, s->df, it);
 }
 
 static enum err take_record(struct load *l, struct load_segment *s,
@@ -228,6 +247,8 @@ static enum err take_record(struct load *l, struct load_segment *s,
 	if (r->type == RECORD_HARD_STATE || r->partition >= e->o.partitions)
 		return OK;
 	mp = &e->manifest.partitions[r->partition];
+	if (it->frame.flags & FRAME_HEALED)
+		return take_healed(l, s, it);
 	if (r->index <= mp->base_index ||
 	    it->frame.sequence < mp->reset_sequence ||
 	    !terms_live(&e->partitions[r->partition].terms, r->index, r->term))
@@ -237,7 +258,7 @@ static enum err take_record(struct load *l, struct load_segment *s,
 	if (r->index > l->commit[r->partition]) {
 		part->client_records +=
 			scan_has_key(r) && is_client_key(r->key);
-		return add_tail(s, it);
+		return add_tail(l, s, it);
 	}
 	if (r->index >= part->last_index) {
 		part->last_index = r->index;
@@ -292,6 +313,8 @@ static bool all_settled(const struct load *l, const struct scan *s)
 	for (uint32_t i = 0; i < s->event_count; i++)
 		if (s->events[i].kind == SCAN_BAD)
 			return false;
+	if (s->healed)
+		return false;
 	for (uint32_t i = 0; i < s->span_count; i++) {
 		const struct scan_span *span = &s->spans[i];
 		const struct manifest_partition *mp =
@@ -383,8 +406,11 @@ static enum err fill_live(void *ctx, const struct run_item *item)
 	df = engine_file(f->e, loc_file_id(item->loc));
 	if (!df)
 		return ERR_CORRUPT;
-	if (item->loc & LOC_DAMAGED)
+	if (item->loc & LOC_DAMAGED) {
 		engine_note_corrupt(f->e, df, loc_off(item->loc), 1);
+		damage_note_key(f->e, (uint16_t)(f->p - f->e->partitions),
+				item->version, item->key);
+	}
 	err = keydir_append(f->p->kd, item->key, item->version, item->loc,
 			    item->value_bytes, item->attr_bytes);
 	if (!err && item->expiry_ns)
@@ -495,12 +521,11 @@ static enum err fill_tails(struct load *l)
 		}
 	}
 	for (uint32_t i = 0; !err && i < e->o.partitions; i++) {
-		const struct partition *p = &e->partitions[i];
+		struct partition *p = &e->partitions[i];
 
-		for (uint64_t k = l->commit[i] + 1;
-		     !err && k <= p->terms.last_index; k++)
-			if (!tail_at(&p->tail, k))
-				err = say_missing(l, i, k);
+		damage_find_missing(p);
+		if (p->missing && !e->o.has_peers)
+			err = say_missing(l, i, p->missing);
 	}
 	return err;
 }

@@ -82,8 +82,15 @@ static enum err look_around(struct merge *m)
 				p->older_min = f->min_index;
 		}
 	}
-	for (uint32_t i = m->log_count; i < mf->log_count; i++)
-		limit_bases(m, engine_file(m->e, mf->log[i].id));
+	for (uint32_t i = m->log_count; i < mf->log_count; i++) {
+		struct datafile *df = engine_file(m->e, mf->log[i].id);
+
+		limit_bases(m, df);
+		/* What it healed is older than any tombstone may be. */
+		for (uint32_t k = 0;
+		     atomic_load(&df->healed) && k < mf->partition_count; k++)
+			m->parts[k].older_min = 0;
+	}
 	m->losses = calloc(mf->loss_count + 1, sizeof(*m->losses));
 	if (!m->losses)
 		return ERR_NOMEM;

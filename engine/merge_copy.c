@@ -211,6 +211,8 @@ static enum err judge_put(struct merge *m, struct input *in,
 	r.flags &= ~RECORD_LOG_FLAGS;
 	if (it->state == RECORD_BAD_VALUE && !(r.flags & LOC_DAMAGED)) {
 		engine_note_corrupt(m->e, in->df, it->off, 1);
+		damage_note_key(m->e, r.partition,
+				version_pack(r.index, r.position), r.key);
 		r.flags |= LOC_DAMAGED;
 	}
 	return put_record(m, &r);
@@ -255,6 +257,19 @@ static enum err unreadable(struct merge *m, struct datafile *df,
 	return ERR_CORRUPT;
 }
 
+/* Bytes of a settled key: they count only by the directory. */
+static enum err judge_healed(struct merge *m, struct input *in,
+			     const struct walk_item *it)
+{
+	const struct record *r = &it->record;
+
+	m->parts[r->partition].seen = true;
+	if (r->partition / MERGE_PASS_PARTITIONS != m->pass ||
+	    r->type != RECORD_PUT || !look_up(m, in->df, it->off, r).here)
+		return OK;
+	return judge_put(m, in, it);
+}
+
 /*
  * A settled entry above a copy that stays: the base cannot cover it. The keeper
  * merges such segments only together with the one that has the copy.
@@ -278,6 +293,8 @@ static enum err judge(struct merge *m, struct input *in,
 
 	if (r->type == RECORD_HARD_STATE)
 		return OK;
+	if (it->frame.flags & FRAME_HEALED && in->df->kind == DATAFILE_LOG)
+		return judge_healed(m, in, it);
 	if (in->df->kind == DATAFILE_LOG) {
 		if (!part_of_log(m, in, it))
 			return OK;

@@ -399,6 +399,7 @@ static void free_engine(struct engine *e)
 	log_done(&e->log);
 	settle_done(e);
 	readback_done(e);
+	damage_done(e);
 	engine_log_entry_done(&e->carried);
 	close_files(e);
 	manifest_done(&e->manifest);

@@ -66,9 +66,11 @@ static const uint8_t *unwritten(struct datafile *df, uint64_t off, uint64_t n)
 	}
 }
 
-static void note_damage(struct engine *e, const struct found *f)
+static void note_damage(struct engine *e, const struct found *f,
+			uint16_t partition, struct bytes key)
 {
 	engine_note_corrupt(e, f->df, f->off, 1);
+	damage_note_key(e, partition, f->version, key);
 }
 
 static void fill_found(struct found *f, const struct keydir_entry *k)
@@ -105,7 +107,7 @@ static enum err find(struct engine *e, struct partition *p, struct bytes key,
 	if (f->df->map)	  /* begin the one wait for memory that is left */
 		__builtin_prefetch(f->df->map + f->off);
 	if (f->loc & LOC_DAMAGED) {
-		note_damage(e, f);
+		note_damage(e, f, (uint16_t)(p - e->partitions), key);
 		err = ERR_CORRUPT;
 		goto out;
 	}
@@ -291,7 +293,7 @@ static enum err open_found(struct engine *e, struct found *f,
 		return OK;
 	}
 	if (err == ERR_CORRUPT)
-		note_damage(e, f);
+		note_damage(e, f, partition, key);
 	datafile_unpin(f->df);
 	*v = (struct engine_value){ 0 };
 	return err;
@@ -448,7 +450,7 @@ enum err engine_copy(struct engine *e, uint16_t partition, struct bytes key,
 				 f.value_bytes);
 	}
 	if (err == ERR_CORRUPT)
-		note_damage(e, &f);
+		note_damage(e, &f, partition, key);
 	datafile_unpin(f.df);
 	return err;
 }

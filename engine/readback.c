@@ -118,8 +118,13 @@ static void see_record(struct gather *g, const struct datafile *df,
 	struct window *w = g->w;
 	struct tail_entry *t;
 
-	if (r->partition != g->partition || r->type == RECORD_HARD_STATE)
+	if (r->partition != g->partition || r->type == RECORD_HARD_STATE ||
+	    it->frame.flags & FRAME_HEALED)
 		return;
+	if (it->state != RECORD_OK) { /* there may be a sound copy */
+		g->inside = g->inside && r->index != g->want;
+		return;
+	}
 	if (g->inside) {
 		t = &w->entries[w->count];
 		if (r->index != g->want || r->position != t->records) {

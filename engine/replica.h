@@ -25,15 +25,16 @@ uint64_t engine_first_index(struct engine *e, uint16_t partition);
 
 /*
  * Term of the entry at index: base_index and everything from first_index - 1
- * to last_index. ERR_COMPACTED below, ERR_NOT_FOUND above. Thread: writer.
+ * to last_index. ERR_COMPACTED below, ERR_NOT_FOUND above, ERR_CORRUPT in a
+ * gap that damage left (engine_missing). Thread: writer.
  */
 MUST_CHECK enum err engine_term_at(struct engine *e, uint16_t partition,
 				   uint64_t index, uint64_t *term);
 
 /*
  * How many of the entries from..to, in order, fit into bytes_max (bytes of
- * their records); at least one if `from` is there, 0 if it is gone. *bytes is
- * their sum. Touches no disk for recent entries. Thread: writer.
+ * their records); at least one if `from` is there, 0 if it is gone or damaged.
+ * *bytes is their sum. Touches no disk for recent entries. Thread: writer.
  */
 uint32_t engine_log_fit(struct engine *e, uint16_t partition, uint64_t from,
 			uint64_t to, uint64_t bytes_max, uint64_t *bytes);
@@ -64,7 +65,7 @@ MUST_CHECK enum err engine_log_read(struct engine *e, uint16_t partition,
 
 /*
  * Entries at or above index are still wanted by a peer: merges leave the log
- * segments that hold them alone, up to a bound of bytes that the engine sets
+ * segments that hold them alone, but never more than the four newest sealed ones
  * (a lagging peer must not pin the disk). UINT64_MAX: nobody waits (the start).
  * Thread: writer.
  */
@@ -81,9 +82,11 @@ uint64_t engine_missing(struct engine *e, uint16_t partition);
 
 /*
  * Put back the entry at entry->index, whose term is as it stands in the log
- * (ERR_INVALID if not). It is appended to the open batch. Entries that are
- * settled already: every key that still points into the old copy points to the
- * new one once this is durable and engine_heal_settle was called.
+ * (ERR_INVALID if not); where damage left a gap, the term given is taken. It is
+ * appended to the open batch, and engine_missing moves on at once. Entries that
+ * are settled already: every key that still points into the old copy points to
+ * the new one once this is durable and engine_heal_settle was called; at or
+ * below the base as engine_heal_record for each put that is in force.
  * Errors as engine_append. Thread: writer.
  */
 MUST_CHECK enum err engine_heal_entry(struct engine *e,
@@ -91,7 +94,8 @@ MUST_CHECK enum err engine_heal_entry(struct engine *e,
 
 /*
  * Put back one settled record (a PUT): the key's version must still be
- * (r->index, r->position), else ERR_NOT_FOUND and nothing happens. As above.
+ * (r->index, r->position), else ERR_NOT_FOUND and nothing happens. ERR_INVALID:
+ * its term or lengths are not those known here. As above.
  */
 MUST_CHECK enum err engine_heal_record(struct engine *e,
 				       const struct record *r);
@@ -99,7 +103,10 @@ MUST_CHECK enum err engine_heal_record(struct engine *e,
 /* After engine_sync: point the key directory at what was healed. Writer. */
 MUST_CHECK enum err engine_heal_settle(struct engine *e);
 
-/* A settled key whose value was found damaged (by a read, a merge, a scan). */
+/*
+ * A settled key whose value was found damaged: by a read, a merge, a snapshot or
+ * the open. At most 256 are remembered until they are taken.
+ */
 struct engine_damaged {
 	uint16_t partition;
 	uint64_t version;

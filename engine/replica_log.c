@@ -24,7 +24,7 @@ enum err engine_term_at(struct engine *e, uint16_t partition, uint64_t index,
 	if (index + 1 < engine_first_index(e, partition))
 		return ERR_COMPACTED;
 	*term = terms_at(&p->terms, index);
-	return OK;
+	return *term || index == p->terms.floor ? OK : ERR_CORRUPT;
 }
 
 void engine_log_keep(struct engine *e, uint16_t partition, uint64_t index)

@@ -192,13 +192,16 @@ static enum err see_record(struct engine *e, struct datafile *df,
 				get_u64(r->value.p), get_u64(r->value.p + 8),
 				get_u64(r->value.p + 16)
 			};
+	} else if (it->frame.flags & FRAME_HEALED) {
+		s->healed = true;
+		atomic_store(&df->healed, true);
 	} else if (r->position == 0) {
 		enum err err = see_entry(e, s, it);
 
 		if (err)
 			return err;
 	}
-	if (r->type != RECORD_HARD_STATE) {
+	if (r->type != RECORD_HARD_STATE && !(it->frame.flags & FRAME_HEALED)) {
 		enum err err = see_part(s, df, it);
 
 		if (err)

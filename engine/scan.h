@@ -76,6 +76,7 @@ struct scan {
 	uint64_t claim; /* highest synced_sequence of any frame              */
 	uint64_t last_record_sequence; /* of frames that hold records        */
 	uint64_t end_off; /* behind the last frame                           */
+	bool healed; /* there are frames FRAME_HEALED: look twice            */
 	bool torn_header; /* at end_off lies what was to be the next frame   */
 	/* Frames without records behind the last with; too many: overflow.  */
 	struct scan_mark marks[SCAN_MARKS_MAX];

@@ -180,6 +180,23 @@ void engine_note_corrupt(struct engine *e, const struct datafile *df,
 			  (unsigned long long)off, (unsigned long long)keys);
 }
 
+void engine_forget_place(struct engine *e, const struct datafile *df,
+			 uint64_t off)
+{
+	char name[DATAFILE_NAME_BYTES];
+	uint32_t kept = 0;
+
+	datafile_name(df->kind, df->id, name);
+	pthread_mutex_lock(&e->stats_lock);
+	for (uint32_t i = 0; i < e->corrupt_count; i++) {
+		if (strcmp(e->corrupt[i].file, name) != 0 ||
+		    e->corrupt[i].off != off)
+			e->corrupt[kept++] = e->corrupt[i];
+	}
+	e->corrupt_count = kept;
+	pthread_mutex_unlock(&e->stats_lock);
+}
+
 void engine_forget_corrupt(struct engine *e, const struct datafile *df)
 {
 	char name[DATAFILE_NAME_BYTES];

@@ -267,8 +267,11 @@ static enum err decode_entry(struct engine *e, struct datafile *df,
 			engine_note_corrupt(e, df, off, 1);
 			return ERR_CORRUPT;
 		}
-		if (state == RECORD_BAD_VALUE)
+		if (state == RECORD_BAD_VALUE) {
 			engine_note_corrupt(e, df, off, 1);
+			if (e->o.has_peers)
+				return ERR_CORRUPT;
+		}
 		s->damaged = state == RECORD_BAD_VALUE ? LOC_DAMAGED : 0;
 		s->off = off;
 		off += bytes;
@@ -327,12 +330,16 @@ enum err engine_settle(struct engine *e, uint16_t partition, uint64_t index,
 	while (applied < index) {
 		const struct tail_entry *t = tail_at(&p->tail, applied + 1);
 
+		if (p->missing == applied + 1)
+			return ERR_CORRUPT;
 		CHECK(t);
 		atomic_store_explicit(&p->settling_index, applied + 1,
 				      memory_order_release);
 		err = settle_entry(e, p, t, fn, ctx);
 		if (err) {
 			atomic_store(&p->settling_index, applied);
+			if (err == ERR_CORRUPT && e->o.has_peers)
+				damage_note_entry(p, applied + 1);
 			return err;
 		}
 		pass_entry(e, p, ++applied, t);

@@ -227,6 +227,20 @@ static bool is_of_log(const struct snapshot_part *part,
 	       terms_live(&part->terms, r->index, r->term);
 }
 
+/* Bytes of a settled key (engine/heal.c): only as long as it is current. */
+static bool is_current(const struct engine_snapshot *s,
+		       const struct snapshot_part *part,
+		       const struct walk_item *item)
+{
+	const struct record *r = &item->record;
+	struct engine_info now;
+
+	if (item->frame.sequence < part->reset || r->type != RECORD_PUT)
+		return false;
+	return engine_peek(s->e, r->partition, r->key, &now) == OK &&
+	       now.version == version_pack(r->index, r->position);
+}
+
 /* Can the record be part of the state? */
 static bool is_wanted(const struct engine_snapshot *s,
 		      const struct datafile *df, const struct walk_item *item)
@@ -237,6 +251,8 @@ static bool is_wanted(const struct engine_snapshot *s,
 
 	if (!part || r->index > part->index)
 		return false;
+	if (df->kind == DATAFILE_LOG && item->frame.flags & FRAME_HEALED)
+		return is_current(s, part, item);
 	if (df->kind == DATAFILE_LOG && !is_of_log(part, item))
 		return false;
 	switch (r->type) {
@@ -255,12 +271,40 @@ static bool is_wanted(const struct engine_snapshot *s,
 	       version_index(now.version) > part->index;
 }
 
+static bool is_damaged(const struct walk_item *item)
+{
+	return item->state != RECORD_OK || item->record.flags & LOC_DAMAGED;
+}
+
+/* Does the snapshot reach the place where the key's record is sound? */
+static bool is_healed(const struct engine_snapshot *s,
+		      const struct datafile *df, const struct walk_item *item)
+{
+	const struct record *r = &item->record;
+	struct engine_info now;
+
+	if (engine_peek(s->e, r->partition, r->key, &now) != OK ||
+	    now.version != version_pack(r->index, r->position) ||
+	    now.loc & LOC_DAMAGED ||
+	    (loc_file_id(now.loc) == df->id && loc_off(now.loc) == item->off))
+		return false;
+	for (uint32_t i = 0; i < s->file_count; i++)
+		if (s->files[i].df->id == loc_file_id(now.loc))
+			return loc_off(now.loc) < s->files[i].end_off;
+	return false;
+}
+
 static bool is_lost(struct engine_snapshot *s, struct datafile *df,
 		    const struct walk_item *item)
 {
-	if (item->state == RECORD_OK && !(item->record.flags & LOC_DAMAGED))
+	const struct record *r = &item->record;
+
+	if (!is_damaged(item))
 		return false;
 	engine_note_corrupt(s->e, df, item->off, 1);
+	if (r->type == RECORD_PUT)
+		damage_note_key(s->e, r->partition,
+				version_pack(r->index, r->position), r->key);
 	return true;
 }
 
@@ -287,6 +331,8 @@ static enum err next_in_file(struct engine_snapshot *s, struct record *r)
 		}
 		if (!is_wanted(s, f->df, &item))
 			continue;
+		if (is_damaged(&item) && is_healed(s, f->df, &item))
+			continue; /* it comes, or came, from there */
 		if (is_lost(s, f->df, &item))
 			return ERR_CORRUPT;
 		*r = item.record;
