@@ -593,8 +593,7 @@ uint64_t repair_wait_ms(struct store *s)
 
 enum err repair_start(struct store *s)
 {
-	struct repair *r =
-		calloc(1, sizeof(*r) + s->partition_count * sizeof(uint64_t));
+	struct repair *r = calloc(1, sizeof(*r));
 
 	if (!r)
 		return ERR_NOMEM;

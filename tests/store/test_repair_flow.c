@@ -89,7 +89,7 @@ const struct raft_conf *raft_conf(const struct raft *r)
 
 void raft_status(const struct raft *r, struct raft_status *status)
 {
-	*status = (struct raft_status){ .id = r->id };
+	*status = (struct raft_status){ .id = r->id, .missing = r->missing };
 }
 
 void raft_set_missing(struct raft *r, uint64_t index)
