@@ -97,6 +97,7 @@ static uint64_t choose_wait(struct store *s)
 	shorten(&wait_ms, expire_wait_ms(s));
 	shorten(&wait_ms, staging_wait_ms(s));
 	shorten(&wait_ms, state_wait_ms(s));
+	shorten(&wait_ms, repair_wait_ms(s));
 	shorten(&wait_ms, members_wait_ms(s));
 	shorten(&wait_ms, forward_wait_ms(s));
 	if (!s->idle_told)
@@ -127,6 +128,8 @@ static enum err run_round(struct store *s)
 		err = members_round(s);
 	if (!err)
 		err = state_round(s);
+	if (!err)
+		err = repair_round(s);
 	if (!err)
 		err = groups_run(s);
 	if (!err && !atomic_load_explicit(&s->started, memory_order_relaxed))
@@ -181,7 +184,11 @@ static enum err dispatch(struct store *s, uint64_t from,
 		forward_answered(s, from, item);
 		break;
 	case ITEM_FETCH:
+		repair_asked(s, from, item);
+		break;
 	case ITEM_FETCHED:
+		repair_answered(s, from, item);
+		break;
 	case ITEM_KIND_MAX:
 		break;
 	}
@@ -271,6 +278,8 @@ enum err store_new(const struct store_options *o, struct store **out)
 	if (!err)
 		err = state_start(s);
 	if (!err)
+		err = repair_start(s);
+	if (!err)
 		err = watch_hub_new(s, &s->hub);
 	if (err)
 		goto out_groups;
@@ -280,6 +289,7 @@ enum err store_new(const struct store_options *o, struct store **out)
 out_groups:
 	forward_free(s);
 	state_stop(s);
+	repair_stop(s);
 	members_free(s);
 	groups_free(s);
 	free(s->partitions);
@@ -298,6 +308,7 @@ void store_free(struct store *s)
 	reads_stop(s, ERR_CLOSED);
 	watch_hub_close(s->hub);
 	state_stop(s);
+	repair_stop(s);
 	for (uint32_t i = 0; i < s->partition_count; i++) {
 		pending_done(&s->partitions[i].pending);
 		staging_free_all(&s->partitions[i]);

@@ -25,6 +25,8 @@ static enum err encode(struct partition *p, const struct raft_msg *m,
 		uint64_t index = m->index + 1 + i;
 
 		err = cache_encode(p->s, p, index, b);
+		if (err == ERR_CORRUPT)
+			repair_want(p->s, p, index);
 	}
 	return err;
 }

@@ -66,6 +66,7 @@ void store_move(struct store *s, uint64_t *wait_ms)
 	bool moved = state_send_move(s);
 
 	moved |= state_recv_move(s);
+	moved |= repair_move(s);
 	*wait_ms = STATE_IDLE_MS;
 	if (state_send_busy(s) || state_recv_busy(s))
 		*wait_ms = STATE_BUSY_MS;
