@@ -142,12 +142,13 @@ sim: ## simulate clusters under faults, SEEDS= of them (or one SEED= TRACE=1)
 	@$(B)/sim $(if $(SEED),-s $(SEED) $(if $(TRACE),-t),-s $(START) \
 		-n $(SEEDS) -j $(JOBS))
 
-bench: ## the engine and HTTP beside their peers, in one run (BENCH=--quick)
+bench: ## engine, HTTP and cluster beside their peers (BENCH=--quick)
 	packaging/install-deps bench
 	@$(MAKE) --no-print-directory -j$(JOBS) all $(B)/bench/bench_engine \
-		$(B)/bench/bench_hello
+		$(B)/bench/bench_hello $(B)/bench/bench_bare
 	@$(B)/bench/bench_engine $(BENCH)
 	@bench/http.sh
+	@bench/cluster.sh
 
 mutants: export COMPILE = $(CC) $(STD) $(CPPFLAGS) $(CFLAGS)
 mutants: export LINK = $(CC) $(LDFLAGS) -pthread -o @OUT@ @OBJECT@ \
