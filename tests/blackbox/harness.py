@@ -206,9 +206,9 @@ def unique_names(pairs):
 class Conn:
     """One connection. Strict about what comes back."""
 
-    def __init__(self, port, timeout=None):
+    def __init__(self, port, timeout=None, host="127.0.0.1"):
         self.sock = socket.create_connection(
-            ("127.0.0.1", port), timeout or PATIENCE_S)
+            (host, port), timeout or PATIENCE_S)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.got = b""
 
@@ -360,9 +360,11 @@ def die_with_parent():
 class Node:
     """One daemon. Start it from the main thread only: the kernel ties its
     life to the thread that started it."""
+    prefix = ()  # what the daemon is run under
 
     def __init__(self, config="", root=None, data=None):
         self.own_root = root is None
+        self.host = "127.0.0.1"
         self.root = root or make_directory()
         self.data = data or os.path.join(self.root, "data")
         self.port = free_port()
@@ -406,7 +408,7 @@ class Node:
         self.ended = False
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [DAEMON, "--config", self.config, *arguments],
+                [*self.prefix, DAEMON, "--config", self.config, *arguments],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 cwd=self.root, preexec_fn=die_with_parent)
 
@@ -422,7 +424,7 @@ class Node:
             raise Failure("the daemon ended with %s: %s" % (
                 self.process.returncode, self.log_text()[-600:]))
         try:
-            with Conn(self.port) as c:
+            with self.conn() as c:
                 return c.call("GET", "/_/ready").status == 200
         except (ConnectionError, socket.timeout):
             return False
@@ -470,7 +472,7 @@ class Node:
         sys.stdout.flush()
 
     def conn(self, timeout=None):
-        return Conn(self.port, timeout)
+        return Conn(self.port, timeout, self.host)
 
     def call(self, method, target, body=None, headers=()):
         """One request on a connection of its own."""

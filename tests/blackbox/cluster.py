@@ -1,0 +1,266 @@
+"""cluster.py - what a user sees of three nodes: any node takes any request, a
+majority is enough, less is told so, and lost disks come back."""
+import json
+import os
+import random
+import time
+
+from cluster_kit import Cluster, dump
+from harness import (JSON_TYPE, case, equal, expect, in_threads, main, quote,
+                     wait_for)
+
+
+def change(member, method, path, body=None):
+    r = member.call(method, path, body, JSON_TYPE)
+    expect(r.status == 200 and r.json()["success"], method, path, "answered", r)
+    return r.json()
+
+
+@case("any node takes any request and shows it at once on every other")
+def _():
+    with Cluster() as cluster:
+        for i in range(60):
+            at = cluster.members[i % 3]
+            there = cluster.members[(i + 1 + i // 7 % 2) % 3]
+            at.put("a/%d" % (i % 7), b"value %d" % i)
+            equal(there.get("a/%d" % (i % 7)).body, b"value %d" % i, "GET")
+        at = cluster.followers()[0]
+        equal(at.delete("a/0").status, 200, "DELETE at a follower")
+        for m in cluster.members:
+            m.get("a/0", status=404)
+            equal([k["key"] for k in m.list(prefix="a/")["keys"]],
+                  ["a/%d" % i for i in range(1, 7)], "listing")
+
+
+@case("conditions, transactions and prefix deletions hold at a follower")
+def _():
+    with Cluster() as cluster:
+        at, other = cluster.followers()
+        r = at.put("x", b"1", 201)
+        etag = r.header("ETag")
+        at.put("x", b"2", 204, [("If-Match", etag)])
+        r = other.call("PUT", "/x", b"3", [("If-Match", etag)])
+        equal(r.status, 412, "PUT with an old ETag")
+        equal(r.header("ETag"), other.get("x").header("ETag"), "its ETag")
+        r = other.call("PUT", "/x", b"3", [("If-None-Match", "*")])
+        equal(r.status, 412, "PUT of what is there")
+        r = at.call("PUT", "/x/y", b"3")
+        equal((r.status, r.code), (409, "not_a_directory"), "PUT below a file")
+        t = other.post_json("/_/txn", {
+            "if": [{"key": "x", "value": "2"}],
+            "then": [{"put": "y", "value": "5"}, {"get": "x"},
+                     {"delete": "none"}]})
+        equal((t["succeeded"], t["results"][1]["value"]), (True, "2"), "txn")
+        for i in range(20):
+            at.put("d/%d" % i, b"z")
+        r = other.call("DELETE", "/_/kv?prefix=d/")
+        equal((r.status, r.json()["deleted"]), (200, 20), "prefix deletion")
+        at.put("t", b"soon gone", ttl="300ms")
+        wait_for(lambda: all(m.call("GET", "/t").status == 404
+                             for m in cluster.members), "it expires", 5)
+
+
+@case("large values travel through a follower, whole")
+def _():
+    with Cluster(settings={"http.max_value_size": '"8M"'}) as cluster:
+        at, other = cluster.followers()
+        for size in (0, 1, 65536, 65537, 1 << 20, (5 << 20) + 17):
+            body = random.randbytes(size)
+            at.put("big", body)
+            expect(other.get("big").body == body, "size", size, "differs")
+            expect(cluster.leader().get("big").body == body, "size", size)
+
+
+@case("a minority writes nothing and says so; stale reads go on")
+def _():
+    with Cluster() as cluster:
+        cluster.members[0].put("k", b"v")
+        cluster.wait_equal()
+        alone = cluster.leader()
+        for m in cluster.members:
+            if m is not alone:
+                m.kill9()
+        wait_for(lambda: alone.call("GET", "/_/ready").status == 503,
+                 "it is not ready alone")
+        started = time.monotonic()
+        r = alone.call("PUT", "/k", b"new")
+        expect(r.status in (503, 504), "PUT without quorum answered", r)
+        if r.status == 504:
+            equal(r.json()["error"].get("outcome") or r.json().get("outcome"),
+                  "unknown", "outcome")
+        expect(time.monotonic() - started < 15, "it took too long")
+        expect(alone.call("GET", "/k").status == 503, "a fresh read is refused")
+        equal(alone.get("k", consistency="stale").body, b"v", "stale read")
+        for m in cluster.members:
+            if not m.is_alive():
+                m.spawn()
+        cluster.wait_ready(30)
+        expect(alone.get("k").body in (b"v", b"new"), "value afterwards")
+        alone.put("k", b"newer")
+
+
+@case("a node that was away catches up, from the log and from a snapshot")
+def _():
+    with Cluster() as cluster:
+        away = cluster.followers()[0]
+        away.kill9()
+        at = cluster.leader()
+        for i in range(50):
+            at.put("few/%d" % i, b"x" * 100)
+        away.spawn()
+        cluster.wait_ready(30)
+        cluster.wait_equal()
+        away.kill9()
+        blob = random.randbytes(60000)
+        for i in range(300):  # 18 MB over and over: merges drop the log
+            at.put("many/%d" % (i % 40), blob)
+        equal(at.call("POST", "/_/merge").status, 200, "merge")
+        wait_for(lambda: at.status()["storage"]["merge"] == "idle", "merge", 30)
+        for i in range(300):
+            at.put("many/%d" % (i % 40), blob)
+        away.spawn()
+        cluster.wait_ready(60)
+        cluster.wait_equal(60)
+        cluster.leader().kill9()
+        for i in range(40):
+            expect(away.get("many/%d" % i).body == blob, "many", i)
+
+
+@case("SIGTERM of the leader hands over first: writes pause only briefly")
+def _():
+    with Cluster() as cluster:
+        leader = cluster.leader()
+        other = cluster.followers()[0]
+        other.put("k", b"v")
+        longest = [0.0]
+        done = []
+
+        def write():
+            while not done:
+                started = time.monotonic()
+                r = other.call("PUT", "/k", b"v")
+                if r.status == 204:
+                    longest[0] = max(longest[0], time.monotonic() - started)
+
+        def stop():
+            time.sleep(0.3)
+            equal(leader.stop(), 0, "exit status")
+            time.sleep(0.5)
+            done.append(1)
+        in_threads(write, stop)
+        expect(longest[0] < 0.4, "a write waited", longest[0],
+               "s: no hand-over before the end")
+
+
+@case("a wiped node never votes as itself and comes back by members replace")
+def _():
+    with Cluster() as cluster:
+        cluster.members[0].put("k", b"v")
+        lost = cluster.followers()[0]
+        at = cluster.leader()
+        old = next(m["id"] for m in at.get_json("/_/members")["members"]
+                   if m["name"] == lost.name)
+        lost.kill9()
+        lost.wipe()
+        lost.spawn()
+        wait_for(lambda: answers(lost), "the wiped node answers")
+        time.sleep(1)
+        r = lost.call("GET", "/_/ready")
+        equal(r.status, 503, "ready of a wiped node")
+        equal(lost.call("GET", "/_/health").status, 200, "health")
+        change(at, "POST", "/_/members/%s/replace" % lost.name)
+        wait_for(lost.is_ready, "it is back", 40)
+        cluster.wait_equal()
+        members = at.get_json("/_/members")["members"]
+        wait_for(lambda: sorted(
+            (m["name"], m["role"])
+            for m in cluster.leader().get_json("/_/members")["members"]) ==
+            [("n1", "voter"), ("n2", "voter"), ("n3", "voter")],
+            "three voters", 30)
+        new = next(m["id"] for m in cluster.leader().get_json(
+            "/_/members")["members"] if m["name"] == lost.name)
+        expect(new != old, "the id is not used again", members)
+        cluster.leader().kill9()
+        expect(wait_for(lambda: lost.call("PUT", "/k", b"w").status == 204,
+                        "writes with the replaced node in the majority", 20),
+               "")
+
+
+def answers(member):
+    try:
+        return member.call("GET", "/_/health").status == 200
+    except OSError:
+        return False
+
+
+@case("a flipped bit in one node's log is found and mended from its peers")
+def _():
+    with Cluster() as cluster:
+        for i in range(40):
+            cluster.members[0].put("f/%d" % i, b"%04d" % i * 200)
+        cluster.wait_equal()
+        hurt = cluster.followers()[0]
+        equal(hurt.stop(), 0, "exit")
+        path = os.path.join(hurt.data, sorted(
+            f for f in os.listdir(hurt.data) if f.endswith(".log"))[0])
+        with open(path, "r+b") as f:
+            data = f.read()
+            at = data.index(b"0017" * 50) + 30
+            f.seek(at)
+            f.write(bytes([data[at] ^ 4]))
+        hurt.spawn()
+        cluster.wait_ready(30)
+        wait_for(lambda: hurt.call("GET", "/f/17?raw").body == b"0017" * 200,
+                 "the damaged value is mended", 20)
+        wait_for(lambda: hurt.get("f/17", consistency="stale").body ==
+                 b"0017" * 200, "also in its own files", 20)
+
+
+@case("eight partitions: leaders are spread, a node's death moves them")
+def _():
+    with Cluster(settings={"cluster.partitions": "8"}) as cluster:
+        for i in range(64):
+            cluster.members[i % 3].put("p%d/x" % i, b"%d" % i)
+
+        def leaders():
+            s = cluster.alive()[0].status()["partitions"]
+            return [p["leader"] for p in s]
+        wait_for(lambda: len(set(leaders()) - {None}) == 3,
+                 "every node leads something", 30)
+        victim = cluster.members[2]
+        victim.kill9()
+        for i in range(64):
+            at = cluster.members[i % 2]
+            wait_for(lambda: at.call("PUT", "/p%d/x" % i, b"new").status == 204,
+                     "partition of p%d goes on" % i)
+        expect(victim.name not in leaders(), "who is dead leads nothing")
+        victim.spawn()
+        cluster.wait_ready(30)
+        for i in range(64):
+            equal(victim.get("p%d/x" % i).body, b"new", "value", i)
+        equal(len(victim.list_all()[0]), 64, "listing of all partitions")
+
+
+@case("different member lists are refused and name the line")
+def _():
+    with Cluster(start=False) as cluster:
+        a, b, c = cluster.members
+        c.write_config([a, c])
+        for m in cluster.members:
+            m.spawn()
+        wait_for(lambda: not c.is_alive() or "member" in c.log_text(),
+                 "the odd one complains")
+        time.sleep(1)
+        for m in (a, b):
+            expect(not (answers(m) and m.is_ready()), m.name, "formed anyway")
+        if not c.is_alive():
+            c.ended = True
+            equal(c.process.returncode, 78, "exit status")
+        expect("cluster.members" in c.log_text() + a.log_text(),
+               "the setting is named:", c.log_text()[-300:])
+        for m in (a, b):
+            if not m.is_alive():
+                m.ended = True
+
+
+main()
