@@ -366,8 +366,8 @@ class Client:
         else:
             expect(r.status in (200, 201, 204), op["op"], "answered", r)
             op["ok"] = True
-        if op["op"] == "get" and op["ok"] is not True:
-            return
+        if op["ok"] is False or (op["op"] == "get" and op["ok"] is not True):
+            return  # it surely did not happen, or nothing was seen
         self.history.add(**op)
 
     def run_until(self, stop):
