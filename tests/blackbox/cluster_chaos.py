@@ -11,7 +11,7 @@ import time
 from cluster_kit import Cluster, Load
 from harness import SEED, case, expect, main, wait_for
 
-CHAOS_S = float(os.environ.get("CHAOS_S", "8"))
+CHAOS_S = float(os.environ.get("CHAOS_S", "5"))
 rng = random.Random(SEED)
 
 
