@@ -233,12 +233,11 @@ int main(int argc, char **argv)
 						    MHD_RESPMEM_PERSISTENT);
 	if (pthread_create(&commit, NULL, commit_main, argv[2]))
 		die("thread");
-	d = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD |
-				     MHD_ALLOW_SUSPEND_RESUME,
-			     (unsigned short)atoi(argv[1]), NULL, NULL, answer,
-			     NULL, MHD_OPTION_CONNECTION_LIMIT, 4096,
-			     MHD_OPTION_NOTIFY_COMPLETED, completed, NULL,
-			     MHD_OPTION_END);
+	d = MHD_start_daemon(
+		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME,
+		(unsigned short)atoi(argv[1]), NULL, NULL, answer, NULL,
+		MHD_OPTION_CONNECTION_LIMIT, 4096, MHD_OPTION_NOTIFY_COMPLETED,
+		completed, NULL, MHD_OPTION_END);
 	if (!d)
 		die("listen");
 	pause();
