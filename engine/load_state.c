@@ -128,9 +128,17 @@ static enum err choose_state(struct load *l, uint32_t i,
 	if (log && log->damaged && !place->sure) {
 		load_say(l,
 			 "%s: term and vote of partition %u are damaged in "
-			 "both places; `raftcask repair --data-dir %s` says "
-			 "what would be lost",
-			 l->e->dir, i, l->e->dir);
+			 "both places; ",
+			 l->e->dir, i);
+		if (l->e->o.has_peers)
+			load_say(l, "this node may have voted: put a fresh one "
+				    "in its place with `raftcask members "
+				    "replace`");
+		else
+			load_say(l,
+				 "`raftcask repair --data-dir %s "
+				 "--accept-loss` begins a new term",
+				 l->e->dir);
 		return ERR_CORRUPT;
 	}
 	p->has_hard_state = log || (second && second->term);

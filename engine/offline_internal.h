@@ -64,6 +64,13 @@ MUST_CHECK enum err offline_look(struct offline_dir *d,
 				 struct offline_found *found);
 void offline_found_done(struct offline_found *found);
 
+/*
+ * How many partitions have term and vote damaged in both places; each is told.
+ * give_up: begin anew for these above every term found. ERR_IO, ERR_NOMEM ...
+ */
+MUST_CHECK enum err offline_states(struct offline_dir *d, bool give_up,
+				   uint32_t *lost);
+
 /* A torn end: nothing in it was ever acknowledged. */
 bool offline_is_torn(const struct offline_found *found,
 		     const struct offline_damage *x);

@@ -168,8 +168,9 @@ static void lower_exacts(struct offline_dir *d)
 	}
 }
 
-static enum err give_up(struct offline_dir *d,
-			const struct offline_found *found)
+/* Places in files become losses; what they may have told is not asked for. */
+static enum err give_up_places(struct offline_dir *d,
+			       const struct offline_found *found)
 {
 	enum err err;
 
@@ -183,21 +184,37 @@ static enum err give_up(struct offline_dir *d,
 		err = state_end_wipe(d->vfs, d->dir, &d->manifest);
 	if (!err)
 		err = manifest_store(d->vfs, d->dir, &d->manifest);
+	return err;
+}
+
+static enum err give_up(struct offline_dir *d,
+			const struct offline_found *found)
+{
+	uint32_t places = count_blocking(found), states;
+	enum err err = offline_states(d, true, &states);
+
+	if (!err && places)
+		err = give_up_places(d, found);
 	if (!err)
 		offline_sayf(d, "%s: %u losses accepted", d->dir,
-			     count_blocking(found));
+			     places + states);
 	return err ? err : try_open(d);
 }
 
 static enum err repair_listed(struct offline_dir *d, bool accept_loss)
 {
 	struct offline_found found;
-	uint32_t blocking;
+	uint32_t blocking, lost;
 	enum err err = offline_look(d, &found);
 
 	if (err)
 		return err;
-	blocking = count_blocking(&found);
+	err = offline_states(d, false, &lost);
+	if (err) {
+		offline_found_done(&found);
+		return err;
+	}
+	blocking = count_blocking(&found) + lost;
 	if (blocking == 0)
 		offline_sayf(d, "%s: nothing need be given up", d->dir);
 	else if (accept_loss)

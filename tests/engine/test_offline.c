@@ -316,9 +316,72 @@ static void a_synced_end_that_is_gone_is_damage_not_a_torn_tail(void **state)
 	}
 }
 
+/* Spoil the last 8 bytes in the file that read as the number. */
+static void spoil_number(struct world *w, const char *path, uint64_t number)
+{
+	struct buf b = BUF_INIT;
+	uint64_t off = 0;
+
+	assert_int_equal(vfs_read_all(w->o.vfs, path, 4 << 20, &b), OK);
+	for (uint64_t i = 0; i + 8 <= b.n; i += 8)
+		if (get_u64(b.p + i) == number)
+			off = i;
+	buf_done(&b);
+	assert_int_not_equal(off, 0);
+	assert_int_equal(vfs_sim_flip(w->sim, path, off, 4), OK);
+}
+
+static void a_vote_damaged_in_both_places_can_be_given_up(void **state)
+{
+	struct engine_hard_state hs = { .term = 7001, .vote = 11 };
+	struct engine_partition_info info;
+	struct buf why = BUF_INIT;
+	struct world w;
+	struct said s;
+
+	(void)state;
+	world_init(&w, 7, 2);
+	world_reopen(&w);
+	for (uint32_t i = 0; i < 20; i++)
+		assert_int_equal(
+			world_change(&w, i % 2,
+				     (struct world_op){ RECORD_PUT, i, 100 },
+				     true),
+			OK);
+	for (; hs.term <= 7002; hs.term++) {
+		assert_int_equal(engine_set_hard_state(w.e, 1, &hs), OK);
+		assert_int_equal(engine_sync(w.e), OK);
+	}
+	world_close(&w);
+	spoil_number(&w, "data/00000001.log", 7002);
+	spoil_number(&w, "data/state", 7002);
+	assert_int_equal(engine_open(&w.o, &w.e, &why), ERR_CORRUPT);
+	assert_int_equal(buf_add(&why, "", 1), OK);
+	assert_non_null(strstr((const char *)why.p, "--accept-loss"));
+	why.n = 0;
+	w.o.has_peers = true;
+	assert_int_equal(engine_open(&w.o, &w.e, &why), ERR_CORRUPT);
+	assert_int_equal(buf_add(&why, "", 1), OK);
+	assert_non_null(strstr((const char *)why.p, "members replace"));
+	buf_done(&why);
+	w.o.has_peers = false;
+	w.e = NULL;
+	s = (struct said){ 0 };
+	assert_int_equal(offline_repair(w.o.vfs, "data", false, say, &s),
+			 ERR_CORRUPT);
+	assert_non_null(strstr(s.text, "partition 1"));
+	assert_int_equal(offline_repair(w.o.vfs, "data", true, say, &s), OK);
+	world_reopen(&w);
+	engine_partition_info(w.e, 1, &info);
+	assert_true(info.hard_state.term > 7001);
+	assert_int_equal(info.hard_state.vote, 0);
+	world_done(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_vote_damaged_in_both_places_can_be_given_up),
 		cmocka_unit_test(a_sound_directory_has_no_damage),
 		cmocka_unit_test(flipped_bits_are_named),
 		cmocka_unit_test(dump_tells_every_record),
