@@ -113,6 +113,13 @@ static enum err add_store(struct buf *b, const struct store_stats *s,
 		  s->watches },
 		{ "raftcask_uploads", "gauge", "Values being uploaded.",
 		  s->uploads },
+		{ "raftcask_repairs_asked_total", "counter",
+		  "Damaged records and entries asked of a peer.",
+		  s->repairs_asked },
+		{ "raftcask_repairs_healed_total", "counter",
+		  "Of these, put back.", s->repairs_healed },
+		{ "raftcask_repairs_failed_total", "counter",
+		  "Rounds in which no peer could help.", s->repairs_failed },
 	};
 	enum err err;
 

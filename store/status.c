@@ -93,6 +93,9 @@ void store_stats(struct store *s, struct store_stats *stats)
 		.expired = count_of(&s->expired),
 		.watches = watch_count(s->hub),
 		.uploads = count_of(&s->uploads),
+		.repairs_asked = count_of(&s->repairs_asked),
+		.repairs_healed = count_of(&s->repairs_healed),
+		.repairs_failed = count_of(&s->repairs_failed),
 		.commit_count = count_of(&s->commit_count),
 		.commit_ns_total = count_of(&s->commit_ns_total),
 	};

@@ -564,6 +564,8 @@ enum { STORE_BUCKETS = 32 };
 struct store_stats {
 	uint64_t writes, write_batches, refusals, expired;
 	uint64_t watches, uploads;
+	/* damaged bytes: peers asked, mended, in vain for now */
+	uint64_t repairs_asked, repairs_healed, repairs_failed;
 	uint64_t commit_count, commit_ns_total; /* handed in -> completed    */
 	/* [i]: took 2^(i-1) to 2^i us; [0]: less than 1                     */
 	uint64_t commit_buckets[STORE_BUCKETS];
