@@ -66,6 +66,12 @@ static const uint8_t *unwritten(struct datafile *df, uint64_t off, uint64_t n)
 	}
 }
 
+/* Bytes that are wrong, or that the disk does not give: the key needs help. */
+static bool is_damage(enum err err)
+{
+	return err == ERR_CORRUPT || err == ERR_IO;
+}
+
 static void note_damage(struct engine *e, const struct found *f,
 			uint16_t partition, struct bytes key)
 {
@@ -292,7 +298,7 @@ static enum err open_found(struct engine *e, struct found *f,
 		v->pin = f->df;
 		return OK;
 	}
-	if (err == ERR_CORRUPT)
+	if (is_damage(err))
 		note_damage(e, f, partition, key);
 	datafile_unpin(f->df);
 	*v = (struct engine_value){ 0 };
@@ -449,7 +455,7 @@ enum err engine_copy(struct engine *e, uint16_t partition, struct bytes key,
 		err = guard_copy(dst, f.df->map + f.off + prefix_bytes(&f),
 				 f.value_bytes);
 	}
-	if (err == ERR_CORRUPT)
+	if (is_damage(err))
 		note_damage(e, &f, partition, key);
 	datafile_unpin(f.df);
 	return err;

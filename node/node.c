@@ -139,6 +139,7 @@ static void engine_options_of(struct node *n, struct engine_options *o)
 	o->partitions = cluster_partitions(n);
 	o->node_id = id->node_id;
 	memcpy(o->cluster_id, id->cluster_id, 16);
+	o->has_peers = id->roster.count > 1;
 	o->segment_bytes = c->file_bytes_max / PAGE_BYTES * PAGE_BYTES;
 	o->min_free_bytes = c->min_free_bytes;
 	o->read_mode = c->read == CONF_READ_MMAP ? ENGINE_READ_MMAP

@@ -193,6 +193,29 @@ def answers(member):
         return False
 
 
+@case("a flipped bit in one node's log is found and mended from its peers")
+def _():
+    with Cluster() as cluster:
+        for i in range(40):
+            cluster.members[0].put("f/%d" % i, b"%04d" % i * 200)
+        cluster.wait_equal()
+        hurt = cluster.followers()[0]
+        equal(hurt.stop(), 0, "exit")
+        path = os.path.join(hurt.data, sorted(
+            f for f in os.listdir(hurt.data) if f.endswith(".log"))[0])
+        with open(path, "r+b") as f:
+            data = f.read()
+            at = data.index(b"0017" * 50) + 30
+            f.seek(at)
+            f.write(bytes([data[at] ^ 4]))
+        hurt.spawn()
+        cluster.wait_ready(30)
+        wait_for(lambda: hurt.call("GET", "/f/17?raw").body == b"0017" * 200,
+                 "the damaged value is mended", 20)
+        wait_for(lambda: hurt.get("f/17", consistency="stale").body ==
+                 b"0017" * 200, "also in its own files", 20)
+
+
 @case("eight partitions: leaders are spread, a node's death moves them")
 def _():
     with Cluster(settings={"cluster.partitions": "8"}) as cluster:

@@ -517,6 +517,7 @@ static enum err open_engine(struct cluster_node *n)
 	eo.node_id = n->id;
 	put_u64(eo.cluster_id, o->seed);
 	eo.cluster_id[15] = 1;
+	eo.has_peers = o->founders > 1 || n->id > o->founders;
 	eo.partitions = o->partitions;
 	eo.segment_bytes = o->segment_bytes;
 	eo.min_free_bytes = o->min_free_bytes;
