@@ -29,7 +29,7 @@ enum {
 	LOOK_MS = 250,
 	SHOW_MS = 100,
 	MOVE_MS = 1000,
-	MOVE_AFTER_MS = 30 * 1000, /* led that long                          */
+	MOVE_AFTER_ELECTIONS = 30, /* led for so many election timeouts      */
 	MOVE_LAG_MAX = 1000,	   /* entries                                */
 	HAND_OVERS_MAX = 3,	   /* then it removes itself                 */
 	FORWARD_PREFIX_BYTES = 10,
@@ -319,6 +319,8 @@ static uint32_t fair_share(struct store *s)
 
 static void spread(struct store *s, uint32_t led)
 {
+	const uint64_t settled_ns =
+		MOVE_AFTER_ELECTIONS * s->o.election_ms * 1000000;
 	struct members *ms = s->members;
 	uint64_t now_ns = clock_mono_ns(s->o.clock);
 
@@ -334,8 +336,7 @@ static void spread(struct store *s, uint32_t led)
 			continue;
 		l = begin_look(s, p);
 		to = preferred_voter(p);
-		if (now_ns - l.care->led_since_ns <
-			    MOVE_AFTER_MS * UINT64_C(1000000) ||
+		if (now_ns - l.care->led_since_ns < settled_ns ||
 		    to == s->self_id || !can_lead(&l, to))
 			continue;
 		ms->moved_ns = now_ns;
