@@ -127,6 +127,7 @@ void group_break(struct partition *p)
 	reads_publish(p);
 	requests_leave_office(p->s, p);
 	reads_leave_office(p->s, p);
+	groups_watch_time(p->s);
 }
 
 /* ------------------------------------------------------------ proposing -- */

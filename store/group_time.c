@@ -19,10 +19,11 @@ bool group_has_others(const struct partition *p)
 	return c->count > 1 || (c->count == 1 && c->id[0] != p->s->self_id);
 }
 
+/* A broken one hears no tick, but what waits for it must be given up. */
 static bool needs_ticks(const struct partition *p)
 {
-	return p->raft && !p->broken &&
-	       (p->role != RAFT_LEADER || group_has_others(p));
+	return p->raft &&
+	       (p->broken || p->role != RAFT_LEADER || group_has_others(p));
 }
 
 static bool leads_others(const struct partition *p)
