@@ -65,6 +65,29 @@ static void named(struct store_change *change, const struct cluster_node *n)
 		 n->name);
 }
 
+/*
+ * Nobody with his wits takes a node away while others are still learning, or
+ * when those who remain have a majority of bad disks.
+ */
+static bool may_remove(struct sim *s, uint64_t id,
+		       const struct store_member_status *map, uint32_t count)
+{
+	uint32_t voters = 0, bad = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint64_t member = map[i].member.id;
+
+		if (map[i].leaving ||
+		    map[i].learner != map[i].member.stays_learner)
+			return false;
+		if (map[i].learner || member == id)
+			continue;
+		voters++;
+		bad += member > CLUSTER_NODES_MAX || s->damaged[member];
+	}
+	return voters >= MEMBERS_MIN && bad <= (voters - 1) / 2;
+}
+
 void admin_change(struct sim *s)
 {
 	struct store_member_status map[CLUSTER_NODES_MAX];
@@ -83,7 +106,7 @@ void admin_change(struct sim *s)
 		snprintf(change.member.peer, sizeof(change.member.peer),
 			 "new%u:7000", s->c.count + 1);
 		change.member.stays_learner = sim_chance(s, 200);
-	} else if (count > MEMBERS_MIN) {
+	} else if (may_remove(s, id, map, count)) {
 		change.kind = STORE_MEMBER_REMOVE;
 		named(&change, n);
 	} else {
@@ -181,8 +204,26 @@ void admin_follow(struct sim *s)
 	}
 }
 
-bool admin_idle(struct sim *s)
+bool admin_idle(struct sim *s, struct buf *why)
 {
+	struct store_member_status map[CLUSTER_NODES_MAX];
+	uint32_t count = read_map(s, map);
+
 	take_answer(s);
-	return !s->admin.busy;
+	if (s->admin.busy && why)
+		(void)!buf_addf(why, "a membership change is under way");
+	if (s->admin.busy || count > CLUSTER_NODES_MAX)
+		return false;
+	for (uint32_t i = 0; i < count; i++) {
+		const struct store_member_status *m = &map[i];
+
+		if (!m->leaving && m->learner == m->member.stays_learner)
+			continue;
+		if (why)
+			(void)!buf_addf(why, "n%llu is still %s",
+					(unsigned long long)m->member.id,
+					m->leaving ? "leaving" : "a learner");
+		return false;
+	}
+	return true;
 }

@@ -865,6 +865,9 @@ static void read_at_last(struct sim *s, struct client *c, uint32_t k)
 	if (l.err == ERR_PENDING)
 		while (!l.done && cluster_step(&s->c, until))
 			;
+	admin_follow(s);
+	if (s->c.node[c->node].removed)
+		return; /* a change of before came into force */
 	if (l.err || !cluster_runs(&s->c, c->node))
 		sim_fail(s,
 			 "with all faults off, a read of %s through n%llu: %s",

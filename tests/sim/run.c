@@ -205,9 +205,18 @@ static bool is_healed(struct sim *s, struct buf *why)
 					(unsigned long long)id);
 		return false;
 	}
-	if (!admin_idle(s) || !clients_idle(s)) {
+	if (!clients_idle(s)) {
 		if (why)
-			(void)!buf_addf(why, "a request is under way");
+			(void)!buf_addf(why, "a client waits");
+		return false;
+	}
+	if (!admin_idle(s, why))
+		return false;
+	for (uint32_t p = 0; p < s->plan.partitions; p++) {
+		if (cluster_leader(&s->c, p))
+			continue;
+		if (why)
+			(void)!buf_addf(why, "partition %u has no leader", p);
 		return false;
 	}
 	return cluster_same(&s->c, why);

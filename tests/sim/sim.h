@@ -244,7 +244,8 @@ void admin_transfer(struct sim *s);
 void admin_replace(struct sim *s, uint64_t id);
 /* Nodes follow the member map: who is in it runs, who is not stops. */
 void admin_follow(struct sim *s);
-bool admin_idle(struct sim *s);
+/* No change is under way, everyone has the role that was meant. */
+bool admin_idle(struct sim *s, struct buf *why);
 
 /* ------------------------------------------------------------------ sim -- */
 
