@@ -741,7 +741,8 @@ static void go_on(struct client *c)
 {
 	struct cluster_node *n = &c->s->c.node[c->node];
 
-	check_patience(c);
+	if (c->stage != THINKING)
+		check_patience(c);
 	if (alive(c) && !cluster_awake(&c->s->c, c->node)) {
 		c->due = n->paused_until; /* and so are its front ends */
 		return;

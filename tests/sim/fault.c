@@ -293,8 +293,6 @@ static bool choose_place(struct sim *s, uint64_t id, char path[80],
 	struct vfs_file *file;
 	uint64_t bytes = 0, zeros;
 
-	if (!(s->plan.victims >> id & 1) || !s->c.node[id].engine)
-		return false;
 	engine_stats(s->c.node[id].engine, &stats);
 	if (vfs_list(v, "data", choose_file, &f) || !f.seen)
 		return false;
@@ -324,6 +322,21 @@ static bool choose_place(struct sim *s, uint64_t id, char path[80],
 		return false;
 	*off = sim_draw(s, bytes);
 	return true;
+}
+
+/* A running node whose disk may decay; 0: none. */
+static uint64_t any_victim(struct sim *s)
+{
+	uint64_t from = sim_draw(s, s->c.count);
+
+	for (uint64_t i = 0; i < s->c.count; i++) {
+		uint64_t id = 1 + (from + i) % s->c.count;
+
+		if (s->plan.victims >> id & 1 && cluster_awake(&s->c, id) &&
+		    !s->c.node[id].removed)
+			return id;
+	}
+	return 0;
 }
 
 static bool flip(struct sim *s, uint64_t id)
@@ -432,15 +445,39 @@ static bool (*const kinds[FAULT_COUNT])(struct sim *s, uint64_t id) = {
 	[FAULT_LONG_OUTAGE] = long_outage,
 };
 
+/* How often, beside the others. */
+static uint32_t weight_of(const struct sim *s, enum sim_fault f)
+{
+	if (!s->plan.faults[f])
+		return 0;
+	switch (f) {
+	case FAULT_FLIP:
+	case FAULT_BAD_SECTOR:
+	case FAULT_MEMBER:
+		return 4;
+	case FAULT_CRASH:
+	case FAULT_CRASH_IN_CALL:
+	case FAULT_SPLIT:
+		return 2;
+	default:
+		return 1;
+	}
+}
+
 static void one_fault(struct sim *s)
 {
-	enum sim_fault f = (enum sim_fault)sim_draw(s, FAULT_COUNT);
-	uint64_t id;
+	enum sim_fault f = 0;
+	uint64_t sum = 0, at, id;
 
-	for (uint32_t i = 0; i < FAULT_COUNT && !s->plan.faults[f]; i++)
-		f = (f + 1) % FAULT_COUNT;
-	id = sim_any_node(s);
-	if (!id || !s->plan.faults[f] || s->timer_count > SIM_TIMERS_MAX - 24)
+	for (int i = 0; i < FAULT_COUNT; i++)
+		sum += weight_of(s, (enum sim_fault)i);
+	if (sum == 0 || s->timer_count > SIM_TIMERS_MAX - 24)
+		return;
+	for (at = sim_draw(s, sum); at >= weight_of(s, f); f++)
+		at -= weight_of(s, f);
+	id = f == FAULT_FLIP || f == FAULT_BAD_SECTOR ? any_victim(s)
+						      : sim_any_node(s);
+	if (!id)
 		return;
 	sim_trace(s, "fault %s n%llu", sim_fault_name(f),
 		  (unsigned long long)id);

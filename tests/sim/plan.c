@@ -50,7 +50,8 @@ void sim_plan(uint64_t seed, struct sim_plan *p)
 		p->faults[i] = seed_below(&s, 2);
 	p->faults[FAULT_MERGE] = seed_below(&s, 4) > 0;
 	p->faults[FAULT_LONG_OUTAGE] = seed_below(&s, 4) > 0;
-	p->faults[FAULT_FLIP] = seed_below(&s, 4) > 0;
+	p->faults[FAULT_FLIP] = seed_below(&s, 5) > 0;
+	p->faults[FAULT_BAD_SECTOR] = seed_below(&s, 4) > 0;
 	p->faults[FAULT_CRASH] = seed_below(&s, 4) > 0;
 	if (seed_below(&s, 2))
 		p->loss_permille = between(&s, 1, 300);
