@@ -415,7 +415,7 @@ static enum err check_request(struct store *s, struct proxy *x)
 	enum err err;
 
 	if (x->head.kind == REQUEST_CHANGE)
-		return x->partition ? ERR_INVALID : OK;
+		return x->partition ? ERR_INVALID : change_check(s, &x->change);
 	if (x->head.kind != REQUEST_WRITE)
 		return OK;
 	err = write_check(s, w);

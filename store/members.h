@@ -57,6 +57,13 @@ MUST_CHECK enum err members_load(struct store *s);
 /* A record of partition 0 was applied: if it is of the map, note that. */
 void members_applied(struct store *s, const struct engine_applied *a);
 
+/*
+ * Is c well formed? What store_change asks before it queues c, and what is
+ * asked of one that another node sent. ERR_INVALID, ERR_PERMISSION.
+ */
+MUST_CHECK enum err change_check(const struct store *s,
+				 const struct store_change *c);
+
 /* Decide a struct store_change; as decide_write (store_internal.h). */
 MUST_CHECK enum err decide_change(struct store *s, struct store_change *c);
 

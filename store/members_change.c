@@ -299,8 +299,7 @@ enum err decide_change(struct store *s, struct store_change *c)
 	return OK;
 }
 
-static enum err check_change(const struct store *s,
-			     const struct store_change *c)
+enum err change_check(const struct store *s, const struct store_change *c)
 {
 	switch (c->kind) {
 	case STORE_MEMBER_ADD:
@@ -329,7 +328,7 @@ enum err store_change(struct store *s, struct store_change *c)
 
 	if (!atomic_load_explicit(&s->started, memory_order_acquire))
 		return atomic_load(&s->closing) ? ERR_CLOSED : ERR_STARTING;
-	err = check_change(s, c);
+	err = change_check(s, c);
 	if (err)
 		return err;
 	c->queued.partition = 0;

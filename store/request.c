@@ -95,7 +95,9 @@ static void part_done(struct store_write *part)
 	w->deleted += part->deleted;
 	if (part->err) {
 		x->failed++;
-		x->err = part->err;
+		/* One share that may be done makes the whole doubtful. */
+		if (x->err != ERR_UNKNOWN)
+			x->err = part->err;
 	}
 	if (part == &x->part[0])
 		w->revision = part->revision;

@@ -319,7 +319,7 @@ struct store_write {
 				are the error ERR_PRECONDITION               */
 	bool delete_prefix;  /* instead of operations                        */
 	struct bytes prefix; /* no slash in it: atomic only per partition    */
-	struct store_upload *upload; /* is the value of then_ops[0] (a PUT)  */
+	struct store_upload *upload; /* the value of the one then_op, a PUT  */
 	void (*done)(struct store_write *w);
 	void *user;
 	/* out, set before done */

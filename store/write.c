@@ -66,7 +66,8 @@ static enum err check_upload(const struct store *s, const struct store_write *w)
 {
 	const struct store_op *op = w->then_ops;
 
-	if (w->then_count < 1 || op->kind != STORE_PUT || op->value.n > 0 ||
+	/* Alone: a GET beside it would wait for bytes that come with it. */
+	if (w->then_count != 1 || op->kind != STORE_PUT || op->value.n > 0 ||
 	    !upload_is_of(w->upload, s) ||
 	    !bytes_equal(op->key, upload_key(w->upload)))
 		return ERR_INVALID;
