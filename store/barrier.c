@@ -426,6 +426,11 @@ void reads_leave_office(struct store *s, struct partition *p)
 		void_refusals(s, b);
 }
 
+bool reads_are_due(const struct partition *p)
+{
+	return p->reads_open && !p->broken && count_asked(p) < ASKED_MAX;
+}
+
 bool reads_wait(const struct partition *p)
 {
 	return p->reads_open || p->reads;

@@ -615,7 +615,7 @@ static bool retire(struct store *s)
 		bool work = group_has_work(p);
 
 		more |= work && !group_is_stuck(p);
-		if (work || requests_are_due(p))
+		if (work || requests_are_due(p) || reads_are_due(p))
 			s->active[kept++] = p;
 		else
 			p->active = false;

@@ -177,6 +177,8 @@ void reads_leave_office(struct store *s, struct partition *p);
 void reads_expire(struct store *s, struct partition *p);
 /* True: something waits in p. */
 bool reads_wait(const struct partition *p);
+/* True: a batch of p gathers that could be asked at once. */
+bool reads_are_due(const struct partition *p);
 /* Everything that waits gets err. */
 void reads_stop(struct store *s, enum err err);
 /* Free what was kept for reuse. */

@@ -135,6 +135,7 @@ void groups_tick(struct store *s)
 	for (uint32_t i = 0; i < s->partition_count; i++) {
 		struct partition *p = &s->partitions[i];
 
+		s->ticking |= p->broken; /* what waits for it is given up */
 		if (needs_ticks(p)) {
 			s->ticking = true;
 			tick(s, p);

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/bytes.h"
+#include "store/wire.h"
 #include "tests/lib/cluster_rig.h"
 
 static struct cluster rig;
@@ -238,6 +239,80 @@ static void leadership_is_handed_over(void **state)
 	cluster_done(&rig);
 }
 
+static void read_over(struct store_barrier *b, enum err err)
+{
+	assert_int_equal(err, OK);
+	++*(int *)b->user;
+}
+
+static void begin_read(uint64_t id, struct store_barrier *b, int *over)
+{
+	*b = (struct store_barrier){ .done = read_over, .user = over };
+	assert_int_equal(store_barrier(cluster_node(&rig, id)->store, 0,
+				       STORE_LINEARIZABLE, b),
+			 ERR_PENDING);
+	cluster_node(&rig, id)->core_due = rig.now_ns;
+	cluster_run(&rig, 0);
+}
+
+/* All answers come at once: what had to gather meanwhile is asked at once. */
+static void a_read_behind_others_waits_for_no_tick(void **state)
+{
+	enum { COUNT = 6, PAUSE_MS = 10, LIMIT_MS = 30 };
+	static struct store_barrier b[COUNT];
+	uint64_t leader, follower;
+
+	begin(3, 1, 11);
+	leader = cluster_wait_leader(&rig, 10000);
+	follower = leader % 3 + 1;
+	assert_int_equal(cluster_put(&rig, leader, "k", "1", NULL), OK);
+	for (int turn = 0; turn < 20; turn++) {
+		uint64_t until_ns;
+		int over = 0;
+
+		cluster_run(&rig, 1007);
+		until_ns = rig.now_ns + LIMIT_MS * UINT64_C(1000000);
+		for (int i = 0; i < COUNT; i++) {
+			begin_read(follower, &b[i], &over);
+			cluster_node(&rig, follower)->busy_until = 0;
+		}
+		cluster_pause(&rig, follower, PAUSE_MS);
+		while (over < COUNT && cluster_step(&rig, until_ns))
+			;
+		assert_int_equal(over, COUNT);
+	}
+	cluster_done(&rig);
+}
+
+/* Its log contradicts what it is told: it serves nothing, and says so. */
+static void who_waits_for_a_broken_group_is_told(void **state)
+{
+	static const struct raft_msg m = { .type = RAFT_MSG_HEARTBEAT,
+					   .term = 1000,
+					   .commit = 1000000 };
+	struct buf item = BUF_INIT, value = BUF_INIT;
+	uint64_t leader, follower;
+	size_t at;
+
+	begin(3, 1, 12);
+	leader = cluster_wait_leader(&rig, 10000);
+	follower = leader % 3 + 1;
+	assert_int_equal(item_begin(&item, ITEM_RAFT, 0, &at), OK);
+	assert_int_equal(wire_msg_encode(&item, &m), OK);
+	assert_int_equal(item_end(&item, at), OK);
+	assert_int_equal(store_receive(cluster_node(&rig, follower)->store,
+				       leader, buf_bytes(&item)),
+			 OK);
+	assert_int_equal(
+		cluster_get(&rig, follower, "k", STORE_LINEARIZABLE, &value),
+		ERR_NO_LEADER);
+	assert_int_equal(cluster_put(&rig, follower, "k", "1", NULL),
+			 ERR_NO_LEADER);
+	buf_done(&item);
+	buf_done(&value);
+	cluster_done(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -252,6 +327,8 @@ int main(void)
 		cmocka_unit_test(
 			all_nodes_restart_and_know_what_was_acknowledged),
 		cmocka_unit_test(leadership_is_handed_over),
+		cmocka_unit_test(a_read_behind_others_waits_for_no_tick),
+		cmocka_unit_test(who_waits_for_a_broken_group_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
