@@ -22,6 +22,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "store/group_internal.h"
+#include "store/keyrules.h"
 
 enum {
 	FOUNDING_INDEX = 1,
@@ -223,6 +224,31 @@ static enum err found_again(struct store *s)
 	return err || !some ? err : groups_run(s);
 }
 
+/*
+ * The number of the last event of the last entry that is applied: who has seen
+ * only those before it has missed some. UINT32_MAX: it cannot be told.
+ */
+static uint32_t last_event(struct store *s, struct partition *p)
+{
+	struct engine_log_entry *le = &s->groups->log_entry;
+	uint32_t events = 0;
+
+	if (p->apply_to == 0)
+		return 0;
+	if (engine_log_read(s->engine, p->id, p->apply_to, le))
+		return UINT32_MAX;
+	for (uint32_t i = 0; i < le->entry.record_count; i++) {
+		const struct engine_record *r = &le->entry.records[i];
+
+		if (!key_is_user(r->key))
+			continue;
+		if (r->type == RECORD_DELETE_PREFIX)
+			return UINT32_MAX;
+		events++;
+	}
+	return events ? events - 1 : 0;
+}
+
 enum err groups_start(struct store *s)
 {
 	enum err err = found_all(s);
@@ -236,7 +262,7 @@ enum err groups_start(struct store *s)
 		struct partition *p = &s->partitions[i];
 
 		elect_oneself(p);
-		watch_hub_floor(s->hub, i, p->apply_to);
+		watch_hub_floor(s->hub, i, p->apply_to, last_event(s, p));
 		count_keys(s, p);
 	}
 	groups_watch_time(s);

@@ -372,8 +372,12 @@ void watch_hub_close(struct watch_hub *hub);
  * watch that could hear of partition ends with ERR_COMPACTED.
  */
 void watch_hub_reset(struct watch_hub *hub, uint32_t partition, uint64_t index);
-/* Where the history begins: after what is applied now. At start. */
-void watch_hub_floor(struct watch_hub *hub, uint32_t partition, uint64_t index);
+/*
+ * Where the history begins: after what is applied now, of which event number
+ * was the last (UINT32_MAX: it is not known). At start.
+ */
+void watch_hub_floor(struct watch_hub *hub, uint32_t partition, uint64_t index,
+		     uint32_t number);
 /* One applied change, told by engine_settle. */
 void watch_publish(struct watch_hub *hub, const struct engine_applied *a);
 /* Run the notifications that publishing made due. No lock held. */

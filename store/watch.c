@@ -238,11 +238,12 @@ enum err watch_hub_new(struct store *s, struct watch_hub **out)
 	return OK;
 }
 
-void watch_hub_floor(struct watch_hub *hub, uint32_t partition, uint64_t index)
+void watch_hub_floor(struct watch_hub *hub, uint32_t partition, uint64_t index,
+		     uint32_t number)
 {
 	pthread_mutex_lock(&hub->lock);
-	hub->floors[partition] = (struct position){ index, 0 };
-	hub->lasts[partition] = (struct position){ index, 0 };
+	hub->floors[partition] = (struct position){ index, number };
+	hub->lasts[partition] = (struct position){ index, number };
 	pthread_mutex_unlock(&hub->lock);
 }
 

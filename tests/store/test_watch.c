@@ -367,6 +367,31 @@ static void an_installed_state_ends_the_watches_on_it(void **state)
 	store_watch_close(other);
 }
 
+/* History begins anew with each start, if need be in the middle of an entry. */
+static void half_an_entry_is_not_taken_for_all_of_it(void **state)
+{
+	struct store_op ops[2] = {
+		{ .kind = STORE_PUT, .key = bytes_str("d/1") },
+		{ .kind = STORE_PUT, .key = bytes_str("d/2") },
+	};
+	struct store_write t = { .is_txn = true,
+				 .then_ops = ops,
+				 .then_count = 2 };
+	char ids[2][STORE_CURSOR_BYTES_MAX];
+	struct store_watch *w = watch("d/", false, "", &(int){ 0 });
+
+	assert_int_equal(store_rig_write(&rig, &t), OK);
+	expect(w, STORE_EVENT_PUT, "d/1", "", ids[0]);
+	expect(w, STORE_EVENT_PUT, "d/2", "", ids[1]);
+	store_watch_close(w);
+	store_rig_stop(&rig);
+	store_rig_start(&rig);
+	open_with("d/", false, ids[0], ERR_COMPACTED);
+	w = watch("d/", false, ids[1], &(int){ 0 });
+	expect_end(w, ERR_PENDING);
+	store_watch_close(w);
+}
+
 static void what_is_forgotten_later_lowers_no_floor(void **state)
 {
 	char filler[3000], old[32];
@@ -531,6 +556,7 @@ int main(void)
 		T(a_watch_is_told_once_and_sees_all_in_order),
 		T4(a_watch_is_told_once_and_sees_all_in_order),
 		T(every_event_of_a_txn_has_an_id_to_resume_from),
+		T(half_an_entry_is_not_taken_for_all_of_it),
 		T4(every_event_of_a_txn_has_an_id_to_resume_from),
 		TM(every_event_of_a_txn_has_an_id_to_resume_from),
 		T(a_listing_names_the_place_to_watch_from),
