@@ -11,7 +11,11 @@
 #include "base/check.h"
 #include "tests/sim/sim.h"
 
-enum { MEMBERS_MIN = 3, MEMBERS_MAX = 7 };
+enum {
+	MEMBERS_MIN = 3,
+	MEMBERS_MAX = 7,
+	LOOKS_GONE = 4, /* looks at the map until who is missing is gone     */
+};
 
 static void set_done(struct store_change *change)
 {
@@ -38,7 +42,8 @@ static void ask(struct sim *s, struct store_change change, uint64_t about)
 		  change.member.name, (unsigned long long)via, err_text(err));
 }
 
-/* The map as the running node that has applied most knows it. */
+/* The map as that running node knows it, of those with a good disk, that has
+ * applied most. */
 static uint32_t read_map(struct sim *s, struct store_member_status *out)
 {
 	uint64_t best = 0, applied = 0;
@@ -46,7 +51,8 @@ static uint32_t read_map(struct sim *s, struct store_member_status *out)
 	for (uint64_t id = 1; id <= s->c.count; id++) {
 		struct store_partition_status st;
 
-		if (!cluster_runs(&s->c, id) || s->c.node[id].removed)
+		if (!cluster_runs(&s->c, id) || s->c.node[id].removed ||
+		    s->damaged[id])
 			continue;
 		store_partition_status(s->c.node[id].store, 0, &st);
 		if (st.applied < applied)
@@ -194,7 +200,10 @@ void admin_follow(struct sim *s)
 	for (uint64_t id = 1; id <= s->c.count; id++) {
 		struct cluster_node *n = &s->c.node[id];
 
-		if (!n->disk || n->removed || there[id])
+		if (there[id])
+			s->looks_without[id] = 0;
+		if (!n->disk || n->removed || there[id] ||
+		    ++s->looks_without[id] < LOOKS_GONE)
 			continue;
 		sim_trace(s, "n%llu is a member no more",
 			  (unsigned long long)id);
