@@ -56,8 +56,9 @@ void engine_log_entry_done(struct engine_log_entry *le);
  *
  * ERR_COMPACTED  below first_index
  * ERR_NOT_FOUND  above last_index
- * ERR_CORRUPT    its bytes are damaged here: fetch them from a peer
- * ERR_IO, ERR_NOMEM
+ * ERR_CORRUPT    its bytes are damaged here, or a sector cannot be read: fetch
+ *                them from a peer
+ * ERR_NOMEM
  */
 MUST_CHECK enum err engine_log_read(struct engine *e, uint16_t partition,
 				    uint64_t index,

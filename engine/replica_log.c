@@ -107,6 +107,8 @@ static enum err copy_bytes(struct engine *e, const struct tail_entry *t,
 		err = datafile_read(df, loc_off(t->loc), t->bytes, to->p);
 	}
 	to->n = t->bytes;
+	if (err == ERR_IO) /* a bad sector is damage: peers have the bytes */
+		err = ERR_CORRUPT;
 	if (err == ERR_CORRUPT)
 		engine_note_corrupt(e, df, loc_off(t->loc), 0);
 	datafile_unpin(df);

@@ -260,6 +260,28 @@ static void a_settled_entry_heals_its_keys(void **state)
 	rig_done(&r);
 }
 
+static void an_entry_on_a_bad_sector_is_damaged_too(void **state)
+{
+	uint64_t bad = next_with_value(30);
+	const struct tail_entry *t;
+	char name[DATAFILE_NAME_BYTES], path[64];
+	struct datafile *df;
+	struct rig r;
+
+	rig_with_peers(&r);
+	r.o.read_mode = ENGINE_READ_PREAD; /* no mapping, no SIGBUS */
+	rig_reopen(&r, RIG_CLOSE);
+	fill(&r, 1, 47);
+	t = tail_at(&r.e->partitions[0].tail, bad);
+	assert_non_null(t);
+	df = engine_file(r.e, loc_file_id(t->loc));
+	datafile_name(df->kind, df->id, name);
+	snprintf(path, sizeof(path), "data/%s", name);
+	assert_int_equal(vfs_sim_bad_sector(r.sim, path, loc_off(t->loc)), OK);
+	assert_int_equal(rig_read(&r, 0, bad), ERR_CORRUPT);
+	rig_done(&r);
+}
+
 /* ---------------------------------------------------------------- keys --- */
 
 static void take_one(struct rig *r, uint64_t index)
@@ -513,6 +535,7 @@ int main(void)
 		cmocka_unit_test(an_overwritten_entry_is_missed_no_more),
 		cmocka_unit_test(without_peers_the_rest_is_served),
 		cmocka_unit_test(a_settled_entry_heals_its_keys),
+		cmocka_unit_test(an_entry_on_a_bad_sector_is_damaged_too),
 		cmocka_unit_test(a_key_in_the_log_is_healed),
 		cmocka_unit_test(a_key_in_a_merged_file_is_healed),
 		cmocka_unit_test(a_healed_key_stays_deleted),
