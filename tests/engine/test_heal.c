@@ -270,8 +270,8 @@ static void an_entry_on_a_bad_sector_is_damaged_too(void **state)
 
 	rig_with_peers(&r);
 	r.o.read_mode = ENGINE_READ_PREAD; /* no mapping, no SIGBUS */
-	rig_reopen(&r, RIG_CLOSE);
 	fill(&r, 1, 47);
+	rig_reopen(&r, RIG_CLOSE); /* out of memory, into this mode */
 	t = tail_at(&r.e->partitions[0].tail, bad);
 	assert_non_null(t);
 	df = engine_file(r.e, loc_file_id(t->loc));
