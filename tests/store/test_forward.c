@@ -412,6 +412,45 @@ static void a_lost_refusal_is_told_as_it_was(void **state)
 	end();
 }
 
+/* The old leader's refusal comes when the new one has done it already. */
+static void a_late_refusal_is_no_answer_to_a_newer_copy(void **state)
+{
+	uint64_t follower = begin(3, 16), old = leader();
+	uint64_t third = 6 - follower - old;
+	struct store_change ch = { .kind = STORE_TRANSFER };
+	struct create c;
+
+	cluster_must_put(&rig, "k", "there", 10000);
+	tamper.from = old;
+	tamper.to = follower;
+	tamper.keep = tamper.drop = ITEM_ANSWER;
+	tamper.drop_count = 1000000;
+	create_begin(&c, follower, "k");
+	cluster_run(&rig, 100);
+	assert_true(tamper.kept.n > 0);
+	assert_int_equal(cluster_del(&rig, old, "k", NULL), OK);
+	tamper.keep = 0;
+	tamper.from = 0;
+	snprintf(ch.member.name, sizeof(ch.member.name), "%s",
+		 cluster_node(&rig, third)->name);
+	assert_int_equal(cluster_change(&rig, old, &ch), OK);
+	assert_int_equal(leader(), third);
+	cluster_run(&rig, 200);
+	assert_true(rev_of(third, "k") > 0);
+	assert_false(c.done);
+	assert_int_equal(store_receive(cluster_node(&rig, follower)->store, old,
+				       buf_bytes(&tamper.kept)),
+			 OK);
+	cluster_node(&rig, follower)->core_due = rig.now_ns;
+	cluster_run(&rig, 50);
+	assert_false(c.done);
+	tamper.drop = 0;
+	run_until(&c.done);
+	assert_int_equal(c.w.err, OK);
+	assert_true(rev_of(third, "k") == c.result.rev);
+	end();
+}
+
 static void repeated_and_reordered_messages_do_it_once(void **state)
 {
 	enum { COUNT = 300 };
@@ -860,6 +899,7 @@ int main(void)
 		T(a_prefix_deletion_tells_how_many),
 		T(lost_answers_are_asked_for_again),
 		T(a_lost_refusal_is_told_as_it_was),
+		cmocka_unit_test(a_late_refusal_is_no_answer_to_a_newer_copy),
 		T(repeated_and_reordered_messages_do_it_once),
 		T(a_leader_that_is_lost_after_the_commit_is_no_second_effect),
 		T(a_leader_that_is_lost_before_the_commit_is_no_loss),

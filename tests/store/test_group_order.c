@@ -259,6 +259,17 @@ static void a_vote_is_durable_before_it_is_told(void **state)
 	answer = last_sent(RAFT_MSG_VOTE_REPLY, 2);
 	assert_non_null(answer);
 	assert_true(answer->m.reject);
+	receive(&(struct raft_msg){ .type = RAFT_MSG_VOTE,
+				    .from = 3,
+				    .term = 7,
+				    .index = 1,
+				    .log_term = 1,
+				    .force = true },
+		0);
+	step();
+	answer = last_sent(RAFT_MSG_VOTE_REPLY, 3);
+	assert_non_null(answer);
+	assert_false(answer->m.reject);
 }
 
 static void entries_are_durable_before_they_are_acknowledged(void **state)
@@ -404,6 +415,70 @@ static void a_refusal_waits_for_a_read_index(void **state)
 	assert_int_equal(w.err, ERR_PRECONDITION);
 }
 
+static uint64_t stall_ns; /* each look at the clock takes so long */
+
+static uint64_t stalled_mono_ns(struct clock *clock)
+{
+	sim_clock.mono += stall_ns;
+	sim_clock.boot += stall_ns;
+	return sim_clock.mono;
+}
+
+static void write_one(struct store_write *w, bool *done)
+{
+	static struct store_op op;
+
+	op = (struct store_op){ .kind = STORE_PUT,
+				.key = bytes_str("k"),
+				.value = bytes_str("v") };
+	*w = (struct store_write){
+		.then_ops = &op, .then_count = 1, .done = set_flag, .user = done
+	};
+	assert_int_equal(store_write(store, w), OK);
+	step();
+	acknowledge();
+	assert_true(*done);
+}
+
+/* Once may happen to any disk; again and again, and somebody else leads. */
+static void a_leader_whose_disk_stalls_hands_over(void **state)
+{
+	struct store_write w;
+
+	become_leader();
+	acknowledge();
+	sim_clock.clock.mono_ns = stalled_mono_ns;
+	for (int i = 0; i < 3; i++) {
+		bool done = false;
+
+		assert_null(last_sent(RAFT_MSG_TIMEOUT_NOW, 2));
+		stall_ns = 510000000; /* over half an election timeout */
+		write_one(&w, &done);
+		stall_ns = 0;
+	}
+	pass(100);
+	step();
+	assert_non_null(last_sent(RAFT_MSG_TIMEOUT_NOW, 2));
+}
+
+static void a_disk_that_is_slow_now_and_then_keeps_its_leader(void **state)
+{
+	struct store_write w;
+
+	become_leader();
+	acknowledge();
+	sim_clock.clock.mono_ns = stalled_mono_ns;
+	for (int i = 0; i < 12; i++) {
+		bool done = false;
+
+		stall_ns = i % 3 ? 510000000 : 0;
+		write_one(&w, &done);
+		stall_ns = 0;
+		pass(10);
+	}
+	assert_null(last_sent(RAFT_MSG_TIMEOUT_NOW, 2));
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -413,6 +488,8 @@ int main(void)
 		T(a_leader_sends_before_its_own_disk_is_asked),
 		T(many_writes_of_a_round_are_one_append),
 		T(a_refusal_waits_for_a_read_index),
+		T(a_leader_whose_disk_stalls_hands_over),
+		T(a_disk_that_is_slow_now_and_then_keeps_its_leader),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

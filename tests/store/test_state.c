@@ -360,6 +360,56 @@ static void a_leader_that_cannot_read_its_state_lets_another_send(void **state)
 	cluster_done(&rig);
 }
 
+static void set_done(struct store_write *w)
+{
+	*(bool *)w->user = true;
+}
+
+/*
+ * A write through a node that is then left behind: its entry is compacted away
+ * before the node hears of it, and its client is answered all the same.
+ */
+static void a_waiter_on_a_compacted_entry_is_answered(void **state)
+{
+	struct store_op op = { .kind = STORE_PUT,
+			       .key = bytes_str("w"),
+			       .value = bytes_str("1") };
+	struct store_result result = { 0 };
+	bool done = false;
+	struct store_write w = { .then_ops = &op,
+				 .then_count = 1,
+				 .results = &result,
+				 .done = set_done,
+				 .user = &done };
+	struct cluster_options o;
+	uint64_t away, at, other;
+
+	cluster_options_default(&o, 3, 1, 8);
+	o.commit_timeout_ms = 600000;
+	cluster_init(&rig, &o);
+	cluster_start_all(&rig);
+	at = cluster_wait_leader(&rig, 20000);
+	cluster_run(&rig, 500);
+	away = at % 3 + 1;
+	other = 6 - at - away;
+	cluster_cut(&rig, at, away);
+	cluster_cut(&rig, other, away);
+	assert_int_equal(store_write(rig.node[away].store, &w), OK);
+	cluster_run(&rig, 200);
+	assert_false(done);
+	cluster_expect(&rig, at, "w", "1", 10000);
+	cluster_isolate(&rig, away);
+	compact_beyond(last_index(away) + 3, away);
+	assert_false(done);
+	begin_to_catch_up(away);
+	cluster_expect_same(&rig, 60000);
+	cluster_run(&rig, 2000);
+	assert_true(base_index(away, 0) >= result.rev);
+	assert_true(done);
+	assert_int_equal(w.err, OK);
+	cluster_done(&rig);
+}
+
 static void watches_of_the_receiver_are_told(void **state)
 {
 	struct store_event *e = malloc(sizeof(*e));
@@ -396,6 +446,7 @@ int main(void)
 		cmocka_unit_test(a_hundred_thousand_keys_arrive),
 		cmocka_unit_test(
 			a_leader_that_cannot_read_its_state_lets_another_send),
+		cmocka_unit_test(a_waiter_on_a_compacted_entry_is_answered),
 		cmocka_unit_test(watches_of_the_receiver_are_told),
 	};
 
