@@ -294,6 +294,7 @@ class Client:
         self.timeout, self.conn, self.node = timeout, None, None
         self.seen = {}
         self.count = 0
+        self.read = "?raw"
 
     def connect(self):
         if self.conn is None:
@@ -330,7 +331,7 @@ class Client:
         started = time.monotonic_ns()
         if dice < 0.4:
             op = {"op": "get", "key": key}
-            r, sent = self.request("GET", quote(key) + "?raw")
+            r, sent = self.request("GET", quote(key) + self.read)
         elif dice < 0.7:
             op = {"op": "put", "key": key, "value": value}
             r, sent = self.request("PUT", quote(key), value.encode())
@@ -379,12 +380,14 @@ class Client:
 class Load:
     """Clients in threads, for the length of a with block; judged after."""
 
-    def __init__(self, cluster, clients=6, keys=6):
+    def __init__(self, cluster, clients=6, keys=6, read="?raw"):
         self.history = History(cluster)
         self.cluster, self.stop = cluster, threading.Event()
         self.errors = []
         self.clients = [Client(cluster, self.history, i + 1, keys)
                         for i in range(clients)]
+        for c in self.clients:
+            c.read = read
 
     def guarded(self, client):
         try:
