@@ -30,7 +30,7 @@
 enum {
 	LINKS_PEERS_MAX = 256,
 	LINKS_ASKS_MAX = 256,
-	LINKS_STRANGERS_MAX = 64, /* accepted, greeting not finished         */
+	LINKS_STRANGERS_MAX = 64, /* accepted, and not from a peer's end     */
 	LINKS_SECRET_BYTES_MIN = 16,
 	LINKS_SECRET_BYTES_MAX = 4096,
 };

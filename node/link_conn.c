@@ -384,8 +384,9 @@ static void tidy(struct conn *c)
 	c->in_off = 0;
 	if (!n && c->in.cap > KEEP_BYTES)
 		buf_done(&c->in);
-	if (c->stage != CONN_UP || c->kind != CONN_ACCEPTED)
-		return;
+	if (c->stage != CONN_UP || c->kind != CONN_ACCEPTED ||
+	    c->hello.purpose != LINK_FOR_MESSAGES)
+		return; /* who asks has its time */
 	c->deadline_ns = n ? stall_ns : 0;
 	if (n)
 		links_timer(c->l, stall_ns);

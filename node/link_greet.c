@@ -242,8 +242,6 @@ static void let_in(struct conn *c)
 	struct peer *p;
 
 	c->stage = CONN_UP;
-	c->stranger = false;
-	l->stranger_count--;
 	buf_done(&c->transcript);
 	if (c->hello.purpose != LINK_FOR_MESSAGES) {
 		c->deadline_ns = l->now_ns + ASK_MS * ns_per_ms;
@@ -257,7 +255,9 @@ static void let_in(struct conn *c)
 	    !l->net.peer(&l->net, c->peer_id, c->hello.address))
 		p = peer_of(l, c->peer_id);
 	if (!p)
-		return; /* it can send, but is not answered */
+		return; /* it can send, but is not answered: a stranger still */
+	c->stranger = false;
+	l->stranger_count--;
 	if (p->in)
 		conn_end(p->in, "the peer has dialled again");
 	p->in = c;

@@ -790,10 +790,10 @@ static void put_frame(struct buf *b, enum link_kind kind, const void *p,
 }
 
 /* A whole greeting of node 3, by hand. */
-static void greet(int fd, uint64_t to)
+static void greet_for(int fd, uint64_t to, enum link_purpose purpose)
 {
 	struct link_hello h = {
-		.purpose = LINK_FOR_MESSAGES, .from = 3, .to = to, .name = "n3"
+		.purpose = purpose, .from = 3, .to = to, .name = "n3"
 	};
 	static const uint8_t no_mac[LINK_MAC_BYTES];
 	struct buf body = BUF_INIT, b = BUF_INIT;
@@ -805,6 +805,11 @@ static void greet(int fd, uint64_t to)
 	assert_int_equal(write(fd, b.p, b.n), b.n);
 	buf_done(&body);
 	buf_done(&b);
+}
+
+static void greet(int fd, uint64_t to)
+{
+	greet_for(fd, to, LINK_FOR_MESSAGES);
 }
 
 static void garbage_is_cut_and_the_links_stay(void **state)
@@ -925,6 +930,28 @@ static void many_connections_do_not_keep_a_peer_out(void **state)
 		close(fd[i]);
 }
 
+/* Without a secret anyone may greet: that must not cost a descriptor each. */
+static void who_greets_and_never_asks_takes_no_more_places(void **state)
+{
+	enum { MANY = 200 };
+	int fd[MANY], cut = 0;
+
+	open_plain(2);
+	for (int i = 0; i < MANY; i++) {
+		fd[i] = connect_to(2);
+		greet_for(fd[i], 2, LINK_FOR_QUESTIONS);
+		if (i % 10 == 0)
+			run_round();
+	}
+	run_for(100);
+	for (int i = 0; i < MANY; i++)
+		cut += was_cut(fd[i]);
+	assert_true(cut >= MANY - LINKS_STRANGERS_MAX);
+	RUN_UNTIL(was_cut(fd[MANY - 1]));
+	for (int i = 0; i < MANY; i++)
+		close(fd[i]);
+}
+
 static void a_silent_stranger_is_cut_after_a_while(void **state)
 {
 	int fd;
@@ -971,6 +998,7 @@ int main(void)
 		CASE(a_damaged_message_is_never_handed_over),
 		CASE(half_a_frame_takes_no_room),
 		CASE(many_connections_do_not_keep_a_peer_out),
+		CASE(who_greets_and_never_asks_takes_no_more_places),
 		CASE(a_silent_stranger_is_cut_after_a_while),
 	};
 
