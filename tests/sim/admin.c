@@ -14,6 +14,7 @@
 enum {
 	MEMBERS_MIN = 3,
 	MEMBERS_MAX = 7,
+	SPARE_IDS = 5,	/* for disks that must be replaced                    */
 	LOOKS_GONE = 4, /* looks at the map until who is missing is gone     */
 };
 
@@ -44,7 +45,8 @@ static void ask(struct sim *s, struct store_change change, uint64_t about)
 
 /* The map as that running node knows it, of those with a good disk, that has
  * applied most. */
-static uint32_t read_map(struct sim *s, struct store_member_status *out)
+static uint32_t read_map(struct sim *s, struct store_member_status *out,
+			 uint64_t *as_of)
 {
 	uint64_t best = 0, applied = 0;
 
@@ -62,6 +64,7 @@ static uint32_t read_map(struct sim *s, struct store_member_status *out)
 	}
 	if (!best)
 		return 0;
+	*as_of = applied;
 	return store_members(s->c.node[best].store, out, CLUSTER_NODES_MAX);
 }
 
@@ -98,13 +101,14 @@ void admin_change(struct sim *s)
 {
 	struct store_member_status map[CLUSTER_NODES_MAX];
 	struct store_change change = { 0 };
-	uint32_t count = read_map(s, map);
+	uint64_t as_of;
+	uint32_t count = read_map(s, map, &as_of);
 	uint64_t id = sim_any_node(s);
 	struct cluster_node *n = &s->c.node[id];
 
 	if (!id || count == 0 || count > CLUSTER_NODES_MAX)
 		return;
-	if (s->c.count < CLUSTER_NODES_MAX && count < MEMBERS_MAX &&
+	if (s->c.count < CLUSTER_NODES_MAX - SPARE_IDS && count < MEMBERS_MAX &&
 	    (count <= MEMBERS_MIN || sim_chance(s, 500))) {
 		change.kind = STORE_MEMBER_ADD;
 		snprintf(change.member.name, sizeof(change.member.name),
@@ -186,10 +190,11 @@ void admin_follow(struct sim *s)
 {
 	struct store_member_status map[CLUSTER_NODES_MAX];
 	bool there[CLUSTER_NODES_MAX + 1] = { false };
+	uint64_t as_of;
 	uint32_t count;
 
 	take_answer(s);
-	count = read_map(s, map);
+	count = read_map(s, map, &as_of);
 	if (count == 0 || count > CLUSTER_NODES_MAX)
 		return;
 	for (uint32_t i = 0; i < count; i++) {
@@ -200,9 +205,13 @@ void admin_follow(struct sim *s)
 	for (uint64_t id = 1; id <= s->c.count; id++) {
 		struct cluster_node *n = &s->c.node[id];
 
-		if (there[id])
+		if (there[id]) {
 			s->looks_without[id] = 0;
+			if (as_of > s->seen_as_of[id])
+				s->seen_as_of[id] = as_of;
+		}
 		if (!n->disk || n->removed || there[id] ||
+		    as_of <= s->seen_as_of[id] || /* one that is behind */
 		    ++s->looks_without[id] < LOOKS_GONE)
 			continue;
 		sim_trace(s, "n%llu is a member no more",
@@ -216,7 +225,8 @@ void admin_follow(struct sim *s)
 bool admin_idle(struct sim *s, struct buf *why)
 {
 	struct store_member_status map[CLUSTER_NODES_MAX];
-	uint32_t count = read_map(s, map);
+	uint64_t as_of;
+	uint32_t count = read_map(s, map, &as_of);
 
 	take_answer(s);
 	if (s->admin.busy && why)

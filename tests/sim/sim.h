@@ -269,6 +269,7 @@ struct sim {
 	bool ending; /* all faults are off                                   */
 	bool damaged[CLUSTER_NODES_MAX + 1]; /* its disk was harmed          */
 	uint32_t failed_starts[CLUSTER_NODES_MAX + 1];
+	uint64_t seen_as_of[CLUSTER_NODES_MAX + 1]; /* in the map, at index   */
 	uint32_t looks_without[CLUSTER_NODES_MAX + 1]; /* it in the map       */
 	bool stopped_for_good[CLUSTER_NODES_MAX + 1];
 	bool start_planned[CLUSTER_NODES_MAX + 1];
