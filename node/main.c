@@ -7,6 +7,7 @@
  * and a second SIGTERM or SIGINT ends the process even while main is busy
  * with a clean stop.
  */
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -245,11 +246,19 @@ static enum node_exit configured(enum options_mode mode,
 	return result;
 }
 
+/*
+ * Large buffers (uploads, answers) come from mmap and go back at once. Left to
+ * itself the C library raises this bound with the first of them that is freed
+ * and keeps tens of megabytes for ever.
+ */
+enum { LARGE_BYTES = 256 << 10 };
+
 int main(int argc, char **argv)
 {
 	struct options o;
 	enum options_mode mode = options_parse(argc, argv, &o);
 
+	mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
 	if (mode == OPTIONS_EXIT)
 		return fflush(stdout) ? NODE_RUNTIME : NODE_OK;
 	if (mode == OPTIONS_BAD)
