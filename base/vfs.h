@@ -182,7 +182,10 @@ static inline void vfs_unmap(struct vfs_file *f, const uint8_t *p,
 	f->ops->unmap(f, p, bytes);
 }
 
-/* Rename within one directory, replacing to. Durable after vfs_sync_dir. */
+/*
+ * Rename, replacing to. Durable after vfs_sync_dir; a file (not a directory)
+ * may go to another directory, which is durable after a sync of both.
+ */
 static inline MUST_CHECK enum err vfs_rename(struct vfs *v, const char *from,
 					     const char *to)
 {

@@ -7,6 +7,7 @@
  * survives whole, in part (torn at 512-byte sectors, the sectors in any
  * order), as zeros, or not at all. Each unsynced name change survives or not,
  * each on its own: a journal would keep their order, POSIX does not promise it.
+ * A rename between directories survives as a whole, by a sync of either.
  * A file's sync says nothing about its name.
  *
  * Mappings follow writes and raise SIGBUS past the end and at bad sectors.

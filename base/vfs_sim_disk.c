@@ -168,8 +168,8 @@ static void rename_done(struct disk_rename *r)
 	free(r->to);
 }
 
-static enum err add_rename(struct disk *d, uint32_t dir, uint32_t ino,
-			   struct bytes from, struct bytes to)
+static enum err add_rename(struct disk *d, uint32_t dir, uint32_t to_dir,
+			   uint32_t ino, struct bytes from, struct bytes to)
 {
 	struct disk_rename *r;
 	enum err err = grow(&d->renames, d->rename_count, &d->rename_cap,
@@ -178,7 +178,7 @@ static enum err add_rename(struct disk *d, uint32_t dir, uint32_t ino,
 	if (err)
 		return err;
 	r = &d->renames[d->rename_count];
-	*r = (struct disk_rename){ .dir = dir, .ino = ino };
+	*r = (struct disk_rename){ .dir = dir, .to_dir = to_dir, .ino = ino };
 	r->from = from.p ? dup_bytes(from) : NULL;
 	r->to = to.p ? dup_bytes(to) : NULL;
 	if ((from.p && !r->from) || (to.p && !r->to)) {
@@ -196,7 +196,7 @@ static enum err apply_rename(struct disk_names *names,
 	enum err err = OK;
 
 	if (r->to)
-		err = names_set(names, r->dir, bytes_str(r->to), r->ino);
+		err = names_set(names, r->to_dir, bytes_str(r->to), r->ino);
 	if (err || !r->from)
 		return err;
 	e = names_find(names, r->dir, bytes_str(r->from));
@@ -291,7 +291,7 @@ enum err disk_copy(const struct disk *from, uint64_t seed, struct disk *to)
 	for (size_t i = 0; i < from->rename_count && !err; i++) {
 		const struct disk_rename *r = &from->renames[i];
 
-		err = add_rename(to, r->dir, r->ino,
+		err = add_rename(to, r->dir, r->to_dir, r->ino,
 				 r->from ? bytes_str(r->from) : bytes_of(0, 0),
 				 r->to ? bytes_str(r->to) : bytes_of(0, 0));
 	}
@@ -371,7 +371,7 @@ enum err disk_create(struct disk *d, const char *path, bool dir, uint32_t *ino)
 	err = names_set(&d->live, parent, name, made);
 	if (err)
 		goto out_inode;
-	err = add_rename(d, parent, made, bytes_of(0, 0), name);
+	err = add_rename(d, parent, parent, made, bytes_of(0, 0), name);
 	if (err)
 		goto out_name;
 	d->inodes[made].linked = true;
@@ -399,24 +399,25 @@ enum err disk_rename(struct disk *d, const char *from, const char *to)
 	e = names_find(&d->live, dir, from_name);
 	if (!e)
 		return ERR_NOT_FOUND;
-	if (dir != to_dir || !to_name.n)
+	if (!to_name.n || (dir != to_dir && d->inodes[e->ino].dir))
 		return ERR_INVALID;
-	if (bytes_equal(from_name, to_name))
+	if (dir == to_dir && bytes_equal(from_name, to_name))
 		return OK;
 	ino = e->ino;
-	old = names_find(&d->live, dir, to_name);
+	old = names_find(&d->live, to_dir, to_name);
 	if (old && (d->inodes[old->ino].dir || d->inodes[ino].dir))
 		return ERR_EXISTS;
 	copy = dup_bytes(to_name);
 	if (!copy)
 		return ERR_NOMEM;
-	err = add_rename(d, dir, ino, from_name, to_name);
+	err = add_rename(d, dir, to_dir, ino, from_name, to_name);
 	if (err) {
 		free(copy);
 		return err;
 	}
 	free(e->name);
 	e->name = copy;
+	e->dir = to_dir;
 	if (old) {
 		d->inodes[old->ino].linked = false;
 		names_remove(&d->live, old);
@@ -439,7 +440,7 @@ enum err disk_unlink(struct disk *d, const char *path)
 		return ERR_NOT_FOUND;
 	if (d->inodes[e->ino].dir)
 		return ERR_PERMISSION;
-	err = add_rename(d, dir, e->ino, name, bytes_of(0, 0));
+	err = add_rename(d, dir, dir, e->ino, name, bytes_of(0, 0));
 	if (err)
 		return err;
 	d->inodes[e->ino].linked = false;
@@ -454,9 +455,12 @@ enum err disk_sync_dir(struct disk *d, uint32_t dir)
 	enum err err = OK;
 
 	for (size_t i = 0; i < d->rename_count; i++) {
-		if (d->renames[i].dir == dir && !err)
-			err = apply_rename(&d->durable, &d->renames[i]);
-		if (d->renames[i].dir == dir && !err)
+		const struct disk_rename *r = &d->renames[i];
+		bool is_here = r->dir == dir || r->to_dir == dir;
+
+		if (is_here && !err)
+			err = apply_rename(&d->durable, r);
+		if (is_here && !err)
 			rename_done(&d->renames[i]);
 		else
 			d->renames[kept++] = d->renames[i];
@@ -736,6 +740,7 @@ void disk_collect(struct disk *d)
 	d->inodes[DISK_ROOT].marked = true;
 	for (size_t i = 0; i < d->rename_count; i++) {
 		d->inodes[d->renames[i].dir].marked = true;
+		d->inodes[d->renames[i].to_dir].marked = true;
 		d->inodes[d->renames[i].ino].marked = true;
 	}
 	while (mark_names(d, &d->live) || mark_names(d, &d->durable))

@@ -49,9 +49,12 @@ struct disk_names {
 	size_t n, cap;
 };
 
-/* to gets ino and from loses it; either may be NULL (create, unlink). */
+/*
+ * to in to_dir gets ino and from in dir loses it; either may be NULL (create,
+ * unlink: both directories are the same).
+ */
 struct disk_rename {
-	uint32_t dir, ino;
+	uint32_t dir, to_dir, ino;
 	char *from, *to;
 };
 

@@ -81,7 +81,11 @@ static const struct ctl_verb verbs[] = {
 	  "offline: write every hint file anew", verb_rebuild_hints },
 	{ "repair", "--data-dir DIR",
 	  "offline: say what is lost in a directory that does not open\n"
-	  "  --accept-loss   give that up and make it open again",
+	  "  --accept-loss   give that up and make it open again\n"
+	  "  --force         with --accept-loss, a member of a cluster too: after\n"
+	  "                  it the whole cluster may lose acknowledged writes.\n"
+	  "                  For disaster recovery only: `members replace` loses\n"
+	  "                  nothing",
 	  verb_repair },
 };
 

@@ -2,6 +2,9 @@
  * ctl/verb_offline.c - check, dump, rebuild-hints, repair: a data directory
  * that no daemon has open, by engine/offline.h. Lines for people go to
  * stdout; damage makes the exit code 1.
+ *
+ * A member of a cluster is not repaired: what it gives up it has acknowledged,
+ * and with a shorter log it would vote for leaders who lack it.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,21 +16,28 @@
 #include "ctl/ctl.h"
 #include "ctl/text.h"
 #include "engine/offline.h"
+#include "node/identity.h"
 
 static void say_line(void *ctx, const char *line)
 {
 	puts(line);
 }
 
-/* Take --data-dir (and --accept-loss, where it is allowed). */
+/* Consent that repair asks for. */
+struct consent {
+	bool accept_loss, force;
+};
+
+/* Take --data-dir (and consent, where it is allowed). */
 static bool take_dir(struct ctl *c, int argc, char **argv, const char **dir,
-		     bool *accept_loss)
+		     struct consent *consent)
 {
-	bool accept = false;
+	struct consent given = { false, false };
 	const struct args_option options[] = {
 		{ .name = "--data-dir", .value = dir },
-		{ .name = accept_loss ? "--accept-loss" : NULL,
-		  .set = &accept },
+		{ .name = consent ? "--accept-loss" : NULL,
+		  .set = &given.accept_loss },
+		{ .name = "--force", .set = &given.force },
 		{ .name = NULL },
 	};
 
@@ -36,8 +46,12 @@ static bool take_dir(struct ctl *c, int argc, char **argv, const char **dir,
 		ctl_usage(c);
 		return false;
 	}
-	if (accept_loss)
-		*accept_loss = accept;
+	if (given.force && !given.accept_loss) {
+		ctl_usage(c);
+		return false;
+	}
+	if (consent)
+		*consent = given;
 	guard_install();
 	return true;
 }
@@ -192,20 +206,60 @@ enum ctl_exit verb_rebuild_hints(struct ctl *c, int argc, char **argv)
 	return judge(err, dir);
 }
 
+/*
+ * Does dir belong to a member of a cluster of several, as far as can be known?
+ * Then name is its name in `members replace`.
+ */
+static bool is_member(const char *dir, const char **name)
+{
+	static struct identity id;
+	struct buf why = BUF_INIT;
+	enum err err = identity_load(vfs_os(), dir, &id, &why);
+
+	*name = "NAME";
+	if (err == ERR_CORRUPT || err == ERR_VERSION)
+		ctl_say("%.*s", (int)why.n, why.n ? (const char *)why.p : "");
+	buf_done(&why);
+	if (err)
+		return err == ERR_CORRUPT || err == ERR_VERSION;
+	for (uint32_t i = 0; i < id.roster.count; i++)
+		if (id.roster.member[i].id == id.node_id)
+			*name = id.roster.member[i].name;
+	return identity_has_peers(&id);
+}
+
 enum ctl_exit verb_repair(struct ctl *c, int argc, char **argv)
 {
-	bool accept_loss;
-	const char *dir;
+	struct consent consent;
+	const char *dir, *name;
+	bool member;
 	enum err err;
 
-	if (!take_dir(c, argc, argv, &dir, &accept_loss))
+	if (!take_dir(c, argc, argv, &dir, &consent))
 		return CTL_USAGE;
-	err = offline_repair(vfs_os(), dir, accept_loss, say_line, NULL);
-	if (err == ERR_CORRUPT && !accept_loss) {
-		fflush(stdout);
-		ctl_say("nothing was changed; --accept-loss gives up what is "
-			"listed above");
+	member = is_member(dir, &name);
+	if (member && consent.accept_loss && !consent.force) {
+		ctl_say("%s is of a member of a cluster: what would be given "
+			"up it has acknowledged, and with a shorter log it "
+			"would vote for leaders who lack that too, so that "
+			"committed writes of the whole cluster could be lost. "
+			"Nothing was changed; start it, and run `raftcask "
+			"members replace %s` on another member",
+			dir, name);
 		return CTL_RUNTIME;
 	}
-	return judge(err, dir);
+	err = offline_repair(vfs_os(), dir, consent.accept_loss, say_line,
+			     NULL);
+	if (err != ERR_CORRUPT || consent.accept_loss)
+		return judge(err, dir);
+	fflush(stdout);
+	if (member)
+		ctl_say("nothing was changed; this is a member of a cluster, "
+			"which has all of this: start it, and run `raftcask "
+			"members replace %s` on another member",
+			name);
+	else
+		ctl_say("nothing was changed; --accept-loss gives up what is "
+			"listed above");
+	return CTL_RUNTIME;
 }

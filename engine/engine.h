@@ -65,7 +65,8 @@ struct engine_options {
 	uint64_t min_free_bytes; /* below it puts are refused: ERR_NOSPC     */
 	/*
 	 * Other nodes have the same partitions: what is damaged can be fetched
-	 * from them (engine/replica.h), so nothing settles without its bytes.
+	 * from them (engine/replica.h), so nothing settles without its bytes,
+	 * and the words for damage name no offline repair.
 	 */
 	bool has_peers;
 	enum engine_read_mode read_mode;

@@ -35,6 +35,15 @@ void load_say(struct load *l, const char *fmt, ...)
 		log_error("engine", "open_failed %s", text);
 }
 
+void load_say_repair(struct load *l)
+{
+	if (!l->e->o.has_peers)
+		load_say(l,
+			 "; `raftcask repair --data-dir %s` says what would be "
+			 "lost",
+			 l->e->dir);
+}
+
 void load_parallel(struct load *l, void (*fn)(void *arg, uint32_t i),
 		   uint32_t n)
 {
@@ -77,8 +86,7 @@ static void say_file(struct load *l, enum datafile_kind kind, uint32_t id,
 		load_say(l, "%s/%s: %s", l->e->dir, name, err_text(err));
 		return;
 	}
-	load_say(l, "; `raftcask repair --data-dir %s` says what would be lost",
-		 l->e->dir);
+	load_say_repair(l);
 }
 
 static enum err open_file(struct load *l, enum datafile_kind kind,
@@ -310,10 +318,10 @@ enum err load_say_damage(struct load *l, const struct datafile *df,
 	datafile_name(df->kind, df->id, name);
 	load_say(l,
 		 "%s/%s is damaged at offset %llu (%llu bytes) and the keys "
-		 "there are unknown; `raftcask repair --data-dir %s` says "
-		 "what would be lost",
+		 "there are unknown",
 		 l->e->dir, name, (unsigned long long)off,
-		 (unsigned long long)bytes, l->e->dir);
+		 (unsigned long long)bytes);
+	load_say_repair(l);
 	return ERR_CORRUPT;
 }
 
@@ -489,11 +497,11 @@ enum err load_judge(struct load *l)
 				      l->log[j.gap_segment].df->id, name);
 		load_say(l,
 			 "%s/%s: frames %llu to %llu were synced and are gone "
-			 "from offset %llu on; `raftcask repair --data-dir %s` "
-			 "says what would be lost",
+			 "from offset %llu on",
 			 e->dir, name, (unsigned long long)j.expected,
 			 (unsigned long long)l->proven,
-			 (unsigned long long)(j.gap ? j.gap_off : 0), e->dir);
+			 (unsigned long long)(j.gap ? j.gap_off : 0));
+		load_say_repair(l);
 		return ERR_CORRUPT;
 	}
 	find_end(l);

@@ -62,6 +62,9 @@ struct load {
 void load_say(struct load *l, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* Without peers the way on is an offline repair: append the call for it. */
+void load_say_repair(struct load *l);
+
 /* Run fn for 0..n-1, in parallel if the options say how. */
 void load_parallel(struct load *l, void (*fn)(void *arg, uint32_t i),
 		   uint32_t n);

@@ -549,13 +549,11 @@ static enum err cap_commits(struct load *l)
 		if (mp->exact_index > p->terms.last_index) {
 			load_say(l,
 				 "%s: the log of partition %u ends at entry "
-				 "%llu, and merged files were made with %llu; "
-				 "`raftcask repair --data-dir %s` says what "
-				 "would be lost",
+				 "%llu, and merged files were made with %llu",
 				 l->e->dir, i,
 				 (unsigned long long)p->terms.last_index,
-				 (unsigned long long)mp->exact_index,
-				 l->e->dir);
+				 (unsigned long long)mp->exact_index);
+			load_say_repair(l);
 			return ERR_CORRUPT;
 		}
 		l->commit[i] = max_u64(l->commit[i], mp->exact_index);

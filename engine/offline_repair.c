@@ -222,10 +222,8 @@ static enum err repair_listed(struct offline_dir *d, bool accept_loss)
 	else
 		err = ERR_CORRUPT;
 	if (blocking && !accept_loss)
-		offline_sayf(d,
-			     "%s: %u places must be given up; run again with "
-			     "--accept-loss to do so",
-			     d->dir, blocking);
+		offline_sayf(d, "%s: %u places must be given up", d->dir,
+			     blocking);
 	offline_found_done(&found);
 	return err;
 }
@@ -490,8 +488,7 @@ enum err offline_repair(struct vfs *vfs, const char *dir, bool accept_loss,
 	if (err == ERR_CORRUPT && !accept_loss) {
 		offline_sayf(&d,
 			     "the list of files must be rebuilt from what is "
-			     "there: keys deleted long ago may show again; run "
-			     "again with --accept-loss to do so");
+			     "there: keys deleted long ago may show again");
 	} else if (err == ERR_CORRUPT) {
 		err = rebuild(&d);
 		if (!err)

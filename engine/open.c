@@ -143,6 +143,15 @@ static void set_cluster_id(struct engine *e, uint8_t id[16])
 		memcpy(id, e->o.cluster_id, sizeof(none));
 }
 
+static void say_rebuild(struct load *l)
+{
+	if (!l->e->o.has_peers)
+		load_say(l,
+			 "; `raftcask repair --data-dir %s` can rebuild it "
+			 "from the files",
+			 l->e->dir);
+}
+
 /* A directory without a manifest: new, unless data lies in it. */
 static enum err make_directory(struct engine *e, struct load *l)
 {
@@ -154,10 +163,8 @@ static enum err make_directory(struct engine *e, struct load *l)
 	if (err)
 		return err;
 	if (s.data_files) {
-		load_say(l,
-			 "%s holds data files but no MANIFEST; `raftcask "
-			 "repair --data-dir %s` can rebuild it from them",
-			 e->dir, e->dir);
+		load_say(l, "%s holds data files but no MANIFEST", e->dir);
+		say_rebuild(l);
 		return ERR_CORRUPT;
 	}
 	err = sync_parent(e);
@@ -185,10 +192,8 @@ static enum err load_directory(struct engine *e, struct load *l)
 	if (err == ERR_NOT_FOUND) {
 		err = make_directory(e, l);
 	} else if (err == ERR_CORRUPT) {
-		load_say(l,
-			 "%s/MANIFEST is damaged; `raftcask repair "
-			 "--data-dir %s` can rebuild it from the files",
-			 e->dir, e->dir);
+		load_say(l, "%s/MANIFEST is damaged", e->dir);
+		say_rebuild(l);
 	} else if (!err && e->manifest.partition_count != e->o.partitions) {
 		load_say(l,
 			 "%s was made with %u partitions, not %u; the number "

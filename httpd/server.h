@@ -95,10 +95,10 @@ struct httpd {
 	char *first_address;
 	_Atomic uint64_t max_value_bytes;
 	_Atomic uint32_t max_connections;
-	_Atomic bool serving;  /* there is a store, and it may be asked      */
-	char hold_reason[512]; /* guarded by lock                            */
-	_Atomic bool stopping; /* no new requests                            */
-	_Atomic bool closing;  /* no new parks; for good                      */
+	_Atomic bool serving;	/* there is a store, and it may be asked      */
+	char hold_reason[1024]; /* guarded by lock                            */
+	_Atomic bool stopping;	/* no new requests                            */
+	_Atomic bool closing; /* no new parks; for good                      */
 	_Atomic uint64_t memory_bytes;
 	_Atomic uint32_t parked; /* suspended and not yet resumed            */
 	_Atomic uint64_t next_id;

@@ -11,6 +11,8 @@
  *   claiming, prepared   any                    go on forming or joining
  *   formed, joining      any                    make the engine directory, run
  *   member, alone        any; members ignored   run
+ *   damaged, or a member any                    open it, if there is a
+ *     without a manifest                        manifest; else wait for an id
  *   removed              any                    wait for ever
  */
 #include <stdio.h>
@@ -339,8 +341,8 @@ static enum node_exit plan_stateful(struct node *n, bool has_engine,
 	struct cluster *k = &n->cluster;
 
 	k->plan = PLAN_RUN;
-	if (has_engine)
-		return NODE_OK;
+	if (has_engine || cluster_can_wait(n))
+		return NODE_OK; /* without an engine: cluster_hurt */
 	SAY(why,
 	    "%s: the file cluster says that this is node %llu, but its data is "
 	    "gone. Empty the directory and run `raftcask members replace %s` "
@@ -370,6 +372,7 @@ static enum node_exit choose_plan(struct node *n, struct buf *why)
 		k->plan = PLAN_RUN;
 		return NODE_OK;
 	case IDENTITY_MEMBER:
+	case IDENTITY_DAMAGED:
 		return plan_stateful(n, has_engine, why);
 	case IDENTITY_ALONE:
 		if (listed && c->members.count > 1 && has_engine)
@@ -407,7 +410,8 @@ static void know_self(struct node *n)
 	k->self.id = k->identity.node_id;
 }
 
-static enum node_exit make_formation(struct node *n, struct buf *why)
+static enum node_exit
+make_formation(struct node *n, const struct roster *roster, struct buf *why)
 {
 	struct cluster *k = &n->cluster;
 	const struct formation_options o = {
@@ -418,12 +422,13 @@ static enum node_exit make_formation(struct node *n, struct buf *why)
 		.dir = n->conf->data_dir,
 		.name = n->conf->node_name,
 		.identity = &k->identity,
-		.roster = &k->roster,
-		.partitions = n->conf->partitions,
+		.roster = roster,
+		.partitions = k->damaged ? cluster_partitions(n)
+					 : n->conf->partitions,
 		.partitions_given = is_given(n->conf, "cluster.partitions"),
 	};
 
-	if (!roster_find(&k->roster, n->conf->node_name)) {
+	if (!roster_find(roster, n->conf->node_name)) {
 		bad_conf(n, "node.name", why);
 		SAY(why, "%s is not in the list that %s was prepared with\n",
 		    n->conf->node_name, n->conf->data_dir);
@@ -487,8 +492,91 @@ enum node_exit cluster_begin(struct node *n, struct buf *why)
 	if (!result)
 		result = open_links(n, why);
 	if (!result && k->plan == PLAN_FORM)
-		result = make_formation(n, why);
+		result = make_formation(n, &k->roster, why);
 	return result;
+}
+
+/* Whom a member without its files can ask; NULL: nobody is known. */
+static const struct roster *others(const struct node *n)
+{
+	const struct cluster *k = &n->cluster;
+	const struct roster *places[] = { &k->roster, &k->identity.roster };
+
+	for (int i = 0; i < 2; i++)
+		if (places[i]->count > 1 &&
+		    roster_find(places[i], n->conf->node_name))
+			return places[i];
+	return NULL;
+}
+
+bool cluster_can_wait(const struct node *n)
+{
+	enum identity_state state = n->cluster.identity.state;
+
+	return (state == IDENTITY_MEMBER || state == IDENTITY_DAMAGED) &&
+	       others(n);
+}
+
+/* The number that it claims by is its own from the first question on. */
+static enum err write_damaged(struct node *n)
+{
+	struct cluster *k = &n->cluster;
+	struct identity next = k->identity;
+	enum err err;
+
+	if (next.state == IDENTITY_DAMAGED)
+		return OK;
+	next.state = IDENTITY_DAMAGED;
+	next.claim = seed_next(&n->store_seed) | 1ull << 63;
+	err = identity_save(vfs_os(), n->conf->data_dir, &next);
+	if (!err)
+		k->identity = next;
+	return err;
+}
+
+enum node_exit cluster_hurt(struct node *n, const struct buf *below,
+			    struct buf *why)
+{
+	struct cluster *k = &n->cluster;
+	const char *name = n->conf->node_name;
+	enum node_exit result = lock_directory(n, why);
+	enum err err;
+
+	if (result)
+		return result;
+	err = write_damaged(n);
+	if (!err)
+		err = buf_addf(&k->hurt,
+			       "the files of this member are damaged, it takes "
+			       "no part in the cluster: run `raftcask members "
+			       "replace %s` on another one (%.*s)",
+			       name, (int)below->n,
+			       below->n ? (const char *)below->p : "");
+	if (err) {
+		SAY(why, "data directory %s: %.*s; %s\n", n->conf->data_dir,
+		    (int)below->n, below->n ? (const char *)below->p : "",
+		    err_text(err));
+		return NODE_RUNTIME;
+	}
+	k->damaged = true;
+	k->plan = PLAN_FORM;
+	log_error("cluster", "damaged reason=\"%.*s\"", (int)k->hurt.n,
+		  (const char *)k->hurt.p);
+	return make_formation(n, others(n), why);
+}
+
+/* In front of what the formation waits for: why it does. */
+static void say_hurt(const struct cluster *k, struct buf *reason)
+{
+	struct buf all = BUF_INIT;
+
+	if (!k->damaged)
+		return;
+	if (!buf_add(&all, k->hurt.p, k->hurt.n) && reason->n)
+		(void)!buf_addf(&all, "; %.*s", (int)reason->n,
+				(const char *)reason->p);
+	buf_done(reason);
+	*reason = all;
 }
 
 enum node_exit cluster_wait(struct node *n, bool *done, struct buf *why)
@@ -510,11 +598,13 @@ enum node_exit cluster_wait(struct node *n, bool *done, struct buf *why)
 		    reason.n ? (const char *)reason.p : "",
 		    err == ERR_INVALID ? "" : err_text(err));
 	if (!err && !*done) {
+		say_hurt(k, &reason);
 		(void)!buf_add(&reason, "", 1); /* its end */
 		httpd_hold(n->httpd,
 			   reason.n > 1 ? (const char *)reason.p : "starting");
 		(void)!links_wait(k->links, wait_ms, &idle); /* no store */
 	} else if (!err) {
+		k->damaged = false;
 		k->identity = *formation_identity(k->formation);
 		k->self.id = k->identity.node_id;
 	}
@@ -544,6 +634,8 @@ enum err cluster_opened(struct node *n, struct buf *why)
 	} else if (next.state == IDENTITY_FORMED ||
 		   next.state == IDENTITY_JOINING) {
 		next.state = IDENTITY_MEMBER;
+	} else if (next.state == IDENTITY_DAMAGED) {
+		next.state = IDENTITY_MEMBER; /* it was mended meanwhile */
 	}
 	if (memcmp(next.cluster_id, cluster_id, 16) != 0 ||
 	    (k->identity.node_id && k->identity.node_id != next.node_id)) {
@@ -570,21 +662,28 @@ void cluster_round(struct node *n)
 	struct cluster *k = &n->cluster;
 	uint64_t now_ns = clock_mono_ns(clock_os());
 	struct identity next;
+	uint32_t count;
 
-	if (k->identity.state != IDENTITY_ALONE ||
+	if (k->identity.state == IDENTITY_REMOVED ||
+	    (k->identity.state == IDENTITY_MEMBER &&
+	     k->identity.roster.count > 1) ||
 	    now_ns - k->looked_ns < LOOK_MS * 1000000ull)
 		return;
 	k->looked_ns = now_ns;
-	if (store_members(n->store, NULL, 0) < 2)
+	count = store_members(n->store, k->members, ROSTER_MAX);
+	if (count < 2)
 		return;
 	next = k->identity;
 	next.state = IDENTITY_MEMBER;
+	next.roster.count = count < ROSTER_MAX ? count : ROSTER_MAX;
+	for (uint32_t i = 0; i < next.roster.count; i++)
+		next.roster.member[i] = k->members[i].member;
 	if (identity_save(vfs_os(), n->conf->data_dir, &next)) {
 		log_error("cluster", "identity_unsaved dir=\"%s\"",
 			  n->conf->data_dir);
 		return; /* again in a second */
 	}
-	k->identity.state = IDENTITY_MEMBER;
+	k->identity = next;
 }
 
 void cluster_end(struct node *n)
@@ -595,4 +694,5 @@ void cluster_end(struct node *n)
 	formation_free(k->formation);
 	cluster_unlock(n);
 	buf_done(&k->secret);
+	buf_done(&k->hurt);
 }

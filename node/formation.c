@@ -108,7 +108,8 @@ enum err formation_answer(struct formation *f, struct bytes question,
 	c.report.partitions = f->o.partitions;
 	c.report.roster = f->roster;
 	if (formation_is_prepared(&f->identity, &f->roster, f->o.partitions) ||
-	    f->identity.state == IDENTITY_REMOVED) {
+	    f->identity.state == IDENTITY_REMOVED ||
+	    f->identity.state == IDENTITY_DAMAGED) {
 		c.report.state = f->identity.state;
 		memcpy(c.report.cluster_id, f->identity.cluster_id, 16);
 	}
@@ -190,7 +191,8 @@ static enum err ask_claim(struct formation *f, uint32_t at)
 	struct buf b = BUF_INIT;
 	enum err err = OK;
 
-	if (f->identity.state != IDENTITY_CLAIMING) {
+	if (f->identity.state != IDENTITY_CLAIMING &&
+	    f->identity.state != IDENTITY_DAMAGED) {
 		struct identity next = {
 			.state = IDENTITY_CLAIMING,
 			.claim = seed_next(f->o.seed) | 1ull << 63,
@@ -213,6 +215,30 @@ static enum err ask_claim(struct formation *f, uint32_t at)
 	return err;
 }
 
+/* What a damaged member is granted is a new id in the cluster it was in. */
+static bool is_anothers(const struct formation *f, const struct report *r)
+{
+	const struct identity *id = &f->identity;
+
+	return id->state == IDENTITY_DAMAGED &&
+	       (memcmp(id->cluster_id, r->cluster_id, 16) != 0 ||
+		id->node_id == r->node_id);
+}
+
+/*
+ * The old id goes with the old files, before the new one is written down: a
+ * crash in between finds a damaged member without a manifest, which waits and
+ * is granted the same id again.
+ */
+static enum err give_up_files(struct formation *f)
+{
+	const struct identity *id = &f->identity;
+
+	if (id->state != IDENTITY_DAMAGED)
+		return OK;
+	return identity_set_aside(f->o.vfs, f->o.dir, id->node_id);
+}
+
 static enum err join(struct formation *f, struct buf *why)
 {
 	const struct report *r = &f->claimed->report;
@@ -232,10 +258,12 @@ static enum err join(struct formation *f, struct buf *why)
 				f->o.partitions, r->partitions);
 		return ERR_INVALID;
 	}
-	if (!r->node_id || !r->partitions)
+	if (!r->node_id || !r->partitions || is_anothers(f, r))
 		return OK; /* nonsense: ask again */
 	memcpy(next.cluster_id, r->cluster_id, 16);
-	err = become(f, &next);
+	err = give_up_files(f);
+	if (!err)
+		err = become(f, &next);
 	if (!err)
 		log_step(f, "joining");
 	return err;
@@ -261,6 +289,8 @@ static enum err claim(struct formation *f, uint32_t at, struct buf *why)
 		return OK;
 	case CLAIM_TAKEN:
 		why->n = 0;
+		if (f->identity.state == IDENTITY_DAMAGED)
+			return OK; /* what it waits for is said already */
 		(void)!buf_addf(why,
 				"%s has lost its data, its old id is not used "
 				"again: run `raftcask members replace %s`",

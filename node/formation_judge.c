@@ -18,6 +18,12 @@ static bool has_formed(const struct report *r)
 	       r->state == IDENTITY_MEMBER || r->state == IDENTITY_ALONE;
 }
 
+/* A member whose files do not open: it is not empty and decides nothing. */
+static bool is_damaged(const struct report *r)
+{
+	return r->state == IDENTITY_DAMAGED;
+}
+
 /*
  * Prepared for the list as it is now. If the list was changed since, nothing
  * was formed by the new one, and the node counts as empty; unless the old one
@@ -63,7 +69,7 @@ static bool judge_lists(const struct formation_view *v,
 
 	for (uint32_t i = 0; i < v->roster->count; i++) {
 		r = v->report[i];
-		if (is_self(v, i) || !r || has_formed(r))
+		if (is_self(v, i) || !r || has_formed(r) || is_damaged(r))
 			continue;
 		if (agrees(v, r)) {
 			agree++;
@@ -166,6 +172,31 @@ static bool judge_formed(const struct formation_view *v,
 	return found;
 }
 
+/*
+ * It has been a member: it forms nothing, and claims its next id of the
+ * cluster that it was in.
+ */
+static void judge_damaged(const struct formation_view *v,
+			  struct formation_decision *d, struct buf *why)
+{
+	for (uint32_t i = 0; i < v->roster->count; i++) {
+		const struct report *r = v->report[i];
+
+		if (is_self(v, i) || !r || !has_formed(r))
+			continue;
+		if (same_id(v->identity->cluster_id, r->cluster_id)) {
+			d->action = FORMATION_CLAIM;
+			d->at = i;
+			why->n = 0;
+			return;
+		}
+		SAY(why, "%s%s belongs to another cluster", why->n ? ", " : "",
+		    r->name);
+	}
+	if (!why->n && !judge_silence(v, d, why))
+		SAY(why, "no other node serves");
+}
+
 /* All others are there, empty or prepared, with the same list. */
 static void judge_first(const struct formation_view *v,
 			struct formation_decision *d, struct buf *why)
@@ -181,6 +212,10 @@ static void judge_first(const struct formation_view *v,
 		if (is_empty(r)) {
 			empty++;
 			continue;
+		}
+		if (is_damaged(r)) {
+			SAY(why, "%s waits with damaged files", r->name);
+			return;
 		}
 		if (r->state != IDENTITY_PREPARED) {
 			SAY(why,
@@ -236,6 +271,10 @@ enum err formation_judge(const struct formation_view *v,
 	memset(d, 0, sizeof(*d));
 	d->action = FORMATION_WAIT;
 	CHECK(roster_find(v->roster, v->name));
+	if (v->identity->state == IDENTITY_DAMAGED) {
+		judge_damaged(v, d, why);
+		return OK;
+	}
 	if (judge_names(v, d, why) || judge_formed(v, d, why) ||
 	    judge_lists(v, d, why) || judge_silence(v, d, why))
 		return OK;

@@ -239,3 +239,74 @@ enum err identity_clear_engine(struct vfs *vfs, const char *dir)
 	buf_done(&names);
 	return err ? err : vfs_sync_dir(vfs, dir);
 }
+
+/* From dir to aside; one that is gone was moved before. */
+static enum err move_aside(struct vfs *vfs, const char *dir, const char *aside,
+			   const char *name)
+{
+	char from[PATH_BYTES], to[PATH_BYTES];
+	enum err err;
+
+	path_of(from, dir, name);
+	path_of(to, aside, name);
+	err = vfs_rename(vfs, from, to);
+	return err == ERR_NOT_FOUND ? OK : err;
+}
+
+/* Where the files went, then where they are no more. */
+static enum err sync_both(struct vfs *vfs, const char *dir, const char *aside)
+{
+	enum err err = vfs_sync_dir(vfs, aside);
+
+	return err ? err : vfs_sync_dir(vfs, dir);
+}
+
+enum err identity_set_aside(struct vfs *vfs, const char *dir, uint64_t node_id)
+{
+	struct buf names = BUF_INIT;
+	char aside[PATH_BYTES - 16];
+	enum err err;
+
+	snprintf(aside, sizeof(aside), "%s/damaged-%llu", dir,
+		 (unsigned long long)node_id);
+	err = vfs_mkdir(vfs, aside);
+	if (!err || err == ERR_EXISTS)
+		err = vfs_sync_dir(vfs, dir);
+	if (!err)
+		err = move_aside(vfs, dir, aside, "MANIFEST");
+	if (!err)
+		err = sync_both(vfs, dir, aside);
+	if (!err)
+		err = vfs_list(vfs, dir, see_name, &names);
+	for (size_t at = 0; !err && at < names.n;) {
+		const char *name = (const char *)names.p + at;
+
+		err = move_aside(vfs, dir, aside, name);
+		at += strlen(name) + 1;
+	}
+	buf_done(&names);
+	if (!err)
+		err = sync_both(vfs, dir, aside);
+	if (!err)
+		log_warn("cluster", "set_aside dir=\"%s\"", aside);
+	return err;
+}
+
+bool identity_has_peers(const struct identity *id)
+{
+	switch (id->state) {
+	case IDENTITY_FORMED:
+	case IDENTITY_JOINING:
+	case IDENTITY_MEMBER:
+	case IDENTITY_REMOVED:
+	case IDENTITY_DAMAGED:
+		return id->joined || id->roster.count > 1;
+	case IDENTITY_NONE:
+	case IDENTITY_CLAIMING:
+	case IDENTITY_PREPARED:
+	case IDENTITY_ALONE:
+	case IDENTITY_STATE_MAX:
+		break;
+	}
+	return false;
+}

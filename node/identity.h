@@ -23,6 +23,8 @@ enum identity_state {
 	IDENTITY_MEMBER,   /* the engine directory is there                  */
 	IDENTITY_ALONE,	   /* it is, and has never had another member        */
 	IDENTITY_REMOVED,  /* never serves again                             */
+	IDENTITY_DAMAGED,  /* a member whose files do not open; waits, `claim`
+			      being the number it claims its next id by      */
 	IDENTITY_STATE_MAX
 };
 
@@ -61,5 +63,16 @@ MUST_CHECK enum err identity_has_engine(struct vfs *vfs, const char *dir,
 
 /* Remove the engine's files from dir, the manifest first. */
 MUST_CHECK enum err identity_clear_engine(struct vfs *vfs, const char *dir);
+
+/*
+ * Move the engine's files from dir to dir/damaged-NODE_ID, the manifest first:
+ * without it the rest is never taken for a state. Durable on OK; after an
+ * error or a crash each file is in one of the two, and a call goes on.
+ */
+MUST_CHECK enum err identity_set_aside(struct vfs *vfs, const char *dir,
+				       uint64_t node_id);
+
+/* Has it belonged to a cluster of several? Then others count on its votes. */
+bool identity_has_peers(const struct identity *id);
 
 #endif

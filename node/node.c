@@ -151,16 +151,32 @@ static void engine_options_of(struct node *n, struct engine_options *o)
 	o->minute_of_day = minute_of_day;
 }
 
-enum node_exit node_open_engine(struct node *n, struct buf *why)
+/* below gets a sentence. A member without a manifest never gets a new one. */
+static enum err try_engine(struct node *n, struct buf *below)
 {
 	const char *dir = n->conf->data_dir;
 	struct engine_options o;
-	struct buf below = BUF_INIT;
-	enum err err;
+	bool has = true;
+	enum err err = OK;
 
+	if (cluster_can_wait(n))
+		err = identity_has_engine(vfs_os(), dir, &has);
+	if (!has) {
+		(void)!buf_addf(below, "%s/MANIFEST is missing", dir);
+		err = ERR_CORRUPT;
+	}
+	if (err)
+		return err;
 	engine_options_of(n, &o);
 	cluster_unlock(n); /* the engine locks it itself */
-	err = engine_open(&o, &n->engine, &below);
+	return engine_open(&o, &n->engine, below);
+}
+
+static enum node_exit refuse(struct node *n, enum err err,
+			     const struct buf *below, struct buf *why)
+{
+	const char *dir = n->conf->data_dir;
+
 	if (err == ERR_BUSY)
 		(void)!buf_addf(why,
 				"data directory %s is in use by another "
@@ -168,15 +184,30 @@ enum node_exit node_open_engine(struct node *n, struct buf *why)
 				dir);
 	else if (err == ERR_INVALID)
 		(void)!(conf_where(n->conf, "cluster.partitions", why) ||
-			buf_addf(why, "%.*s\n", (int)below.n,
-				 (const char *)below.p));
+			buf_addf(why, "%.*s\n", (int)below->n,
+				 (const char *)below->p));
 	else if (err)
-		explain(why, "data directory", dir, err, &below);
-	buf_done(&below);
+		explain(why, "data directory", dir, err, below);
 	return !err		    ? NODE_OK
 	       : err == ERR_BUSY    ? NODE_BUSY
 	       : err == ERR_INVALID ? NODE_CONFIG
 				    : NODE_RUNTIME;
+}
+
+enum node_exit node_open_engine(struct node *n, struct buf *why)
+{
+	struct buf below = BUF_INIT;
+	enum err err = try_engine(n, &below);
+	enum node_exit result;
+
+	if ((err == ERR_CORRUPT || err == ERR_FOREIGN) && cluster_can_wait(n)) {
+		cluster_unlock(n);
+		result = cluster_hurt(n, &below, why);
+	} else {
+		result = refuse(n, err, &below, why);
+	}
+	buf_done(&below);
+	return result;
 }
 
 static enum err open_store(struct node *n, struct buf *why)
@@ -295,7 +326,7 @@ static enum node_exit bring_up(struct node *n, struct buf *why)
 		return NODE_RUNTIME;
 	}
 	result = node_open_engine(n, why);
-	if (result)
+	if (result || n->cluster.damaged)
 		return result;
 	if (cluster_opened(n, why) || open_store(n, why))
 		return NODE_RUNTIME;
@@ -315,14 +346,19 @@ enum node_exit node_bring_up(struct node *n, struct buf *why)
 {
 	enum node_exit result = bring_up(n, why);
 
-	atomic_store(&n->brought_up, true);
+	atomic_store(&n->brought_up, !n->cluster.damaged);
 	return result;
 }
 
 static void hold(struct node *n)
 {
-	char reason[CONF_PATH_BYTES_MAX + 128];
+	char reason[CONF_PATH_BYTES_MAX + 1024];
 
+	if (n->cluster.damaged) {
+		snprintf(reason, sizeof(reason), "%.*s", (int)n->cluster.hurt.n,
+			 (char *)n->cluster.hurt.p);
+		httpd_hold(n->httpd, reason);
+	}
 	if (n->cluster.plan != PLAN_REMOVED)
 		return;
 	snprintf(reason, sizeof(reason),

@@ -24,7 +24,8 @@ enum {
 enum plan {
 	PLAN_SINGLE,  /* open it; no links                                   */
 	PLAN_RUN,     /* open it (or make it, by identity), with links       */
-	PLAN_FORM,    /* wait until there is a cluster to belong to          */
+	PLAN_FORM,    /* wait until there is a cluster to belong to; also of a
+			 member whose files are damaged                      */
 	PLAN_REMOVED, /* wait for ever                                       */
 };
 
@@ -46,6 +47,8 @@ struct cluster {
 	struct store_member_status members[ROSTER_MAX]; /* room to ask into  */
 	struct buf secret;
 	struct vfs_file *lock; /* of the directory, before the engine has it */
+	bool damaged;	 /* its files do not open: waits for a new id        */
+	struct buf hurt; /* then: the sentence for the operator              */
 	uint64_t looked_ns; /* whether this node is still alone              */
 };
 
@@ -78,12 +81,16 @@ struct node {
 
 /*
  * Open engine and store as cluster.identity says, start keeper and mover, and
- * give the store to HTTP if that is up. why: as node_start. Thread: main
+ * give the store to HTTP if that is up; or wait: cluster.damaged. why: as
+ * node_start. Thread: main
  * before the core thread is started, or core.
  */
 enum node_exit node_bring_up(struct node *n, struct buf *why);
 
-/* Open the engine in the data directory. NODE_OK: n->engine is set. */
+/*
+ * Open the engine in the data directory. NODE_OK: n->engine is set, or its
+ * files are damaged and the node waits: cluster.damaged.
+ */
 enum node_exit node_open_engine(struct node *n, struct buf *why);
 
 /* Let HTTP have the store. ERR_NOMEM. */
@@ -116,6 +123,19 @@ enum node_exit cluster_begin(struct node *n, struct buf *why);
  * an exit code, with why.
  */
 enum node_exit cluster_wait(struct node *n, bool *done, struct buf *why);
+
+/*
+ * Can this member go on without its files, when it knows others to ask for a
+ * new id?
+ */
+bool cluster_can_wait(const struct node *n);
+
+/*
+ * The engine's files are damaged, as below says: write that down and wait for
+ * a new id instead of serving. why: as node_start. Thread: main.
+ */
+enum node_exit cluster_hurt(struct node *n, const struct buf *below,
+			    struct buf *why);
 
 /* Let go of the directory. Nothing if it is not held. */
 void cluster_unlock(struct node *n);

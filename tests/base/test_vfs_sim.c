@@ -146,6 +146,37 @@ static void a_hard_crash_keeps_nothing_unsynced(void **state)
 	vfs_sim_free(x.sim);
 }
 
+static void a_rename_to_another_directory_is_here_or_there(void **state)
+{
+	int here = 0, there = 0;
+
+	for (uint64_t seed = 0; seed < TRIES; seed++) {
+		struct fixture x;
+
+		open_disk(&x, seed);
+		assert_int_equal(vfs_mkdir(x.v, "d"), OK);
+		put_file(x.v, "a", "file", true);
+		assert_int_equal(vfs_sync_dir(x.v, "."), OK);
+		assert_int_equal(vfs_rename(x.v, "d", "d/e"), ERR_INVALID);
+		assert_int_equal(vfs_rename(x.v, "a", "d/a"), OK);
+		assert_string_equal(content(x.v, "a"), "(absent)");
+		assert_string_equal(content(x.v, "d/a"), "file");
+		if (seed % 4 == 0)
+			assert_int_equal(vfs_sync_dir(x.v, "d"), OK);
+		vfs_sim_crash(x.sim);
+		if (strcmp(content(x.v, "a"), "file") == 0) {
+			assert_string_equal(content(x.v, "d/a"), "(absent)");
+			assert_true(seed % 4 != 0);
+			here++;
+		} else {
+			assert_string_equal(content(x.v, "d/a"), "file");
+			there++;
+		}
+		vfs_sim_free(x.sim);
+	}
+	assert_true(here > TRIES / 8 && there > TRIES / 8);
+}
+
 static void a_rename_is_old_or_new_never_both_nor_none(void **state)
 {
 	int old = 0, new = 0;
@@ -589,6 +620,8 @@ int main(void)
 		cmocka_unit_test(an_unsynced_write_is_lost_whole_torn_or_zero),
 		cmocka_unit_test(a_hard_crash_keeps_nothing_unsynced),
 		cmocka_unit_test(a_rename_is_old_or_new_never_both_nor_none),
+		cmocka_unit_test(
+			a_rename_to_another_directory_is_here_or_there),
 		cmocka_unit_test(
 			an_unlink_may_come_back_until_the_directory_is_synced),
 		cmocka_unit_test(kill_keeps_everything_and_frees_the_lock),

@@ -3,11 +3,12 @@ majority is enough, less is told so, and lost disks come back."""
 import json
 import os
 import random
+import subprocess
 import time
 
 from cluster_kit import Cluster, dump
-from harness import (JSON_TYPE, case, equal, expect, in_threads, main, quote,
-                     wait_for)
+from harness import (BUILD, JSON_TYPE, case, equal, expect, in_threads, main,
+                     quote, wait_for)
 
 
 def change(member, method, path, body=None):
@@ -215,6 +216,198 @@ def _():
                  "the damaged value is mended", 20)
         wait_for(lambda: hurt.get("f/17", consistency="stale").body ==
                  b"0017" * 200, "also in its own files", 20)
+
+
+def flip_header(member):
+    """A key itself: which one it was nobody can know."""
+    name = sorted(f for f in os.listdir(member.data) if f.endswith(".log"))[0]
+    with open(os.path.join(member.data, name), "r+b") as f:
+        data = f.read()
+        at = data.index(b"h/017")
+        f.seek(at)
+        f.write(bytes(b ^ 0x15 for b in data[at:at + 5]))
+    return name
+
+
+def cut_manifest(member):
+    os.truncate(os.path.join(member.data, "MANIFEST"), 40)
+    return "MANIFEST"
+
+
+def remove_manifest(member):
+    os.unlink(os.path.join(member.data, "MANIFEST"))
+    return "MANIFEST"
+
+
+def remove_segment(member):
+    name = sorted(f for f in os.listdir(member.data) if f.endswith(".log"))[0]
+    os.unlink(os.path.join(member.data, name))
+    return name
+
+
+def raftcask(*words):
+    got = subprocess.run((os.path.join(BUILD, "raftcask"),) + words,
+                         capture_output=True, text=True)
+    return got.returncode, got.stdout + got.stderr
+
+
+def repair_refuses(member):
+    """Neither look nor consent changes anything in a member's directory."""
+    where = ("repair", "--data-dir", member.data)
+    before = files_of(member.data)
+    status, said = raftcask(*where)
+    equal(status, 1, "repair said", said, "status")
+    expect("members replace %s" % member.name in said, "it says the way", said)
+    status, said = raftcask(*where, "--accept-loss")
+    equal(status, 1, "repair --accept-loss said", said, "status")
+    expect("members replace %s" % member.name in said and
+           "committed writes" in said, "it says why", said)
+    equal(raftcask(*where, "--force")[0], 2, "--force alone")
+    equal(files_of(member.data), before, "files")
+
+
+def files_of(path):
+    got = {}
+    for name in os.listdir(path):
+        if name != "LOCK" and os.path.isfile(os.path.join(path, name)):
+            with open(os.path.join(path, name), "rb") as f:
+                got[name] = f.read()
+    return got
+
+
+def waits_damaged(member, file):
+    """It is up, says what is wrong, and serves nothing."""
+    wait_for(lambda: answers(member), "it answers", 20)
+    equal(member.call("GET", "/_/health").status, 200, "health")
+    r = member.call("GET", "/_/ready")
+    expect(r.status == 503 and r.code == "starting" and file in r.body.decode() and
+           "members replace %s" % member.name in r.body.decode(), "ready said", r)
+    r = member.call("GET", "/h/1")
+    equal((r.status, r.code), (503, "starting"), "GET of a key")
+    expect(r.header("Retry-After"), "Retry-After of", r)
+    return member.call("GET", "/_/ready").body.decode()
+
+
+def lose_power_midway(member, old, file):
+    """As if it had been granted an id and set aside only a part: it waits."""
+    member.kill9()
+    aside = os.path.join(member.data, "damaged-%d" % old)
+    os.mkdir(aside)
+    moved = [f for f in ("MANIFEST", "state")
+             if f in os.listdir(member.data)]
+    for name in moved:
+        os.rename(os.path.join(member.data, name), os.path.join(aside, name))
+    left = files_of(member.data)
+    member.spawn()
+    waits_damaged(member, "MANIFEST" if "MANIFEST" in moved else file)
+    equal(files_of(member.data), left, "files beside those that lie aside")
+
+
+def id_of(at, name):
+    return next(m["id"] for m in at.get_json("/_/members")["members"]
+                if m["name"] == name)
+
+
+@case("a member whose files do not open waits and says so; members replace "
+      "brings it back under a new id")
+def _():
+    with Cluster() as cluster:
+        for i in range(40):
+            cluster.members[0].put("h/%03d" % i, b"%04d" % i * 200)
+        for hurt_by in (flip_header, cut_manifest, remove_segment,
+                        remove_manifest):
+            replace_damaged(cluster, hurt_by)
+
+
+def replace_damaged(cluster, hurt_by):
+    cluster.wait_equal()
+    hurt, at = cluster.followers()[0], cluster.leader()
+    old = id_of(at, hurt.name)
+    equal(hurt.stop(), 0, "exit")
+    file = hurt_by(hurt)
+    repair_refuses(hurt)
+    left = files_of(hurt.data)
+    told = hurt.log_text().count("damaged reason=")
+    hurt.spawn()
+    said = waits_damaged(hurt, file)
+    expect(hurt_by is not flip_header or "offset" in said, "offset", said)
+    equal(hurt.log_text().count("damaged reason="), told + 1, "told once")
+    wait_for(lambda: cluster.leader().call(
+        "PUT", "/by", hurt_by.__name__.encode()).status < 300, "writes go on")
+    hurt.kill9()
+    hurt.spawn()
+    waits_damaged(hurt, file)
+    now = files_of(hurt.data)
+    expect(all(now[n] == left[n] for n in left if n != "cluster"),
+           "the damaged files are as they were")
+    lose_power_midway(hurt, old, file)
+    status, said = raftcask("-e", "http://%s" % at.address(at.port), "members",
+                            "replace", hurt.name)
+    equal(status, 0, "members replace said", said, "status")
+    wait_for(hurt.is_ready, "it is back", 40)
+    state = cluster.wait_equal()
+    expect(len(state) >= 40, "all keys are there", len(state))
+    voters = [(n, "voter") for n in ("n1", "n2", "n3")]
+    wait_for(lambda: sorted(
+        (m["name"], m["role"]) for m in cluster.leader().get_json(
+            "/_/members")["members"]) == voters, "three voters", 30)
+    new = id_of(cluster.leader(), hurt.name)
+    expect(new != old, "the id is not used again", new)
+    aside = files_of(os.path.join(hurt.data, "damaged-%d" % old))
+    left.pop("cluster")
+    equal(sorted(aside), sorted(left), "files that lie aside")
+    expect(aside == left, "they are as they were")
+    equal(hurt.get("h/017", consistency="stale").body, b"0017" * 200, "value")
+
+
+@case("a damaged member repaired by force is the one it was")
+def _():
+    with Cluster() as cluster:
+        for i in range(40):
+            cluster.members[0].put("h/%03d" % i, b"%04d" % i * 200)
+        cluster.wait_equal()
+        hurt, at = cluster.followers()[0], cluster.leader()
+        old = id_of(at, hurt.name)
+        equal(hurt.stop(), 0, "exit")
+        file = flip_header(hurt)
+        hurt.spawn()
+        waits_damaged(hurt, file)
+        where = ("repair", "--data-dir", hurt.data, "--accept-loss", "--force")
+        equal(raftcask(*where)[0], 75, "repair of a directory in use")
+        equal(hurt.stop(), 0, "exit of one that waits")
+        status, said = raftcask(*where)
+        equal(status, 0, "repair by force said", said, "status")
+        hurt.spawn()
+        wait_for(hurt.is_ready, "it serves again", 20)
+        equal(id_of(cluster.leader(), hurt.name), old, "id")
+        cluster.members[0].put("after", b"1")
+        wait_for(lambda: hurt.call("GET", "/after?raw").body == b"1",
+                 "and follows", 20)
+
+
+@case("one who was alone when it began knows its peers when it is damaged")
+def _():
+    with Cluster(count=1) as cluster:
+        first = cluster.members[0]
+        for i in range(40):
+            first.put("h/%03d" % i, b"%04d" % i * 200)
+        second = cluster.add()
+        second.spawn()
+        change(first, "POST", "/_/members", {
+            "name": second.name, "peer": second.address(second.peer_port),
+            "http": second.address(second.port)})
+        wait_for(second.is_ready, "the second is a member", 30)
+        path = os.path.join(first.data, "cluster")
+
+        def is_known():
+            with open(path, "rb") as f:
+                return second.name.encode() in f.read()
+        wait_for(is_known, "the first has written down the second", 20)
+        equal(first.stop(), 0, "exit")
+        file = flip_header(first)
+        repair_refuses(first)
+        first.spawn()
+        waits_damaged(first, file)
 
 
 @case("eight partitions: leaders are spread, a node's death moves them")

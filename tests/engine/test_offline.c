@@ -177,7 +177,7 @@ static void repair_without_consent_changes_nothing(void **state)
 			 ERR_CORRUPT);
 	assert_int_equal(vfs_sim_calls(w.sim, VFS_SIM_CHANGES), changes);
 	assert_non_null(strstr(s.text, path));
-	assert_non_null(strstr(s.text, "--accept-loss"));
+	assert_non_null(strstr(s.text, "1 places must be given up"));
 	world_done(&w);
 }
 
