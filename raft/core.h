@@ -64,6 +64,7 @@ struct progress {
 	uint64_t id;
 	enum raft_flow flow;
 	uint64_t match, next, sent_commit, pending_snapshot;
+	uint64_t granted; /* to its reads: they wait for that commit index   */
 	bool learner, active, paused;
 	bool more; /* there is more to send than the output had room for     */
 	enum vote vote;

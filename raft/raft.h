@@ -275,6 +275,12 @@ struct raft_config {
 				      this node's own disk has them          */
 	bool step_down_on_removal; /* thesis 4.2.2; set it                   */
 	/*
+	 * A leader does not send an append only to tell a new commit index: it
+	 * goes with the next entries or heartbeat, to a peer whose read was
+	 * granted at that index, or when the driver says so (raft_tell_commit).
+	 */
+	bool lazy_commit;
+	/*
 	 * Accept membership changes unchecked (a second one while one is
 	 * pending too): only for a driver that puts them in order itself.
 	 */
@@ -479,6 +485,15 @@ MUST_CHECK enum err raft_transfer(struct raft *r, uint64_t to);
  * node stops or its disk stalls. RAFT_NOBODY: none, or not the leader.
  */
 uint64_t raft_successor(const struct raft *r);
+
+/*
+ * With lazy_commit: is there a peer that could commit more if it were told
+ * what is committed here, and could be told now?
+ */
+bool raft_commit_is_untold(const struct raft *r);
+
+/* Tell peer, or everybody (RAFT_NOBODY), unless it is known there. */
+void raft_tell_commit(struct raft *r, uint64_t peer);
 
 /* A link to peer broke: appends on the way are probably lost. */
 void raft_unreachable(struct raft *r, uint64_t peer);

@@ -54,10 +54,21 @@ static void grant(struct raft *r, const struct pending_read *read)
 			      .context = read->context,
 			      .index = read->index };
 
-	if (read->from == r->c.id)
+	struct progress *p;
+
+	if (read->from == r->c.id) {
 		output_grant(r, read->context, read->index);
-	else
-		output_send(r, &m);
+		return;
+	}
+	output_send(r, &m);
+	p = progress_find(r, read->from);
+	if (!r->c.lazy_commit || !p)
+		return;
+	if (p->granted < read->index)
+		p->granted = read->index;
+	if (p->sent_commit < p->granted &&
+	    progress_can_bump_commit(p, r->log.commit))
+		send_append(r, p, true);
 }
 
 static enum err ask_leader(struct raft *r, uint64_t context)

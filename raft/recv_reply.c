@@ -75,11 +75,12 @@ void recv_append_reply(struct raft *r, const struct raft_msg *m)
 	resume_flow(r, p, index);
 	if (advance_commit(r)) {
 		release_early_reads(r);
-		send_all_appends(r);
-	} else if (p->id != r->c.id &&
-		   progress_can_bump_commit(p, r->log.commit)) {
-		send_append(r, p, true);
+		if (!r->c.lazy_commit)
+			send_all_appends(r);
 	}
+	if (p->id != r->c.id && progress_can_bump_commit(p, r->log.commit) &&
+	    (!r->c.lazy_commit || p->sent_commit < p->granted))
+		send_append(r, p, true);
 	if (p->id != r->c.id)
 		send_waiting(r, p);
 	if (p->id == r->transferee && p->match == r->log.last)

@@ -196,6 +196,36 @@ void raft_propose(struct raft *r, uint32_t n, uint64_t bytes)
 	send_all_appends(r);
 }
 
+static bool is_untold(const struct raft *r, const struct progress *p)
+{
+	return p->id != r->c.id && !progress_paused(p) &&
+	       progress_can_bump_commit(p, r->log.commit);
+}
+
+bool raft_commit_is_untold(const struct raft *r)
+{
+	uint32_t i;
+
+	for (i = 0; r->role == RAFT_LEADER && i < r->conf.count; i++) {
+		if (is_untold(r, &r->peer[i]))
+			return true;
+	}
+	return false;
+}
+
+void raft_tell_commit(struct raft *r, uint64_t peer)
+{
+	uint32_t i;
+
+	CHECK(r->own_count == 0);
+	for (i = 0; r->role == RAFT_LEADER && i < r->conf.count; i++) {
+		struct progress *p = &r->peer[i];
+
+		if ((peer == RAFT_NOBODY || p->id == peer) && is_untold(r, p))
+			send_append(r, p, true);
+	}
+}
+
 void raft_unreachable(struct raft *r, uint64_t peer)
 {
 	struct progress *p = progress_find(r, peer);

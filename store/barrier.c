@@ -13,13 +13,14 @@
  *                node has answered is not missed.
  *
  * BY A READ INDEX otherwise (6.4), on any node. Barriers come over in a stack
- * like the one of queue.c. What gathers for a partition in one round becomes a
- * batch and asks raft once; a few batches may be under way, what comes
- * meanwhile gathers in the next. A batch is over when the index it was granted
- * is applied here. Refusals (request.c) ride in the same batches. A batch is
- * asked again, under the same context, when leaders change and when the answer
- * may be lost; an old answer is still right, because everything in the batch
- * is older than its first question.
+ * like the one of queue.c. What gathers for a partition becomes a batch and
+ * asks raft once; one question of a partition is under way at a time, what
+ * comes meanwhile gathers in the next batch, and wakes nobody: the answer will.
+ * A batch is over when the index it was granted is applied here. Refusals
+ * (request.c) ride in the same batches. A batch is asked again, under the same
+ * context, when leaders change and when the answer may be lost; an old answer
+ * is still right, because everything in the batch is older than its first
+ * question.
  *
  * Barriers for all partitions gather in turns: one set of them is under way at
  * a time, as a part of one batch in each partition.
@@ -30,7 +31,7 @@
 #include "store/group_internal.h"
 
 enum {
-	ASKED_MAX = 4,	    /* batches of a partition under way           */
+	BATCHES_MAX = 8,    /* of a partition that are not over            */
 	REPEAT_TICKS = 3,   /* a follower's question may be lost           */
 	SPARE_BATCHES = 64, /* kept for reuse                              */
 };
@@ -139,7 +140,9 @@ enum err store_barrier(struct store *s, int32_t partition,
 	do
 		b->next = head;
 	while (!atomic_compare_exchange_weak(&s->barriers, &head, b));
-	queue_wake(s);
+	if (partition == STORE_ALL_PARTITIONS ||
+	    !atomic_load(&s->partitions[partition].reading))
+		queue_wake(s);
 	return ERR_PENDING;
 }
 
@@ -341,16 +344,34 @@ static void ask(struct partition *p, struct read_batch *b)
 	group_fed(p);
 }
 
-static uint32_t count_asked(const struct partition *p)
+/* A question is under way, or there are too many batches: gather. */
+static bool must_gather(const struct partition *p)
 {
 	uint32_t n = 0;
 
-	for (const struct read_batch *b = p->reads; b; b = b->next)
-		n++;
-	return n;
+	for (const struct read_batch *b = p->reads; b; b = b->next) {
+		if (!b->granted || ++n >= BATCHES_MAX)
+			return true;
+	}
+	return false;
 }
 
-void reads_ask(struct store *s, struct partition *p)
+bool reads_are_due(const struct partition *p)
+{
+	return p->reads_open && !p->broken && !must_gather(p);
+}
+
+/*
+ * While a question is under way its answer wakes the core thread, and whoever
+ * asks meanwhile need not. Cleared before the core looks at the stack for the
+ * last time, so nobody is left behind there.
+ */
+static void publish_reading(struct partition *p)
+{
+	atomic_store(&p->reading, must_gather(p));
+}
+
+void reads_ask(struct partition *p)
 {
 	struct read_batch **at = &p->reads;
 	struct read_batch *b;
@@ -359,14 +380,15 @@ void reads_ask(struct store *s, struct partition *p)
 		if (!b->asked && !b->granted)
 			ask(p, b);
 	}
-	if (!p->reads_open || count_asked(p) >= ASKED_MAX)
-		return;
-	b = p->reads_open;
-	p->reads_open = NULL;
-	while (*at)
-		at = &(*at)->next;
-	*at = b;
-	ask(p, b);
+	if (reads_are_due(p)) {
+		b = p->reads_open;
+		p->reads_open = NULL;
+		while (*at)
+			at = &(*at)->next;
+		*at = b;
+		ask(p, b);
+	}
+	publish_reading(p);
 }
 
 void reads_granted(struct partition *p, uint64_t context, uint64_t index)
@@ -403,6 +425,7 @@ void reads_applied(struct store *s, struct partition *p)
 		*at = b->next;
 		end_batch(s, b, OK);
 	}
+	publish_reading(p);
 	if (p->reads_open)
 		group_touch(p);
 	begin_all(s);
@@ -424,11 +447,6 @@ void reads_leave_office(struct store *s, struct partition *p)
 	void_refusals(s, p->reads_open);
 	for (struct read_batch *b = p->reads; b; b = b->next)
 		void_refusals(s, b);
-}
-
-bool reads_are_due(const struct partition *p)
-{
-	return p->reads_open && !p->broken && count_asked(p) < ASKED_MAX;
 }
 
 bool reads_wait(const struct partition *p)
@@ -459,6 +477,7 @@ void reads_expire(struct store *s, struct partition *p)
 		p->reads_open = NULL;
 		end_batch(s, b, ERR_NO_LEADER);
 	}
+	publish_reading(p);
 	if (reads_wait(p))
 		group_touch(p);
 }
@@ -483,6 +502,7 @@ void reads_stop(struct store *s, enum err err)
 		p->reads_open = NULL;
 		if (batch)
 			end_batch(s, batch, err);
+		publish_reading(p);
 	}
 }
 

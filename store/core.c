@@ -119,6 +119,7 @@ static enum err run_round(struct store *s)
 	requests_take(s);
 	reads_take(s);
 	groups_tick(s);
+	groups_tell(s);
 	err = expire_due(s);
 	if (!err)
 		err = staging_collect(s);
@@ -221,10 +222,12 @@ enum err store_receive(struct store *s, uint64_t from, struct bytes message)
 void store_link(struct store *s, uint64_t peer, bool up)
 {
 	forward_wake(s, up);
-	for (uint32_t i = 0; i < s->partition_count && !up; i++) {
+	for (uint32_t i = 0; i < s->partition_count; i++) {
 		struct partition *p = &s->partitions[i];
 
-		if (!group_open(p))
+		if (up && p->leader == peer)
+			reads_ask_again(p); /* the question may be lost */
+		if (up || !group_open(p))
 			continue;
 		raft_unreachable(p->raft, peer);
 		group_fed(p);

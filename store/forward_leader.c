@@ -26,6 +26,7 @@
 
 #include "base/check.h"
 #include "store/forward_internal.h"
+#include "store/group.h"
 #include "store/hidden.h"
 #include "store/members.h"
 
@@ -381,6 +382,7 @@ static void finish(struct proxy *x, enum err err)
 		remember(x, &a);
 		send_answer(x->s, x->node, x->partition,
 			    buf_bytes(&ls->answer));
+		group_tell(&x->s->partitions[x->partition], x->node);
 	}
 	give_proxy(x);
 }

@@ -315,7 +315,7 @@ static enum err send_all(struct store *s)
 		if (!group_open(p))
 			continue;
 		if (reads_wait(p))
-			reads_ask(s, p);
+			reads_ask(p);
 		if (!p->has_ready && raft_has_ready(p->raft))
 			group_take_ready(p);
 		if (!p->has_ready || !p->hard_due)
@@ -614,6 +614,7 @@ static bool retire(struct store *s)
 		struct partition *p = s->active[i];
 		bool work = group_has_work(p);
 
+		group_note_untold(p);
 		more |= work && !group_is_stuck(p);
 		if (work || requests_are_due(p) || reads_are_due(p))
 			s->active[kept++] = p;

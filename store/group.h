@@ -66,6 +66,12 @@ MUST_CHECK enum err group_propose(struct store *s, struct partition *p,
 				  uint64_t *index);
 
 /*
+ * Somebody at that member waits for what p has committed: tell it in this
+ * round, not with the next entries. Nothing where p is not led.
+ */
+void group_tell(struct partition *p, uint64_t member);
+
+/*
  * Ask for a read index: fn is called once, in a later round, with OK when
  * everything applied here is at least as new as this call, or ERR_NO_LEADER
  * after a bounded wait. Asked again by itself when leaders change. r is the

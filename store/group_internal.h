@@ -63,6 +63,7 @@ struct groups {
 	struct applied_change *changes;
 	uint32_t change_count, change_cap;
 	uint64_t stamp_ns; /* of the record applied last                     */
+	uint64_t tell_ns;  /* when groups_tell has something to do, or 0     */
 	uint64_t context;  /* of reads; begins at random                     */
 	struct read_batch *spare;
 	struct store_barrier *all_next; /* wait for all partitions           */
@@ -99,6 +100,13 @@ bool group_open(struct partition *p);
 void group_take_ready(struct partition *p);
 /* After each input. */
 void group_fed(struct partition *p);
+
+/*
+ * A commit index goes with the next entries; where none have followed for a
+ * moment groups_tell sends it by itself. group_note_untold: after each round.
+ */
+void groups_tell(struct store *s);
+void group_note_untold(struct partition *p);
 
 /* p has something to do that it can do, or that holds it up. */
 bool group_has_work(struct partition *p);
@@ -162,8 +170,8 @@ void outbox_free(struct store *s);
 
 /* Spread the barriers that came over the partitions they are for. */
 void reads_take(struct store *s);
-/* Ask raft for what was gathered for p. */
-void reads_ask(struct store *s, struct partition *p);
+/* Ask raft for what was gathered for p, unless a question is under way. */
+void reads_ask(struct partition *p);
 /* q appended nothing; answer it when that is sure to have been right. */
 void reads_add_refusal(struct store *s, struct partition *p,
 		       struct store_queued *q);

@@ -126,6 +126,7 @@ static void set_limits(struct store *s, struct raft_config *c)
 
 	c->election_ticks = ticks < 3 ? 3 : (uint32_t)ticks;
 	c->heartbeat_ticks = 1;
+	c->lazy_commit = true; /* groups_tell */
 	/* by a clock that is at most 1 % faster than another */
 	c->lease_ns = (c->election_ticks - 1) * s->tick_ns / 100 * 99;
 	c->uncommitted_bytes_max = RAFT_NO_LIMIT; /* group_is_full instead */

@@ -10,7 +10,11 @@
 #include "base/check.h"
 #include "store/group_internal.h"
 
-enum { RETRY_MS = 10, TEND_EVERY = 10 /* ticks */ };
+enum {
+	RETRY_MS = 10,
+	TEND_EVERY = 10,	   /* ticks                                 */
+	TELL_NS = 2 * 1000 * 1000, /* a commit index no entry goes with     */
+};
 
 bool group_has_others(const struct partition *p)
 {
@@ -149,6 +153,59 @@ void groups_tick(struct store *s)
 		g->hand_over_ticks--;
 }
 
+/* ---------------------------------------------------------- commit index - */
+
+void group_note_untold(struct partition *p)
+{
+	struct groups *g = p->s->groups;
+
+	if (!p->raft || p->broken || p->role != RAFT_LEADER ||
+	    !raft_commit_is_untold(p->raft)) {
+		p->untold_ns = 0;
+		return;
+	}
+	if (p->untold_ns)
+		return;
+	p->untold_ns = clock_mono_ns(p->s->o.clock);
+	if (!g->tell_ns || p->untold_ns + TELL_NS < g->tell_ns)
+		g->tell_ns = p->untold_ns + TELL_NS;
+}
+
+void group_tell(struct partition *p, uint64_t member)
+{
+	if (p->role != RAFT_LEADER || !group_open(p))
+		return;
+	raft_tell_commit(p->raft, member);
+	if (raft_has_ready(p->raft))
+		group_touch(p);
+}
+
+void groups_tell(struct store *s)
+{
+	struct groups *g = s->groups;
+	uint64_t now_ns;
+
+	if (!g->tell_ns)
+		return;
+	now_ns = clock_mono_ns(s->o.clock);
+	if (now_ns < g->tell_ns)
+		return;
+	g->tell_ns = 0;
+	for (uint32_t i = 0; i < s->partition_count; i++) {
+		struct partition *p = &s->partitions[i];
+		uint64_t at_ns = p->untold_ns + TELL_NS;
+
+		if (!p->untold_ns)
+			continue;
+		if (at_ns <= now_ns) {
+			p->untold_ns = 0;
+			group_tell(p, RAFT_NOBODY);
+		} else if (!g->tell_ns || at_ns < g->tell_ns) {
+			g->tell_ns = at_ns;
+		}
+	}
+}
+
 void groups_watch_time(struct store *s)
 {
 	if (s->ticking)
@@ -159,7 +216,7 @@ void groups_watch_time(struct store *s)
 
 uint64_t groups_wait_ms(struct store *s)
 {
-	uint64_t now_ns = clock_mono_ns(s->o.clock);
+	uint64_t now_ns = clock_mono_ns(s->o.clock), at_ns = UINT64_MAX;
 
 	for (uint32_t i = 0; i < s->active_count; i++) {
 		if (!group_is_stuck(s->active[i]))
@@ -167,9 +224,11 @@ uint64_t groups_wait_ms(struct store *s)
 	}
 	if (s->retry)
 		return RETRY_MS;
-	if (!s->ticking)
+	if (s->ticking)
+		at_ns = s->next_tick_ns;
+	if (s->groups->tell_ns && s->groups->tell_ns < at_ns)
+		at_ns = s->groups->tell_ns;
+	if (at_ns == UINT64_MAX)
 		return UINT64_MAX;
-	return now_ns >= s->next_tick_ns
-		       ? 0
-		       : (s->next_tick_ns - now_ns + 999999) / 1000000;
+	return now_ns >= at_ns ? 0 : (at_ns - now_ns + 999999) / 1000000;
 }

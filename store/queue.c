@@ -65,7 +65,9 @@ enum err queue_push(struct store *s, struct store_queued *q,
 	do
 		q->next = head;
 	while (!atomic_compare_exchange_weak(&s->queue, &head, q));
-	queue_wake(s);
+	if (kind != REQUEST_WRITE || write_of(q)->delete_prefix ||
+	    !atomic_load(&s->partitions[q->partition].gathering))
+		queue_wake(s);
 	return OK;
 }
 

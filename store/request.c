@@ -29,7 +29,30 @@
 enum {
 	BATCH_WRITES_MAX = 4096,
 	BATCH_BYTES_MAX = 4 << 20,
+	GATHER_BYTES_MAX = 256 << 10,
 };
+
+/*
+ * What was decided last is on its way to a quorum: gather. A batch costs two
+ * messages and a sync on every member, whether it holds one entry or hundreds,
+ * and none is committed before the one ahead of it. Only large entries, which
+ * keep disks and links busy, go one batch behind the other.
+ */
+static bool must_gather(struct partition *p)
+{
+	return p->decided.head && p->unapplied_bytes < GATHER_BYTES_MAX &&
+	       group_has_others(p);
+}
+
+/*
+ * Meanwhile writes wake nobody: an answer, which ends the gathering, does.
+ * Cleared before the core looks at the queue for the last time, so nobody is
+ * left behind there.
+ */
+static void publish_gathering(struct partition *p)
+{
+	atomic_store(&p->gathering, must_gather(p));
+}
 
 /* ----------------------------------------------------------- completing -- */
 
@@ -235,6 +258,12 @@ static bool is_blocked(struct partition *p)
 	       group_is_full(p);
 }
 
+/* A round that has begun with p takes all that waits. */
+static bool may_begin(struct partition *p)
+{
+	return group_can_decide(p) && !is_blocked(p) && !must_gather(p);
+}
+
 /* ERR_PENDING: nothing more of p now. */
 static enum err decide_next(struct store *s, struct partition *p)
 {
@@ -273,8 +302,9 @@ enum err requests_decide(struct store *s)
 
 	for (uint32_t i = 0; i < s->active_count; i++) {
 		struct partition *p = s->active[i];
+		bool begin = p->waiting.head && may_begin(p);
 
-		while (p->waiting.head && group_can_decide(p) &&
+		while (begin && p->waiting.head && group_can_decide(p) &&
 		       !is_blocked(p) && n < BATCH_WRITES_MAX &&
 		       s->batch_bytes < BATCH_BYTES_MAX) {
 			enum err err = decide_next(s, p);
@@ -287,13 +317,14 @@ enum err requests_decide(struct store *s)
 		}
 		if (p->waiting.head && !group_can_decide(p))
 			send_away(s, p);
+		publish_gathering(p);
 	}
 	return OK;
 }
 
 bool requests_are_due(struct partition *p)
 {
-	return p->waiting.head && group_can_decide(p) && !is_blocked(p);
+	return p->waiting.head && may_begin(p);
 }
 
 /* -------------------------------------------------------------- applied -- */
@@ -359,12 +390,13 @@ void requests_applied(struct store *s, struct partition *p)
 
 		if (!p->office_index || q->term != p->office_term) {
 			resolve_old(s, p, applied);
-			return;
+			break;
 		}
 		if (q->index > applied)
-			return;
+			break;
 		request_complete(s, list_take(&p->decided), OK);
 	}
+	publish_gathering(p);
 }
 
 void requests_leave_office(struct store *s, struct partition *p)
@@ -382,6 +414,7 @@ void requests_leave_office(struct store *s, struct partition *p)
 	while ((q = list_take(&keep)))
 		list_add(&p->decided, q);
 	p->blocked_to = 0;
+	publish_gathering(p);
 }
 
 /* -------------------------------------------------------------- time ----- */
@@ -414,6 +447,7 @@ void requests_expire(struct store *s, struct partition *p)
 	if (p->decided.head)
 		expire_list(s, &p->decided, s->o.commit_timeout_ms,
 			    ERR_UNKNOWN);
+	publish_gathering(p);
 }
 
 void requests_stop(struct store *s)

@@ -75,6 +75,7 @@ struct partition {
 	uint64_t last_index;   /* of the log                                 */
 	uint32_t proposed;     /* its last entries: raft was not told yet    */
 	uint64_t apply_to;     /* raft said: apply                           */
+	uint64_t untold_ns;    /* since when others could be told a commit   */
 	uint64_t office_index; /* of its no-op; 0: this node does not lead   */
 	uint64_t office_term;
 	uint64_t conf_index; /* of the newest applied membership change   */
@@ -94,6 +95,8 @@ struct partition {
 	struct request_list decided; /* wait until their entry is applied    */
 	uint64_t blocked_to; /* decide nothing before that is applied        */
 	struct read_batch *reads, *reads_open;
+	atomic_bool reading;   /* a read index is asked for; any          */
+	atomic_bool gathering; /* what was decided last is under way; any */
 
 	uint64_t last_stamp_ns;
 	_Atomic uint64_t clock_offset_ns; /* log clock - boot clock; any     */

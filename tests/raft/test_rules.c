@@ -327,6 +327,51 @@ static void no_read_is_granted_before_the_no_op_commits(void **state)
 	solo_done(&s);
 }
 
+/* Only entries, a granted read, or the driver make the leader tell it. */
+static void
+a_lazy_commit_is_told_when_asked_for_and_to_granted_reads(void **state)
+{
+	struct raft_msg beat = { .type = RAFT_MSG_HEARTBEAT_REPLY,
+				 .from = 2,
+				 .term = 1 };
+	struct solo s;
+
+	solo_init(&s, 3, NULL, 0, 0);
+	s.c.lazy_commit = true;
+	solo_start(&s);
+	elect(&s);
+	s.out_count = 0;
+	assert_false(raft_commit_is_untold(s.r));
+	assert_int_equal(ack(&s, 2, 1, 1), OK);
+	assert_int_equal(status(&s).commit, 1);
+	assert_int_equal(ack(&s, 3, 1, 1), OK);
+	assert_null(sent(&s, RAFT_MSG_APPEND, 2));
+	assert_null(sent(&s, RAFT_MSG_APPEND, 3));
+	assert_true(raft_commit_is_untold(s.r));
+	raft_tell_commit(s.r, 2);
+	solo_run(&s);
+	assert_int_equal(sent(&s, RAFT_MSG_APPEND, 2)->commit, 1);
+	assert_null(sent(&s, RAFT_MSG_APPEND, 3));
+	propose(&s);
+	assert_int_equal(sent(&s, RAFT_MSG_APPEND, 3)->commit, 1);
+	assert_false(raft_commit_is_untold(s.r));
+
+	/* 3 has entry 2 on the way and asks for a read: it is told of 2 */
+	assert_int_equal(ack(&s, 2, 1, 2), OK);
+	assert_int_equal(status(&s).commit, 2);
+	s.out_count = 0;
+	assert_int_equal(solo_step(&s, (struct raft_msg){ .type = RAFT_MSG_READ,
+							  .from = 3,
+							  .term = 1,
+							  .context = 9 }),
+			 OK);
+	beat.context = sent(&s, RAFT_MSG_HEARTBEAT, 2)->context;
+	assert_int_equal(solo_step(&s, beat), OK);
+	assert_int_equal(sent(&s, RAFT_MSG_READ_REPLY, 3)->index, 2);
+	assert_int_equal(sent(&s, RAFT_MSG_APPEND, 3)->commit, 2);
+	solo_done(&s);
+}
+
 /* docs/testing.md, fault 4 */
 static void second_change_is_refused_while_one_is_pending(void **state)
 {
@@ -1029,6 +1074,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(old_term_is_never_committed_by_counting),
 		cmocka_unit_test(no_read_is_granted_before_the_no_op_commits),
+		cmocka_unit_test(
+			a_lazy_commit_is_told_when_asked_for_and_to_granted_reads),
 		cmocka_unit_test(second_change_is_refused_while_one_is_pending),
 		cmocka_unit_test(
 			new_leader_changes_nothing_before_its_log_is_applied),

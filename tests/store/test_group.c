@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/bytes.h"
+#include "store/store_internal.h"
 #include "store/wire.h"
 #include "tests/lib/cluster_rig.h"
 
@@ -74,6 +75,11 @@ static void begin_write(uint64_t id, struct store_write *w, bool *done)
 	w->done = set_flag;
 	w->user = done;
 	assert_int_equal(store_write(cluster_node(&rig, id)->store, w), OK);
+}
+
+static uint64_t sent_by(uint64_t id)
+{
+	return count_of(&cluster_node(&rig, id)->store->messages_sent);
 }
 
 static uint64_t new_leader(uint64_t old)
@@ -166,6 +172,108 @@ static void a_lease_is_served_without_asking_and_ends_by_itself(void **state)
 	assert_int_equal(cluster_get(&rig, leader, "k", STORE_LEASE, &value),
 			 ERR_NO_LEADER);
 	buf_done(&value);
+	cluster_done(&rig);
+}
+
+static void count_barrier(struct store_barrier *b, enum err err)
+{
+	assert_int_equal(err, OK);
+	++*(int *)b->user;
+}
+
+/* As begin, with a way of at least 10 ms there and back. */
+static struct store *begin_far_apart(uint64_t seed, uint64_t *leader)
+{
+	struct cluster_options o;
+
+	cluster_options_default(&o, 3, 1, seed);
+	o.weather.delay_min_ns = 5000000;
+	o.weather.delay_max_ns = 6000000;
+	cluster_init(&rig, &o);
+	cluster_start_all(&rig);
+	*leader = cluster_wait_leader(&rig, 10000);
+	assert_int_equal(cluster_put(&rig, *leader, "k", "0", NULL), OK);
+	/* right behind a heartbeat: the next is far away */
+	for (uint64_t was = sent_by(*leader); sent_by(*leader) < was + 4;)
+		cluster_run(&rig, 1);
+	cluster_run(&rig, 20);
+	return cluster_node(&rig, *leader)->store;
+}
+
+static void reads_gather_while_a_question_is_under_way(void **state)
+{
+	struct store_barrier b[6];
+	uint64_t leader, before;
+	struct store *s = begin_far_apart(11, &leader);
+	int done = 0;
+
+	before = sent_by(leader);
+	for (int i = 0; i < 6; i++) {
+		b[i] = (struct store_barrier){ .done = count_barrier,
+					       .user = &done };
+		assert_int_equal(store_barrier(s, 0, STORE_LINEARIZABLE, &b[i]),
+				 ERR_PENDING);
+		cluster_run(&rig, 1);
+	}
+	assert_int_equal(sent_by(leader), before + 2); /* to two members */
+	cluster_run(&rig, 15);
+	assert_int_equal(sent_by(leader), before + 4);
+	cluster_run(&rig, 20);
+	assert_int_equal(done, 6);
+	assert_int_equal(sent_by(leader), before + 4);
+	cluster_done(&rig);
+}
+
+static void writes_gather_while_a_batch_is_under_way(void **state)
+{
+	struct store_op op = { .kind = STORE_PUT,
+			       .key = bytes_str("k"),
+			       .value = bytes_str("1") };
+	struct store_write w[6];
+	uint64_t leader, before;
+	bool done[6];
+
+	begin_far_apart(12, &leader);
+	before = sent_by(leader);
+	for (int i = 0; i < 6; i++) {
+		w[i] = (struct store_write){ .then_ops = &op, .then_count = 1 };
+		begin_write(leader, &w[i], &done[i]);
+		cluster_run(&rig, 1);
+	}
+	assert_int_equal(sent_by(leader), before + 2);
+	cluster_run(&rig, 40);
+	for (int i = 0; i < 6; i++) {
+		assert_true(done[i]);
+		assert_int_equal(w[i].err, OK);
+	}
+	/* the second batch tells of the first, a word of its own of the second */
+	assert_int_equal(sent_by(leader), before + 6);
+	cluster_done(&rig);
+}
+
+/* Heartbeats come ten times a second. */
+static void followers_hear_of_a_commit_though_nothing_follows(void **state)
+{
+	struct buf b = BUF_INIT;
+	uint64_t leader;
+
+	begin(3, 1, 13);
+	leader = cluster_wait_leader(&rig, 10000);
+	for (int i = 0; i < 10; i++) {
+		char value[2] = { (char)('a' + i), 0 };
+
+		assert_int_equal(cluster_put(&rig, leader, "k", value, NULL),
+				 OK);
+		cluster_run(&rig, 12);
+		for (uint64_t id = 1; id <= 3; id++) {
+			b.n = 0;
+			assert_int_equal(
+				cluster_get(&rig, id, "k", STORE_STALE, &b),
+				OK);
+			assert_int_equal(b.p[0], value[0]);
+		}
+	}
+	buf_done(&b);
 	cluster_done(&rig);
 }
 
@@ -322,6 +430,10 @@ int main(void)
 		cmocka_unit_test(a_deposed_leader_refuses_nothing),
 		cmocka_unit_test(
 			a_lease_is_served_without_asking_and_ends_by_itself),
+		cmocka_unit_test(reads_gather_while_a_question_is_under_way),
+		cmocka_unit_test(writes_gather_while_a_batch_is_under_way),
+		cmocka_unit_test(
+			followers_hear_of_a_commit_though_nothing_follows),
 		cmocka_unit_test(all_partitions_are_waited_for),
 		cmocka_unit_test(a_follower_that_was_away_catches_up),
 		cmocka_unit_test(
