@@ -859,6 +859,23 @@ static void deliver(struct cluster *c)
 	look_after(n, CLUSTER_RECEIVE, err);
 }
 
+/*
+ * Node a greets b and says where it listens: a node whose map is behind can
+ * answer who is not in it yet.
+ */
+static void greet(struct cluster *c, uint64_t a, uint64_t b)
+{
+	struct cluster_node *nb = &c->node[b];
+
+	if (nb->knows[a] || !nb->store ||
+	    store_standing(nb->store, a) != STORE_UNKNOWN)
+		return;
+	nb->knows[a] = true;
+	cluster_trace(c, "n%llu learns of n%llu", (unsigned long long)b,
+		      (unsigned long long)a);
+	look_at_link(c, b, a);
+}
+
 static void flip_links(struct cluster *c)
 {
 	c->links_due = CLUSTER_NEVER;
@@ -875,7 +892,9 @@ static void flip_links(struct cluster *c)
 			if (stands(c, a, b) == l->up || !c->node[a].store)
 				continue;
 			l->up = !l->up;
-			if (!l->up)
+			if (l->up)
+				greet(c, a, b);
+			else
 				lose_messages(c, a, b);
 			cluster_trace(
 				c, "n%llu->n%llu is %s", (unsigned long long)a,

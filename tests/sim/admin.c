@@ -3,7 +3,7 @@
  *
  * One change at a time is under way, as one operator would do it. The nodes
  * that run follow the member map of the newest state: an id that is in it and
- * has no node gets one, a node whose id is gone from it is stopped. So a change
+ * has no node gets one, a node whose id is gone from it counts no more. So a change
  * whose outcome nobody knows is cleared up too.
  */
 #include <stdio.h>
@@ -179,13 +179,6 @@ static void adopt(struct sim *s, const struct store_member *m)
 	fault_restart_later(s, m->id);
 }
 
-static void stop_removed(struct sim *s, uint64_t id, uint64_t unused)
-{
-	s->stopped_for_good[id] = true;
-	if (cluster_runs(&s->c, id))
-		cluster_stop(&s->c, id, 0);
-}
-
 void admin_follow(struct sim *s)
 {
 	struct store_member_status map[CLUSTER_NODES_MAX];
@@ -217,8 +210,10 @@ void admin_follow(struct sim *s)
 		sim_trace(s, "n%llu is a member no more",
 			  (unsigned long long)id);
 		n->removed = true;
-		/* It stays until the others have applied that. */
-		sim_after(s, 5000, stop_removed, id, 0);
+		/*
+		 * It runs on: the others may need its vote until they have
+		 * applied its removal (docs/raft.md).
+		 */
 	}
 }
 

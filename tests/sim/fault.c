@@ -46,7 +46,7 @@ static void planned_start(struct sim *s, uint64_t id, uint64_t unused)
 	enum err err;
 
 	s->start_planned[id] = false;
-	if (cluster_runs(&s->c, id) || s->stopped_for_good[id])
+	if (cluster_runs(&s->c, id))
 		return;
 	err = cluster_try_start(&s->c, id);
 	if (!err) {
@@ -57,6 +57,7 @@ static void planned_start(struct sim *s, uint64_t id, uint64_t unused)
 		sim_fail(s, "n%llu, whose disk is good, does not open: %s",
 			 (unsigned long long)id, err_text(err));
 	if (++s->failed_starts[id] >= FAILED_STARTS_MAX &&
+	    !s->c.node[id].removed &&
 	    (err == ERR_CORRUPT || err == ERR_IO || err == ERR_FOREIGN)) {
 		sim_trace(s, "n%llu is given up", (unsigned long long)id);
 		admin_replace(s, id);

@@ -242,7 +242,7 @@ void admin_change(struct sim *s);
 void admin_transfer(struct sim *s);
 /* Node id's disk is lost for good. */
 void admin_replace(struct sim *s, uint64_t id);
-/* Nodes follow the member map: who is in it runs, who is not stops. */
+/* Nodes follow the member map: who is in it runs, who is not counts no more. */
 void admin_follow(struct sim *s);
 /* No change is under way, everyone has the role that was meant. */
 bool admin_idle(struct sim *s, struct buf *why);
@@ -271,7 +271,6 @@ struct sim {
 	uint32_t failed_starts[CLUSTER_NODES_MAX + 1];
 	uint64_t seen_as_of[CLUSTER_NODES_MAX + 1]; /* in the map, at index   */
 	uint32_t looks_without[CLUSTER_NODES_MAX + 1]; /* it in the map       */
-	bool stopped_for_good[CLUSTER_NODES_MAX + 1];
 	bool start_planned[CLUSTER_NODES_MAX + 1];
 	uint64_t hash; /* of everything that happened                        */
 	bool trace;
