@@ -84,9 +84,10 @@ void sim_fail(struct sim *s, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
-	printf("SEED=%llu FAILED at %llu ms: %s\n",
+	printf("SEED=%llu FAILED at %llu ms, after %llu steps: %s\n",
 	       (unsigned long long)s->plan.seed,
-	       (unsigned long long)(s->c.now_ns / SIM_MS), line);
+	       (unsigned long long)(s->c.now_ns / SIM_MS),
+	       (unsigned long long)s->c.counts.steps, line);
 	fflush(stdout);
 	_Exit(1);
 }
