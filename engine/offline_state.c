@@ -113,6 +113,9 @@ enum err offline_states(struct offline_dir *d, bool give_up, uint32_t *lost)
 		e->o.vfs = d->vfs;
 		e->dir = dir;
 		e->manifest = d->manifest;
+		e->o.partitions = n;
+		e->owner.node_id = d->manifest.node_id;
+		memcpy(e->owner.cluster_id, d->manifest.cluster_id, 16);
 		e->partitions = parts;
 		err = state_read(e, &place);
 	}

@@ -152,6 +152,13 @@ static void say_rebuild(struct load *l)
 			 l->e->dir);
 }
 
+/* Who the directory belongs to, for good: what any thread may look at. */
+static void know_owner(struct engine *e)
+{
+	memcpy(e->owner.cluster_id, e->manifest.cluster_id, 16);
+	e->owner.node_id = e->manifest.node_id;
+}
+
 /* A directory without a manifest: new, unless data lies in it. */
 static enum err make_directory(struct engine *e, struct load *l)
 {
@@ -177,6 +184,7 @@ static enum err make_directory(struct engine *e, struct load *l)
 	m.next_file_id = 1;
 	m.log_floor_sequence = 1;
 	e->manifest = m;
+	know_owner(e);
 	err = state_open(e, 0);
 	if (!err)
 		err = state_write(e);
@@ -205,8 +213,7 @@ static enum err load_directory(struct engine *e, struct load *l)
 		return err;
 	if (e->manifest.log_floor_sequence == 0)
 		e->manifest.log_floor_sequence = 1;
-	memcpy(e->owner.cluster_id, e->manifest.cluster_id, 16);
-	e->owner.node_id = e->manifest.node_id;
+	know_owner(e);
 	return remove_leftovers(e);
 }
 

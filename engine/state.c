@@ -17,17 +17,18 @@ enum {
 	END_MARK_BYTES = 64,
 };
 
-static uint64_t slot_bytes_of(const struct manifest *m)
+static uint64_t slot_bytes_of(uint32_t partitions)
 {
-	uint64_t n = SLOT_HEADER_BYTES +
-		     (uint64_t)m->partition_count * SLOT_STATE_BYTES;
+	uint64_t n =
+		SLOT_HEADER_BYTES + (uint64_t)partitions * SLOT_STATE_BYTES;
 
 	return (n + SLOT_ALIGN - 1) / SLOT_ALIGN * SLOT_ALIGN;
 }
 
+/* Not by the manifest: another thread may be exchanging it. */
 static uint64_t slot_bytes(const struct engine *e)
 {
-	return slot_bytes_of(&e->manifest);
+	return slot_bytes_of(e->o.partitions);
 }
 
 static void state_path(const char *dir, char path[DATAFILE_PATH_BYTES])
@@ -47,15 +48,15 @@ static bool is_blank(const uint8_t *slot, uint64_t n)
 static enum err read_slot(struct engine *e, const uint8_t *slot,
 			  struct state_place *s)
 {
-	uint32_t n = e->manifest.partition_count;
+	uint32_t n = e->o.partitions;
 
 	if (get_u32(slot + 4) != STATE_MAGIC ||
 	    get_u32(slot) != crc32c(0, slot + 4, slot_bytes(e) - 4))
 		return OK;
 	if (get_u32(slot + 8) > STATE_FORMAT_VERSION)
 		return ERR_VERSION;
-	if (get_u64(slot + 24) != e->manifest.node_id ||
-	    memcmp(slot + 32, e->manifest.cluster_id, 16) != 0 ||
+	if (get_u64(slot + 24) != e->owner.node_id ||
+	    memcmp(slot + 32, e->owner.cluster_id, 16) != 0 ||
 	    get_u32(slot + 12) != n)
 		return ERR_FOREIGN;
 	s->slots++;
@@ -89,7 +90,7 @@ enum err state_read(struct engine *e, struct state_place *s)
 		return err == ERR_NOT_FOUND ? OK : err;
 	s->present = true;
 	slots = calloc(2, n);
-	s->states = calloc(e->manifest.partition_count, sizeof(*s->states));
+	s->states = calloc(e->o.partitions, sizeof(*s->states));
 	err = slots && s->states ? OK : ERR_NOMEM;
 	if (!err)
 		err = vfs_pread(f, slots, 2 * n, 0, &got);
@@ -135,11 +136,11 @@ enum err state_write(struct engine *e)
 	CHECK(e->state_file);
 	put_u32(slot + 4, STATE_MAGIC);
 	put_u32(slot + 8, STATE_FORMAT_VERSION);
-	put_u32(slot + 12, e->manifest.partition_count);
+	put_u32(slot + 12, e->o.partitions);
 	put_u64(slot + 16, sequence);
-	put_u64(slot + 24, e->manifest.node_id);
-	memcpy(slot + 32, e->manifest.cluster_id, 16);
-	for (uint32_t i = 0; i < e->manifest.partition_count; i++) {
+	put_u64(slot + 24, e->owner.node_id);
+	memcpy(slot + 32, e->owner.cluster_id, 16);
+	for (uint32_t i = 0; i < e->o.partitions; i++) {
 		uint8_t *p = slot + SLOT_HEADER_BYTES +
 			     (uint64_t)i * SLOT_STATE_BYTES;
 
@@ -172,7 +173,8 @@ enum err state_end_read(struct vfs *vfs, const char *dir,
 	err = vfs_open(vfs, path, VFS_READ, &f);
 	if (err)
 		return err == ERR_NOT_FOUND ? OK : err;
-	err = vfs_pread(f, mark, sizeof(mark), 2 * slot_bytes_of(m), &got);
+	err = vfs_pread(f, mark, sizeof(mark),
+			2 * slot_bytes_of(m->partition_count), &got);
 	vfs_close(f);
 	if (err == ERR_IO || (!err && got < sizeof(mark)))
 		return OK; /* an unreadable claim is none */
@@ -194,8 +196,8 @@ enum err state_end_write(struct engine *e, uint64_t sequence, bool sync)
 	CHECK(e->state_file);
 	CHECK(sequence <= e->log.synced_sequence);
 	put_u32(mark + 4, STATE_END_MAGIC);
-	put_u64(mark + 8, e->manifest.node_id);
-	memcpy(mark + 16, e->manifest.cluster_id, 16);
+	put_u64(mark + 8, e->owner.node_id);
+	memcpy(mark + 16, e->owner.cluster_id, 16);
 	put_u64(mark + 32, sequence);
 	put_u32(mark, crc32c(0, mark + 4, END_MARK_BYTES - 4));
 	err = vfs_pwrite(e->state_file, mark, sizeof(mark), 2 * slot_bytes(e));
@@ -216,7 +218,8 @@ enum err state_end_wipe(struct vfs *vfs, const char *dir,
 	err = vfs_open(vfs, path, VFS_WRITE, &f);
 	if (err)
 		return err == ERR_NOT_FOUND ? OK : err;
-	err = vfs_pwrite(f, zeros, sizeof(zeros), 2 * slot_bytes_of(m));
+	err = vfs_pwrite(f, zeros, sizeof(zeros),
+			 2 * slot_bytes_of(m->partition_count));
 	if (!err)
 		err = vfs_sync(f);
 	vfs_close(f);

@@ -247,6 +247,7 @@ static void *race_put(void *arg)
 					   bytes_of(value, sizeof(value)),
 					   seed_below(&s, 8) == 0),
 				OK);
+		engine_idle(r->e); /* as the daemon's writer does */
 		atomic_fetch_add(&r->puts, 1);
 	}
 	return NULL;
@@ -311,6 +312,8 @@ static void writers_and_readers_go_on_beside_merges(void **state)
 		      (unsigned long long)r.puts, (unsigned long long)r.gets,
 		      (unsigned long long)s.merges);
 	assert_true(s.merges > 0);
+	engine_close(r.e);
+	assert_int_equal(engine_open(&o, &r.e, &why), OK);
 	engine_close(r.e);
 	buf_done(&why);
 	tmpdir_remove(dir);
