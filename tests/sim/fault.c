@@ -41,27 +41,37 @@ static uint32_t first_timer(const struct sim *s)
 
 static void restart_in(struct sim *s, uint64_t id, uint64_t ms);
 
+/* A disk that fails its node again and again is exchanged. */
+static void count_failure(struct sim *s, uint64_t id)
+{
+	if (++s->failed_starts[id] < FAILED_STARTS_MAX || s->c.node[id].removed)
+		return;
+	sim_trace(s, "n%llu is given up", (unsigned long long)id);
+	admin_replace(s, id);
+}
+
 static void planned_start(struct sim *s, uint64_t id, uint64_t unused)
 {
 	enum err err;
+	bool hurt;
 
 	s->start_planned[id] = false;
 	if (cluster_runs(&s->c, id))
 		return;
+	/* It opened and then met what it cannot do without. */
+	hurt = s->c.node[id].died == ERR_CORRUPT;
+	if (hurt)
+		count_failure(s, id);
 	err = cluster_try_start(&s->c, id);
-	if (!err) {
+	if (!err && !hurt)
 		s->failed_starts[id] = 0;
+	if (!err)
 		return;
-	}
 	if ((err == ERR_CORRUPT || err == ERR_FOREIGN) && !s->damaged[id])
 		sim_fail(s, "n%llu, whose disk is good, does not open: %s",
 			 (unsigned long long)id, err_text(err));
-	if (++s->failed_starts[id] >= FAILED_STARTS_MAX &&
-	    !s->c.node[id].removed &&
-	    (err == ERR_CORRUPT || err == ERR_IO || err == ERR_FOREIGN)) {
-		sim_trace(s, "n%llu is given up", (unsigned long long)id);
-		admin_replace(s, id);
-	}
+	if (err == ERR_CORRUPT || err == ERR_IO || err == ERR_FOREIGN)
+		count_failure(s, id);
 	restart_in(s, id, 500 + sim_draw(s, 1500));
 }
 
