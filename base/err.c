@@ -64,6 +64,14 @@ const char *err_text(enum err e)
 		return "pending";
 	case ERR_PERMISSION:
 		return "permission denied";
+	case ERR_STALE:
+		return "another file by now";
+	case ERR_NOT_FILE:
+		return "not a regular file";
+	case ERR_NO_ATTR:
+		return "no such attribute";
+	case ERR_LINKS_MAX:
+		return "too many names";
 	case ERR_MAX:
 		break;
 	}

@@ -39,6 +39,10 @@ enum err {
 	ERR_CLOSED,	  /* the object is shutting down                     */
 	ERR_PENDING,	  /* not an error: the completion will tell          */
 	ERR_PERMISSION,	  /* the operating system refused access             */
+	ERR_STALE,	  /* the name is another file's by now; a refusal    */
+	ERR_NOT_FILE,	  /* no data: a link, fifo, socket, device; a refusal */
+	ERR_NO_ATTR,	  /* no such extended attribute; a refusal           */
+	ERR_LINKS_MAX,	  /* a file has as many names as it can; a refusal   */
 	ERR_MAX
 };
 

@@ -38,6 +38,9 @@ struct problem error_problem(enum err err)
 			    "there are keys below this one");
 	case ERR_NOT_EMPTY:
 		return make(409, "not_empty", "the directory has entries");
+	case ERR_NOT_FILE:
+		return make(409, "not_a_regular_file",
+			    "a link, fifo, socket or device has no value");
 	case ERR_DUPLICATE:
 		return make(400, "duplicate_key", "a key is written twice");
 	case ERR_CROSS_PART:
@@ -70,6 +73,9 @@ struct problem error_problem(enum err err)
 	case OK:
 	case ERR_PENDING:
 	case ERR_EXISTS:
+	case ERR_STALE:
+	case ERR_NO_ATTR:
+	case ERR_LINKS_MAX:
 	case ERR_IO:
 	case ERR_VERSION:
 	case ERR_FOREIGN:

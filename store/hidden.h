@@ -4,6 +4,13 @@
  *   "\0c" content id be64  chunk number be32   STORE_CHUNK_BYTES of a content
  *   "\0c" content id be64                      prefix of all its chunks
  *   "\0s" content id be64                      staging marker: not committed
+ *   "\0c" content id be64  chunk number be32  begin be16  length - 1 be16
+ *                                              bytes written over that chunk
+ *   "\0d"                                      attributes of the root directory
+ *   "\0i" ino be64                             a file with several names
+ *   "\0l" ino be64  key                        one of its names
+ *   "\0o" node id be64                         a block of inode numbers taken
+ *   "\0v"                                      the last rename: what it meant
  *   "\0f" node id be64  slot be16              window of forwarded requests
  *   "\0f" node id be64                         prefix of a node's window
  *   "\0g"                                      membership of the group
