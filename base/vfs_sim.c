@@ -6,9 +6,11 @@
  * after the effect. Handles carry the generation they were opened in; a crash
  * or kill starts a new one, and older handles answer ERR_IO until closed.
  *
- * A mapping is memory of its own that every write to the file is copied into,
- * so its address is stable whatever the file does. Pages that lie past the end
- * of the file or hold a bad sector raise SIGBUS, as on a real disk.
+ * A mapping shows the memory that holds the file's content, so that writes are
+ * seen in it, until the two must part: the file grows beyond that memory, or a
+ * page of the mapping, past the end of the file or with a bad sector, has to
+ * raise SIGBUS as on a real disk, while a read of its neighbours goes on. Then
+ * the content moves, the mapping's address stays, and every write is copied.
  */
 #include "base/vfs_sim.h"
 
@@ -29,8 +31,8 @@ struct fault {
 
 struct region {
 	struct region *next;
-	struct sim_memory memory;
-	uint64_t bytes, generation;
+	struct sim_memory *memory; /* of the file's content, or another      */
+	uint64_t bytes, pages, generation;
 	uint32_t ino;
 };
 
@@ -120,10 +122,16 @@ static uint64_t run_of_changes(const struct vfs_sim *sim,
 {
 	uint64_t n = 0;
 
-	while (page + n < end && r->memory.broken[page + n] != broken &&
+	while (page + n < end &&
+	       sim_memory_is_broken(r->memory, page + n) != broken &&
 	       page_is_broken(sim, r, page + n) == broken)
 		n++;
 	return n;
+}
+
+static bool shows_content(const struct vfs_sim *sim, const struct region *r)
+{
+	return r->memory == sim->disk.inodes[r->ino].live.m;
 }
 
 /* Copy the file's bytes off..end to where r shows them; broken pages not. */
@@ -131,24 +139,42 @@ static void show_bytes(const struct vfs_sim *sim, struct region *r,
 		       uint64_t off, uint64_t end)
 {
 	const struct disk_image *img = &sim->disk.inodes[r->ino].live;
+	struct sim_memory *m = r->memory;
 	uint64_t n;
 
 	if (end > img->hi)
 		end = img->hi;
+	if (shows_content(sim, r) || off >= end)
+		return;
+	if (end > m->dirty)
+		m->dirty = end;
 	for (; off < end; off += n) {
 		n = SIM_PAGE_BYTES - off % SIM_PAGE_BYTES;
 		if (n > end - off)
 			n = end - off;
-		if (!r->memory.broken[off / SIM_PAGE_BYTES])
-			memcpy(r->memory.p + off, img->p + off, n);
+		if (!sim_memory_is_broken(m, off / SIM_PAGE_BYTES))
+			memcpy(m->p + off, img->m->p + off, n);
 	}
 }
 
+/* Is there a page among these that has to break? */
+static bool some_must_break(const struct vfs_sim *sim, const struct region *r,
+			    uint64_t page, uint64_t end)
+{
+	const struct disk_inode *in = &sim->disk.inodes[r->ino];
+
+	if (end * SIM_PAGE_BYTES <= in->live.size && !in->bad_count)
+		return false;
+	while (page < end && !page_is_broken(sim, r, page))
+		page++;
+	return page < end;
+}
+
 /* Bring what r shows of off..end up to date with the file. */
-static enum err update_region(const struct vfs_sim *sim, struct region *r,
+static enum err update_region(struct vfs_sim *sim, struct region *r,
 			      uint64_t off, uint64_t end)
 {
-	uint64_t limit = r->memory.pages * SIM_PAGE_BYTES;
+	uint64_t limit = r->pages * SIM_PAGE_BYTES;
 	uint64_t page, last, n;
 	enum err err;
 
@@ -156,17 +182,25 @@ static enum err update_region(const struct vfs_sim *sim, struct region *r,
 		end = limit;
 	if (off >= end)
 		return OK;
-	show_bytes(sim, r, off, end);
 	last = (end + SIM_PAGE_BYTES - 1) / SIM_PAGE_BYTES;
-	for (page = off / SIM_PAGE_BYTES; page < last; page += n) {
-		bool broken = !r->memory.broken[page];
+	page = off / SIM_PAGE_BYTES;
+	if (shows_content(sim, r)) {
+		if (!some_must_break(sim, r, page, last))
+			return OK;
+		err = image_move_away(&sim->disk.inodes[r->ino].live);
+		if (err)
+			return err;
+	}
+	show_bytes(sim, r, off, end);
+	for (; page < last; page += n) {
+		bool broken = !sim_memory_is_broken(r->memory, page);
 
 		n = run_of_changes(sim, r, page, last, broken);
 		if (!n) {
 			n = 1;
 			continue;
 		}
-		err = sim_memory_break(&r->memory, page, n, broken);
+		err = sim_memory_break(r->memory, page, n, broken);
 		if (err)
 			return err;
 		if (!broken)
@@ -199,9 +233,9 @@ static void update_size(struct vfs_sim *sim, uint32_t ino, uint64_t old)
 	for (r = sim->regions; r; r = r->next)
 		if (r->generation == sim->generation && r->ino == ino &&
 		    now < old && page_end > now &&
-		    page_end <= r->memory.pages * SIM_PAGE_BYTES &&
-		    !r->memory.broken[now / SIM_PAGE_BYTES])
-			memset(r->memory.p + now, 0, page_end - now);
+		    page_end <= r->pages * SIM_PAGE_BYTES &&
+		    !sim_memory_is_broken(r->memory, now / SIM_PAGE_BYTES))
+			memset(r->memory->p + now, 0, page_end - now);
 	update_regions(sim, ino, from, to);
 }
 
@@ -239,7 +273,7 @@ static enum err sim_pread(struct vfs_file *file, void *p, size_t n,
 	if (err)
 		return err;
 	if (n)
-		memcpy(p, img->p + off, n);
+		memcpy(p, img->m->p + off, n);
 	*got = n;
 	return OK;
 }
@@ -381,21 +415,27 @@ static enum err sim_map(struct vfs_file *file, uint64_t bytes,
 	r = calloc(1, sizeof(*r));
 	if (!r)
 		return ERR_NOMEM;
-	err = sim_memory_new(bytes, &r->memory);
+	*r = (struct region){ .memory = inode_of(f)->live.m,
+			      .bytes = bytes,
+			      .pages = (bytes + SIM_PAGE_BYTES - 1) /
+				       SIM_PAGE_BYTES,
+			      .generation = sim->generation,
+			      .ino = f->ino };
+	if (r->memory && r->memory->pages >= r->pages)
+		r->memory->refs++;
+	else
+		err = sim_memory_new(bytes, &r->memory);
 	if (err)
 		goto out_region;
-	r->bytes = bytes;
-	r->generation = sim->generation;
-	r->ino = f->ino;
 	err = update_region(sim, r, 0, bytes);
 	if (err)
 		goto out_memory;
 	r->next = sim->regions;
 	sim->regions = r;
-	*p = r->memory.p;
+	*p = r->memory->p;
 	return OK;
 out_memory:
-	sim_memory_done(&r->memory);
+	sim_memory_unref(r->memory);
 out_region:
 	free(r);
 	return err;
@@ -406,13 +446,12 @@ static void sim_unmap(struct vfs_file *file, const uint8_t *p, uint64_t bytes)
 	struct sim_file *f = (struct sim_file *)file;
 	struct region **at = &f->sim->regions, *r;
 
-	while (*at && (*at)->memory.p != p)
+	while (*at && ((*at)->memory->p != p || (*at)->bytes != bytes))
 		at = &(*at)->next;
 	r = *at;
 	CHECK(r);
-	CHECK(r->bytes == bytes);
 	*at = r->next;
-	sim_memory_done(&r->memory);
+	sim_memory_unref(r->memory);
 	free(r);
 }
 
@@ -665,9 +704,20 @@ void vfs_sim_power_off(struct vfs_sim *sim, unsigned mask, uint64_t nth,
 	sim->power_after = after_it;
 }
 
+/* Mappings of before go on showing what they showed. */
+static void freeze_regions(struct vfs_sim *sim)
+{
+	struct region *r;
+
+	for (r = sim->regions; r; r = r->next)
+		if (r->generation == sim->generation && shows_content(sim, r))
+			CHECK(!image_move_away(&sim->disk.inodes[r->ino].live));
+}
+
 /* What a new start finds: no faults, and handles of before are dead. */
 static void begin_generation(struct vfs_sim *sim)
 {
+	freeze_regions(sim);
 	sim->generation++;
 	sim->fault = (struct fault){ 0 };
 	sim->power = (struct fault){ 0 };

@@ -117,8 +117,8 @@ static void inode_done(struct disk_inode *in)
 {
 	drop_changes(in);
 	free(in->changes);
-	free(in->live.p);
-	free(in->durable.p);
+	image_done(&in->live);
+	image_done(&in->durable);
 	free(in->bad);
 	*in = (struct disk_inode){ 0 };
 }
@@ -672,11 +672,14 @@ static void settle_change(struct disk *d, struct disk_image *img,
 
 static void crash_inode(struct disk *d, struct disk_inode *in, bool keep_none)
 {
+	bool differ = in->change_count > 0;
+
 	for (size_t i = 0; i < in->change_count; i++)
 		if (!in->changes[i].doomed && !keep_none)
 			settle_change(d, &in->durable, &in->changes[i]);
 	drop_changes(in);
-	CHECK(!image_copy(&in->durable, &in->live));
+	if (differ)
+		CHECK(!image_copy(&in->durable, &in->live));
 	in->reserved = in->live.size;
 	in->linked = false;
 }

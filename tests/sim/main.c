@@ -233,7 +233,7 @@ int main(int argc, char **argv)
 	if (jobs < 1 || jobs > JOBS_MAX)
 		jobs = 1;
 	/* Values come and go: their pages stay. */
-	mallopt(M_MMAP_THRESHOLD, 1 << 30);
+	mallopt(M_MMAP_MAX, 0);
 	mallopt(M_TRIM_THRESHOLD, 1 << 30);
 	guard_install(); /* disks with bad sectors are mapped */
 	if (trace || count == 1) {
