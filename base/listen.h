@@ -4,6 +4,7 @@
 #ifndef BASE_LISTEN_H
 #define BASE_LISTEN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/bytes.h"
@@ -26,5 +27,11 @@ MUST_CHECK enum err listen_split(const char *address,
  */
 MUST_CHECK enum err listen_open(const char *address, int *fd, uint16_t *port,
 				struct buf *why);
+
+/*
+ * Does fd, a bound socket, take connections of this machine only? False also
+ * when that cannot be told.
+ */
+bool listen_is_loopback(int fd);
 
 #endif

@@ -149,3 +149,20 @@ enum err listen_open(const char *address, int *fd, uint16_t *port,
 	*port = bound_port(*fd);
 	return OK;
 }
+
+bool listen_is_loopback(int fd)
+{
+	struct sockaddr_storage a = { 0 };
+	const struct sockaddr_in6 *six = (const void *)&a;
+	const struct sockaddr_in *four = (const void *)&a;
+	socklen_t n = sizeof(a);
+
+	if (getsockname(fd, (struct sockaddr *)&a, &n))
+		return false;
+	if (a.ss_family == AF_INET)
+		return ntohl(four->sin_addr.s_addr) >> 24 == 127;
+	return a.ss_family == AF_INET6 &&
+	       (IN6_IS_ADDR_LOOPBACK(&six->sin6_addr) ||
+		(IN6_IS_ADDR_V4MAPPED(&six->sin6_addr) &&
+		 six->sin6_addr.s6_addr[12] == 127));
+}

@@ -23,7 +23,6 @@ struct lack {
 };
 
 #define NO_MOUNT "has no effect: this version has no mount"
-#define NO_TLS	 "this version has no TLS"
 #define NO_AUTH	 "this version has no authentication"
 
 static const struct lack lacks[] = {
@@ -33,9 +32,6 @@ static const struct lack lacks[] = {
 	{ "mount.gid", false, NO_MOUNT },
 	{ "mount.file_mode", false, NO_MOUNT },
 	{ "mount.dir_mode", false, NO_MOUNT },
-	{ "security.tls_cert", true, NO_TLS },
-	{ "security.tls_key", true, NO_TLS },
-	{ "security.tls_ca", true, NO_TLS },
 	{ "security.tokens", true, NO_AUTH },
 	{ "security.allow_origin", true,
 	  "this version has no cross-origin access" },
@@ -150,20 +146,31 @@ bool conf_addr_is_loopback(const struct conf_addr *a)
 	return strcmp(a->host, "localhost") == 0;
 }
 
+bool conf_http_is_guarded(const struct conf *c)
+{
+	return c->tls_cert[0] && (c->tokens || c->tls_ca[0]);
+}
+
+bool conf_cluster_is_guarded(const struct conf *c)
+{
+	return c->peer_cert[0] || c->cluster_secret_file[0];
+}
+
 static void check_listen(struct checker *k)
 {
 	const struct conf_addrs *list = &k->c->http_listen;
 
 	for (uint32_t i = 0; i < list->count; i++) {
-		if (conf_addr_is_loopback(&list->addr[i]))
+		if (conf_addr_is_loopback(&list->addr[i]) ||
+		    conf_http_is_guarded(k->c))
 			continue;
 		say(k, !k->c->insecure, "http.listen",
-		    k->c->insecure
-			    ? "%s is not a loopback address: anyone who "
-			      "reaches it reads and writes every key"
-			    : "%s is not a loopback address: that needs "
-			      "authentication and TLS, which this version "
-			      "does not have, or security.insecure = true",
+		    k->c->insecure ? "%s is not a loopback address: anyone who "
+				     "reaches it reads and writes every key"
+				   : "%s is not a loopback address: that needs "
+				     "security.tls_cert and tls_key, and "
+				     "security.tokens = true or tls_ca, or "
+				     "security.insecure = true",
 		    list->addr[i].host);
 	}
 }
@@ -187,6 +194,20 @@ static void check_peer_tls(struct checker *k)
 		    "peer_cert, peer_key and peer_ca go together");
 }
 
+/* Certificate and key go together; an authority is of no use without. */
+static void check_tls(struct checker *k)
+{
+	const struct conf *c = k->c;
+
+	if (!c->tls_cert[0] != !c->tls_key[0])
+		say(k, true,
+		    c->tls_cert[0] ? "security.tls_key" : "security.tls_cert",
+		    "tls_cert and tls_key go together");
+	else if (c->tls_ca[0] && !c->tls_cert[0])
+		say(k, true, "security.tls_ca",
+		    "has no effect without tls_cert and tls_key");
+}
+
 /* The address that the other members reach. */
 static void check_cluster_listen(struct checker *k)
 {
@@ -202,8 +223,7 @@ static void check_cluster_listen(struct checker *k)
 		a = &c->members.member[i].peer;
 	}
 	if ((!was_set(c, "cluster.listen") && !c->members.count) ||
-	    conf_addr_is_loopback(a) || c->peer_cert[0] ||
-	    c->cluster_secret_file[0])
+	    conf_addr_is_loopback(a) || conf_cluster_is_guarded(c))
 		return;
 	say(k, !c->insecure, key,
 	    c->insecure ? "%s is not a loopback address: anyone who reaches it "
@@ -247,6 +267,7 @@ enum err conf_check(const struct conf *c, struct buf *errors,
 	conf_free(defaults);
 	check_members(&k);
 	check_listen(&k);
+	check_tls(&k);
 	check_peer_tls(&k);
 	check_cluster_listen(&k);
 	check_times(&k);

@@ -176,6 +176,14 @@ MUST_CHECK enum err conf_where(const struct conf *c, const char *key,
 /* True for 127.0.0.0/8, ::1 and localhost. */
 bool conf_addr_is_loopback(const struct conf_addr *a);
 
+/*
+ * Is it settled who may ask (a token, a certificate of tls_ca), and hidden
+ * what they say? Of clients, and of the other members, for whom a secret
+ * does.
+ */
+bool conf_http_is_guarded(const struct conf *c);
+bool conf_cluster_is_guarded(const struct conf *c);
+
 /* One row of the schema, for the manual's check and for tests. */
 struct conf_key_info {
 	const char *name;	  /* "storage.merge.rate"                    */

@@ -22,11 +22,18 @@ enum ctl_exit {
 
 enum { CTL_ENDPOINTS_MAX = 16 };
 
+/* ctl/secure.h; NULL: not said. */
+struct ctl_secure {
+	const char *cacert, *cert, *key; /* files                            */
+	const char *token;		 /* or "@FILE"                       */
+};
+
 struct ctl {
 	const char *endpoint[CTL_ENDPOINTS_MAX];
 	int endpoint_count;
 	bool json; /* -o json */
 	uint64_t timeout_ms;
+	struct ctl_secure secure;
 	const struct ctl_verb *verb; /* the one that runs */
 };
 

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "ctl/secure.h"
+
 struct exchange {
 	CURL *curl;
 	const struct http_request *r;
@@ -146,6 +148,8 @@ static CURLcode perform(const struct ctl *c, struct exchange *x,
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, x);
 	curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
 	curl_easy_setopt(curl, CURLOPT_HEADERDATA, x);
+	if (!secure_apply(&c->secure, curl))
+		return CURLE_OUT_OF_MEMORY;
 	set_timeouts(curl, c, r);
 	return curl_easy_perform(curl);
 }
@@ -153,7 +157,8 @@ static CURLcode perform(const struct ctl *c, struct exchange *x,
 static bool nothing_was_sent(CURLcode code)
 {
 	return code == CURLE_COULDNT_CONNECT ||
-	       code == CURLE_COULDNT_RESOLVE_HOST;
+	       code == CURLE_COULDNT_RESOLVE_HOST ||
+	       code == CURLE_SSL_CONNECT_ERROR || secure_hint(code);
 }
 
 /* "host:8080" and "http://host:8080/" alike become "http://host:8080". */
@@ -177,6 +182,8 @@ static enum ctl_exit say_failure(const struct exchange *x, CURLcode code,
 	const char *text = x->err ? err_text(x->err) : curl_easy_strerror(code);
 
 	ctl_say("%s: %s", endpoint, text);
+	if (!x->err && secure_hint(code))
+		ctl_say("%s", secure_hint(code));
 	if (!nothing_was_sent(code) && strcmp(x->r->method, "GET") != 0 &&
 	    strcmp(x->r->method, "HEAD") != 0)
 		ctl_say("the outcome is unknown: it may have been done");
@@ -224,6 +231,7 @@ enum ctl_exit http_call(const struct ctl *c, const struct http_request *r,
 			struct http_answer *a)
 {
 	struct exchange x = { .r = r, .a = a };
+	const char *who = secure_header(&c->secure);
 	struct curl_slist *headers = NULL, *more;
 	enum ctl_exit result = CTL_RUNTIME;
 	bool again = true;
@@ -234,8 +242,8 @@ enum ctl_exit http_call(const struct ctl *c, const struct http_request *r,
 		ctl_say("out of memory");
 		return CTL_RUNTIME;
 	}
-	for (int i = 0; i < r->header_count; i++) {
-		more = curl_slist_append(headers, r->header[i]);
+	for (int i = who ? -1 : 0; i < r->header_count; i++) {
+		more = curl_slist_append(headers, i < 0 ? who : r->header[i]);
 		headers = more ? more : headers;
 		if (!more)
 			goto out;

@@ -11,6 +11,7 @@
 
 #include "ctl/args.h"
 #include "ctl/ctl.h"
+#include "ctl/secure.h"
 #include "ctl/text.h"
 
 static const struct ctl_verb verbs[] = {
@@ -133,6 +134,12 @@ static enum ctl_exit say_help(const struct ctl_verb *verb)
 	     "                  $RAFTCASK_URL or http://127.0.0.1:8080\n"
 	     "  -o json|plain   form of the output\n"
 	     "  --timeout T     wait so long (ms s m h d; default 30s)\n"
+	     "  --token T       say who is asking: a token or @FILE; default\n"
+	     "                  $RAFTCASK_TOKEN\n"
+	     "  --cacert FILE   who vouches for nodes at https://; default\n"
+	     "                  $RAFTCASK_CACERT, else the system's list\n"
+	     "  --cert FILE, --key FILE  the certificate to show; default\n"
+	     "                  $RAFTCASK_CERT, $RAFTCASK_KEY\n"
 	     "  --version, --help\n"
 	     "\n"
 	     "raftcask VERB --help says more about a verb; -- ends options.\n"
@@ -198,6 +205,10 @@ int main(int argc, char **argv)
 		  .count_max = CTL_ENDPOINTS_MAX },
 		{ .name = "--output", .alias = "-o", .value = &g.output },
 		{ .name = "--timeout", .value = &g.timeout },
+		{ .name = "--cacert", .value = &c.secure.cacert },
+		{ .name = "--cert", .value = &c.secure.cert },
+		{ .name = "--key", .value = &c.secure.key },
+		{ .name = "--token", .value = &c.secure.token },
 		{ .name = "--help", .alias = "-h", .set = &g.help },
 		{ .name = "--version", .set = &g.version },
 		{ .name = NULL },
@@ -206,7 +217,8 @@ int main(int argc, char **argv)
 
 	argc--;
 	argv++;
-	if (!args_take(&argc, argv, options, false) || !apply_globals(&c, &g))
+	if (!args_take(&argc, argv, options, false) || !apply_globals(&c, &g) ||
+	    !secure_prepare(&c.secure))
 		return CTL_USAGE;
 	if (g.version) {
 		printf("raftcask %s\n", RAFTCASK_VERSION);

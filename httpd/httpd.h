@@ -12,6 +12,7 @@
 #ifndef HTTPD_HTTPD_H
 #define HTTPD_HTTPD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/bytes.h"
@@ -25,6 +26,7 @@ enum {
 };
 
 struct httpd;
+struct tls;
 
 struct httpd_options {
 	const char *const *listen; /* "host:port", "[v6]:port", ":port"; port
@@ -44,12 +46,17 @@ struct httpd_options {
 	uint64_t seed;	     /* makes request ids differ by start    */
 	const char *node_name, *cluster_id, *version; /* text, copied        */
 	uint64_t node_id;
+	bool loopback_only; /* an address that turns out to be another is
+			       ERR_PERMISSION                                */
+	struct tls *tls;    /* HTTPS with it on every address; NULL: HTTP. The
+			    server takes a reference of its own             */
 };
 
 /*
  * Listen on every address and serve. why: on error a sentence for the
  * operator is appended.
- * ERR_INVALID (an address), ERR_BUSY (in use), ERR_PERMISSION, ERR_IO,
+ * ERR_INVALID (an address), ERR_BUSY (in use), ERR_PERMISSION (also:
+ * loopback_only), ERR_IO,
  * ERR_NOMEM: nothing is left listening.
  */
 MUST_CHECK enum err httpd_start(const struct httpd_options *o, struct httpd **h,
@@ -86,5 +93,12 @@ uint16_t httpd_port(const struct httpd *h, uint32_t i);
 /* New limits from a reloaded configuration; for what comes. Thread: any. */
 void httpd_set_limits(struct httpd *h, uint64_t max_value_bytes,
 		      uint32_t max_connections);
+
+/*
+ * Another certificate for connections that come from now on; those that are
+ * there go on with theirs. Only of a server that was started with one; takes
+ * a reference of its own. Thread: any.
+ */
+void httpd_set_tls(struct httpd *h, struct tls *tls);
 
 #endif

@@ -11,10 +11,10 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 
 #include "httpd/json.h"
 #include "httpd/request.h"
+#include "httpd/secure.h"
 
 enum { SWALLOW_BYTES_MAX = 64 << 10, LINGER_MS = 10000 };
 
@@ -166,7 +166,7 @@ void reply_past_body(struct request *r)
 		err = buf_add(&b, body.p, body.n);
 	if (!err) {
 		/* A client that has no room for this gets only the close. */
-		sent = send(r->conn->fd, b.p, b.n, MSG_DONTWAIT | MSG_NOSIGNAL);
+		sent = secure_send(r->conn, b.p, b.n);
 		(void)sent;
 		r->status = r->problem.status;
 	}
@@ -196,7 +196,7 @@ static enum MHD_Result refuse_early(struct request *r)
 		return MHD_YES;
 	}
 	reply_past_body(r);
-	shutdown(r->conn->fd, SHUT_WR);
+	secure_end_sending(r->conn);
 	r->phase = PHASE_LINGER;
 	request_stage(r, STAGE_SENDING, LINGER_MS * 1000000ull);
 	return MHD_YES;

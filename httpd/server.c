@@ -15,7 +15,6 @@
  */
 #include "httpd/httpd.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -27,6 +26,7 @@
 #include "httpd/handlers.h"
 #include "httpd/reply.h"
 #include "httpd/request.h"
+#include "httpd/secure.h"
 
 enum {
 	SWEEP_MS = 100,
@@ -70,6 +70,7 @@ static void open_conn(struct httpd *h, struct MHD_Connection *mhd,
 	info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
 	c->fd = info->connect_fd;
 	pthread_mutex_init(&c->lock, NULL);
+	secure_begin(c);
 	/* Before it is linked: from then on its deadline is looked at. */
 	atomic_store(&c->deadline_ns, httpd_now(h) + ms * ns_per_ms);
 	link_conn(h, c);
@@ -98,6 +99,7 @@ static void close_conn(struct httpd *h, struct conn *c)
 	pthread_mutex_unlock(&h->lock);
 	atomic_fetch_sub_explicit(&h->stats.curr_connections, 1,
 				  memory_order_relaxed);
+	secure_end(c);
 	pthread_mutex_destroy(&c->lock);
 	free(c->spare);
 	free(c);
@@ -316,16 +318,6 @@ static void end_waiting(struct conn *c)
 	}
 }
 
-static bool has_ended(const struct conn *c)
-{
-	struct pollfd look = { .fd = c->fd }; /* errors are always told */
-	char byte;
-
-	if (recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
-		return true;
-	return poll(&look, 1, 0) == 1;
-}
-
 /*
  * libmicrohttpd takes a short read for the end of what there is; when the
  * client's FIN came along with the last bytes it never looks again, and at a
@@ -343,7 +335,7 @@ static void look_for_end(struct conn *c)
 
 	if (!waits && stage != STAGE_IDLE && stage != STAGE_RECEIVING)
 		return;
-	over = has_ended(c);
+	over = secure_is_ended(c);
 	if (over && c->ended_at_ns == deadline_ns) {
 		atomic_store(&c->gone, true);
 		if (waits)
@@ -430,15 +422,22 @@ static enum err start_daemon(struct httpd *h, uint32_t i)
 {
 	uint32_t limit = h->o.max_connections + SPARE_CONNECTIONS;
 	uint32_t threads = thread_count(&h->o);
+	unsigned flags =
+		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME;
 	struct MHD_OptionItem pool[] = {
 		{ MHD_OPTION_THREAD_POOL_SIZE, threads, NULL },
 		{ MHD_OPTION_END, 0, NULL },
 	};
 	struct MHD_OptionItem none[] = { { MHD_OPTION_END, 0, NULL } };
+	struct MHD_OptionItem tls[SECURE_OPTIONS] = { { MHD_OPTION_END, 0,
+							NULL } };
 
+	if (h->is_secure) {
+		flags |= MHD_USE_TLS;
+		secure_options(tls);
+	}
 	h->daemons[i] = MHD_start_daemon(
-		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0,
-		NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET,
+		flags, 0, NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET,
 		h->listen_fds[i], MHD_OPTION_CONNECTION_LIMIT, limit,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 		(size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
@@ -447,7 +446,8 @@ static enum err start_daemon(struct httpd *h, uint32_t i)
 		leave_escapes, NULL, MHD_OPTION_URI_LOG_CALLBACK, on_target, h,
 		MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
 		MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
-		MHD_OPTION_ARRAY, threads > 1 ? pool : none, MHD_OPTION_END);
+		MHD_OPTION_ARRAY, threads > 1 ? pool : none, MHD_OPTION_ARRAY,
+		tls, MHD_OPTION_END);
 	return h->daemons[i] ? OK : ERR_IO;
 }
 
@@ -481,6 +481,9 @@ static struct httpd *new_httpd(const struct httpd_options *o)
 		return NULL;
 	h->o = *o;
 	h->o.listen = NULL;
+	h->is_secure = o->tls != NULL;
+	if (o->tls)
+		h->tls = tls_ref(o->tls);
 	set_defaults(&h->o);
 	for (int i = 0; i < HTTPD_LISTEN_MAX; i++)
 		h->listen_fds[i] = -1;
@@ -503,6 +506,7 @@ static struct httpd *new_httpd(const struct httpd_options *o)
 	free((char *)h->o.node_name);
 	free((char *)h->o.cluster_id);
 	free((char *)h->o.version);
+	tls_unref(h->tls);
 	free(h);
 	return NULL;
 }
@@ -516,6 +520,7 @@ static void free_httpd(struct httpd *h)
 	free((char *)h->o.cluster_id);
 	free((char *)h->o.version);
 	free(h->first_address);
+	tls_unref(h->tls);
 	pthread_cond_destroy(&h->tick);
 	pthread_mutex_destroy(&h->lock);
 	free(h);
@@ -550,6 +555,17 @@ static enum err start_threads(struct httpd *h, struct buf *why)
 	return err;
 }
 
+/* A name may stand for anything; only what was bound tells. */
+static enum err refuse_address(const char *address, struct buf *why)
+{
+	if (buf_addf(why,
+		     "%s is not a loopback address: that needs TLS and "
+		     "authentication, or security.insecure = true",
+		     address))
+		return ERR_NOMEM;
+	return ERR_PERMISSION;
+}
+
 enum err httpd_start(const struct httpd_options *o, struct httpd **out,
 		     struct buf *why)
 {
@@ -565,6 +581,9 @@ enum err httpd_start(const struct httpd_options *o, struct httpd **out,
 		err = listen_open(o->listen[i], &h->listen_fds[i], &h->ports[i],
 				  why);
 		h->daemon_count = i + 1;
+		if (!err && o->loopback_only &&
+		    !listen_is_loopback(h->listen_fds[i]))
+			err = refuse_address(o->listen[i], why);
 	}
 	if (!err)
 		err = name_address(h, o->listen[0]);
@@ -666,4 +685,17 @@ void httpd_set_limits(struct httpd *h, uint64_t max_value_bytes,
 {
 	atomic_store(&h->max_value_bytes, max_value_bytes);
 	atomic_store(&h->max_connections, max_connections);
+}
+
+void httpd_set_tls(struct httpd *h, struct tls *tls)
+{
+	struct tls *old;
+
+	CHECK(h->is_secure);
+	tls_ref(tls);
+	pthread_mutex_lock(&h->lock);
+	old = h->tls;
+	h->tls = tls;
+	pthread_mutex_unlock(&h->lock);
+	tls_unref(old);
 }

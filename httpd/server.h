@@ -35,6 +35,7 @@
 #include "httpd/httpd.h"
 #include "httpd/stats.h"
 #include "httpd/target.h"
+#include "httpd/tls.h"
 #include "store/store.h"
 
 enum {
@@ -77,6 +78,9 @@ struct conn {
 	struct MHD_Connection *mhd;
 	int fd;
 	bool over_limit;
+	bool secured;		  /* the TLS handshake is over               */
+	gnutls_session_t session; /* libmicrohttpd's; NULL: plain            */
+	struct tls *tls;	  /* that session uses it                    */
 	_Atomic uint64_t deadline_ns;
 	_Atomic int stage;	/* enum stage                                */
 	_Atomic bool timed_out; /* the deadline thread gave up on it         */
@@ -93,6 +97,8 @@ struct conn {
 struct httpd {
 	struct httpd_options o; /* strings owned; listen is not kept         */
 	char *first_address;
+	bool is_secure;	 /* HTTPS, on every address                          */
+	struct tls *tls; /* for new connections; guarded by lock             */
 	_Atomic uint64_t max_value_bytes;
 	_Atomic uint32_t max_connections;
 	_Atomic bool serving;	/* there is a store, and it may be asked      */

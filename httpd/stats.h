@@ -23,6 +23,7 @@ struct stats {
 	_Atomic uint64_t slow_cmd;
 	_Atomic uint64_t responses_cut; /* damage found after the headers  */
 	_Atomic uint64_t requests_timed_out;
+	_Atomic uint64_t tls_failures; /* handshakes that came to nothing    */
 	_Atomic uint64_t watches; /* long polls and streams open now        */
 	/* Finished requests by method and class of status (1xx .. 5xx). */
 	_Atomic uint64_t requests[STATS_METHODS][6];

@@ -253,6 +253,7 @@ static enum node_exit open_links(struct node *n, struct buf *why)
 		.address = k->self.peer,
 		.clock = clock_os(),
 		.seed = &n->store_seed,
+		.loopback_only = !conf_cluster_is_guarded(c) && !c->insecure,
 		.tls_cert = c->peer_cert[0] ? c->peer_cert : NULL,
 		.tls_key = c->peer_key,
 		.tls_ca = c->peer_ca,
@@ -278,7 +279,9 @@ static enum node_exit open_links(struct node *n, struct buf *why)
 		SAY(why, "cluster.listen %s: %.*s\n", listen, (int)below.n,
 		    below.n ? (const char *)below.p : "");
 	buf_done(&below);
-	return !err ? NODE_OK : err == ERR_INVALID ? NODE_CONFIG : NODE_RUNTIME;
+	if (err == ERR_INVALID || (err == ERR_PERMISSION && o.loopback_only))
+		return NODE_CONFIG;
+	return err ? NODE_RUNTIME : NODE_OK;
 }
 
 /* --------------------------------------------------------------- the plan  */

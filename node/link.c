@@ -552,6 +552,13 @@ static enum err open_all(struct links *l, struct buf *why)
 	if (l->epoll < 0)
 		return ERR_IO;
 	err = listen_open(l->o.listen, &l->listener, &l->port, why);
+	if (!err && l->o.loopback_only && !listen_is_loopback(l->listener)) {
+		(void)!buf_addf(why, "not a loopback address: that needs "
+				     "security.peer_cert, peer_key and "
+				     "peer_ca, or cluster_secret_file, or "
+				     "security.insecure = true");
+		err = ERR_PERMISSION;
+	}
 	if (!err)
 		err = watch(l, l->listener, EPOLLIN, &mark_listener);
 	if (!err)

@@ -46,6 +46,7 @@ struct links_options {
 	const char *address; /* where others reach this node; NULL: unknown  */
 	struct clock *clock; /* a real one                                   */
 	struct seed *seed;
+	bool loopback_only; /* listen turns out to be another: ERR_PERMISSION */
 	const char *tls_cert, *tls_key, *tls_ca; /* files; all or none       */
 	struct bytes secret; /* copied; empty: none                          */
 	uint64_t queue_bytes_max; /* to one peer; 0: 48 MiB                  */

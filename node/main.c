@@ -120,9 +120,10 @@ static void reload(struct node *n, const struct options *o,
 	if (!err)
 		err = conf_check(c, &errors, &warnings);
 	if (!err)
+		err = node_reload(n, c, &errors);
+	if (!err)
 		err = conf_compare(started_with, c, note_difference, NULL);
 	if (!err) {
-		node_reload(n, c);
 		log_text(LOG_WARN, "note", &warnings);
 		log_info("conf", "reloaded");
 	} else {
@@ -226,6 +227,8 @@ static enum node_exit configured(enum options_mode mode,
 		result = print_config(c);
 	if (!err)
 		err = conf_check(c, &errors, &warnings);
+	if (!err && mode == OPTIONS_CHECK)
+		err = node_check_files(c, &errors);
 	if (err) {
 		print_text("", &errors);
 		if (!errors.n)

@@ -29,6 +29,7 @@
 #include "base/log.h"
 #include "node/node_internal.h"
 #include "node/parallel.h"
+#include "httpd/tls.h"
 
 enum {
 	OWN_FILES_MAX = 512, /* descriptors beside those of connections      */
@@ -269,7 +270,7 @@ enum err node_attach(struct node *n)
 	return err;
 }
 
-static enum err start_http(struct node *n, struct buf *why)
+static enum node_exit start_http(struct node *n, struct buf *why)
 {
 	const struct conf *c = n->conf;
 	const char *listen[CONF_LISTEN_MAX];
@@ -286,6 +287,8 @@ static enum err start_http(struct node *n, struct buf *why)
 		.node_name = c->node_name,
 		.cluster_id = text,
 		.version = RAFTCASK_VERSION,
+		.loopback_only = !conf_http_is_guarded(c) && !c->insecure,
+		.tls = n->tls,
 	};
 	enum err err;
 
@@ -299,7 +302,9 @@ static enum err start_http(struct node *n, struct buf *why)
 	else
 		atomic_store(&n->serving, n->store != NULL);
 	buf_done(&below);
-	return err;
+	if (err == ERR_PERMISSION && o.loopback_only)
+		return NODE_CONFIG;
+	return err ? NODE_RUNTIME : NODE_OK;
 }
 
 static void log_opened(struct node *n)
@@ -377,8 +382,8 @@ static enum node_exit start_service(struct node *n, struct buf *why)
 
 	if (plan == PLAN_SINGLE || plan == PLAN_RUN)
 		result = node_bring_up(n, why);
-	if (!result && start_http(n, why))
-		result = NODE_RUNTIME;
+	if (!result)
+		result = start_http(n, why);
 	if (result)
 		return result;
 	hold(n);
@@ -414,6 +419,7 @@ static void unwind(struct node *n)
 	store_free(n->store);
 	cluster_end(n);
 	engine_close(n->engine);
+	tls_unref(n->tls);
 	pthread_mutex_destroy(&n->lock);
 	free(n);
 }
@@ -429,6 +435,10 @@ enum node_exit node_start(const struct conf *c, struct wake *trouble,
 		return NODE_RUNTIME;
 	}
 	raise_file_limit(c);
+	if (security_load(c, true, &n->tls, why)) {
+		unwind(n);
+		return NODE_CONFIG;
+	}
 	if (seed_init_os(&n->engine_seed) || seed_init_os(&n->store_seed)) {
 		(void)!buf_addf(why, "the system has no entropy\n");
 	} else {
@@ -472,14 +482,51 @@ void node_stop(struct node *n)
 	unwind(n);
 }
 
-void node_reload(struct node *n, const struct conf *c)
+static enum err reload_tls(struct node *n, const struct conf *c,
+			   struct buf *why)
 {
+	struct tls *tls;
+	enum err err;
+
+	if (!n->tls != !c->tls_cert[0]) {
+		if (conf_where(c, "security.tls_cert", why) ||
+		    buf_addf(why, "HTTP becomes HTTPS, and back, only at a "
+				  "start\n"))
+			return ERR_NOMEM;
+		return ERR_INVALID;
+	}
+	err = security_load(c, true, &tls, why);
+	if (err || !tls)
+		return err;
+	httpd_set_tls(n->httpd, tls);
+	tls_unref(n->tls);
+	n->tls = tls;
+	return OK;
+}
+
+enum err node_check_files(const struct conf *c, struct buf *why)
+{
+	struct tls *tls;
+	enum err err = security_load(c, false, &tls, why);
+
+	if (!err)
+		tls_unref(tls);
+	return err;
+}
+
+enum err node_reload(struct node *n, const struct conf *c, struct buf *why)
+{
+	enum err err = reload_tls(n, c, why);
+
+	if (err)
+		return err;
 	log_set_level((enum log_level)c->log_level);
 	pthread_mutex_lock(&n->lock);
 	n->merge = merge_options(c);
 	n->merge_changed = true;
 	pthread_mutex_unlock(&n->lock);
 	wake_up(&n->keeper_wake);
+	return OK;
 }
 
 bool node_failed(const struct node *n)
@@ -507,7 +554,8 @@ enum err node_urls(const struct node *n, struct buf *out)
 	enum err err = OK;
 
 	for (uint32_t i = 0; !err && i < n->listen_count; i++)
-		err = buf_addf(out, "%shttp://%s:%u", i ? " " : "", n->host[i],
+		err = buf_addf(out, "%s%s://%s:%u", i ? " " : "",
+			       n->tls ? "https" : "http", n->host[i],
 			       httpd_port(n->httpd, i));
 	return err;
 }

@@ -43,8 +43,19 @@ enum node_exit node_start(const struct conf *c, struct wake *trouble,
  */
 void node_stop(struct node *n);
 
-/* Take over those settings of c that a running node can. */
-void node_reload(struct node *n, const struct conf *c);
+/*
+ * Take over those settings of c that a running node can, the certificates'
+ * files too. ERR_INVALID: why gets lines as conf_check makes them, and nothing
+ * was changed. ERR_NOMEM likewise. Thread: main.
+ */
+MUST_CHECK enum err node_reload(struct node *n, const struct conf *c,
+				struct buf *why);
+
+/*
+ * Are the files that c names (certificates, keys) what they should be? As
+ * node_reload.
+ */
+MUST_CHECK enum err node_check_files(const struct conf *c, struct buf *why);
 
 /* True once the node can no longer go on (node_result says more): stop it. */
 bool node_failed(const struct node *n);

@@ -2,6 +2,7 @@
  * node/node_internal.h - what the files of a running node share.
  *
  *   node.c       start ladder, stop, options
+ *   security.c   certificates
  *   threads.c    core, keeper, mover
  *   cluster.c    the node's place in a cluster, and its links
  */
@@ -57,6 +58,7 @@ struct node {
 	struct engine *engine;
 	struct store *store; /* core, until http has it                      */
 	struct httpd *httpd;
+	struct tls *tls; /* main; NULL: plain HTTP                           */
 	struct cluster cluster;
 	struct seed engine_seed, store_seed;
 	struct wake *trouble;
@@ -95,6 +97,16 @@ enum node_exit node_open_engine(struct node *n, struct buf *why);
 
 /* Let HTTP have the store. ERR_NOMEM. */
 MUST_CHECK enum err node_attach(struct node *n);
+
+/* --------------------------------------------------------- security.c ---- */
+
+/*
+ * Load what c says of HTTPS; *tls NULL: it says nothing. tell: log what was
+ * found. ERR_INVALID: why gets
+ * lines as conf_check makes them. ERR_NOMEM.
+ */
+MUST_CHECK enum err security_load(const struct conf *c, bool tell,
+				  struct tls **tls, struct buf *why);
 
 /* ---------------------------------------------------------- threads.c ---- */
 

@@ -515,6 +515,17 @@ static void beyond_loopback_needs_a_word(void **state)
 			 open[i]);
 		check_text(text, ERR_INVALID, "is not a loopback address", "");
 		snprintf(text, sizeof(text),
+			 "http: { listen = [ \"%s\" ]; }; security: { "
+			 "tls_cert = \"c\"; tls_key = \"k\"; };",
+			 open[i]);
+		check_text(text, ERR_INVALID, "is not a loopback address", "");
+		snprintf(text, sizeof(text),
+			 "http: { listen = [ \"%s\" ]; }; security: { "
+			 "tls_cert = \"c\"; tls_key = \"k\"; "
+			 "tls_ca = \"a\"; };",
+			 open[i]);
+		check_text(text, OK, "", "");
+		snprintf(text, sizeof(text),
 			 "http: { listen = [ \"%s\" ]; }; "
 			 "security: { insecure = true; };",
 			 open[i]);

@@ -73,8 +73,8 @@ static int fixture_stop(void **state)
 		pthread_mutex_unlock(&fixture.store->lock);                    \
 	} while (0)
 
-static void ask(const char *method, const char *target, const char *headers,
-		const char *body)
+static __attribute__((unused)) void ask(const char *method, const char *target,
+					const char *headers, const char *body)
 {
 	answer_done(&fixture.a);
 	client_request(fixture.port, method, target, headers, body,

@@ -10,4 +10,10 @@
  */
 void certs_make(const char *dir, const char *name);
 
+/*
+ * The same with a certificate that is valid from from_s to to_s seconds from
+ * now on; it is for localhost, 127.0.0.1 and ::1, and for clients.
+ */
+void certs_make_for(const char *dir, const char *name, long from_s, long to_s);
+
 #endif

@@ -1,0 +1,57 @@
+/*
+ * node/security.c - the files that TLS needs.
+ */
+#include "base/log.h"
+#include "httpd/tls.h"
+#include "node/node_internal.h"
+
+enum { SOON_DAYS = 14, DAY_S = 24 * 3600 };
+
+static void log_loaded(const char *path, const struct tls *tls, uint64_t now_s)
+{
+	uint64_t days = (tls_expires_s(tls) - now_s) / DAY_S;
+
+	log_line(days < SOON_DAYS ? LOG_WARN : LOG_INFO, "node",
+		 "certificate file=\"%s\" expires_in_days=%llu", path,
+		 (unsigned long long)days);
+}
+
+/* Lines of one setting, each with where it was made. */
+static enum err blame(const struct conf *c, const char *key, enum err err,
+		      struct buf *below, struct buf *why)
+{
+	if (err == ERR_INVALID &&
+	    (conf_where(c, key, why) ||
+	     buf_addf(why, "%.*s\n", (int)below->n, (char *)below->p)))
+		err = ERR_NOMEM;
+	buf_done(below);
+	return err;
+}
+
+enum err security_load(const struct conf *c, bool tell, struct tls **out,
+		       struct buf *why)
+{
+	uint64_t now_s = clock_wall_ns(clock_os()) / 1000000000;
+	struct buf below = BUF_INIT;
+	struct tls *peer = NULL, *tls = NULL;
+	enum err err = OK;
+
+	/* The links load theirs themselves; what is wrong is found here. */
+	if (c->peer_cert[0])
+		err = tls_load(vfs_os(), c->peer_cert, c->peer_key, c->peer_ca,
+			       now_s, &peer, &below);
+	if (err)
+		return blame(c, "security.peer_cert", err, &below, why);
+	if (peer && tell)
+		log_loaded(c->peer_cert, peer, now_s);
+	tls_unref(peer);
+	if (c->tls_cert[0])
+		err = tls_load(vfs_os(), c->tls_cert, c->tls_key, c->tls_ca,
+			       now_s, &tls, &below);
+	if (err)
+		return blame(c, "security.tls_cert", err, &below, why);
+	if (tls && tell)
+		log_loaded(c->tls_cert, tls, now_s);
+	*out = tls;
+	return OK;
+}

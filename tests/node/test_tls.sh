@@ -1,0 +1,186 @@
+#!/bin/bash
+# tests/node/test_tls.sh - HTTPS of a real daemon: what is refused at the start,
+# what a client sees, and certificates renewed while connections stay.
+
+. tests/node/daemon.sh
+. tests/lib/certs.sh
+export TMPDIR=${TMPDIR:-/tmp}
+unset RAFTCASK_TOKEN RAFTCASK_CACERT RAFTCASK_CERT RAFTCASK_KEY
+
+check "an authority" make_ca "$dir" a
+check "a certificate" make_cert "$dir" a n1
+make_cert "$dir" a n2
+make_ca "$dir" b
+make_cert "$dir" b other
+make_cert "$dir" a old $'activation_date = "2020-01-01 00:00:00"\nexpiration_date = "2020-02-01 00:00:00"'
+make_cert "$dir" a early $'activation_date = "2199-01-01 00:00:00"\nexpiration_date = "2199-02-01 00:00:00"'
+
+# $1: name, $2: exit code, $3: text on stderr; standard input: the security
+# group. Both as a start and as a check.
+refuses() {
+	local security mode
+	security=$(cat)
+	printf 'security: { %s };\n' "$security" >"$dir/conf"
+	for mode in --check-config --name=n1; do
+		timeout 20 "$daemon" --config "$dir/conf" --data-dir "$dir/no" \
+			--http 127.0.0.1:0 $mode 2>"$dir/err" >/dev/null
+		status=$?
+		case $status:$(cat "$dir/err") in
+		$2:*"$3"*) echo "ok $1 ($mode)" ;;
+		*)
+			echo "not ok $1 ($mode): exit $status"
+			sed 's/^/  /' "$dir/err"
+			failures=$((failures + 1))
+			;;
+		esac
+	done
+}
+
+pair() { # certificate, key
+	echo "tls_cert = \"$dir/$1-cert.pem\"; tls_key = \"$dir/$2-key.pem\";"
+}
+refuses "a certificate that is not there" 78 \
+	"$dir/conf:1: security.tls_cert: $dir/none-cert.pem: not found" \
+	<<<"$(pair none n1)"
+refuses "a key that is not there" 78 "$dir/none-key.pem: not found" \
+	<<<"$(pair n1 none)"
+refuses "a key of another" 78 \
+	"$dir/n2-key.pem is not the key of the certificate $dir/n1-cert.pem" \
+	<<<"$(pair n1 n2)"
+refuses "an expired certificate" 78 \
+	"$dir/old-cert.pem: the certificate has expired" <<<"$(pair old old)"
+refuses "one of the future" 78 \
+	"$dir/early-cert.pem: the certificate is not valid yet" \
+	<<<"$(pair early early)"
+refuses "a certificate without its key" 78 \
+	"security.tls_key: tls_cert and tls_key go together" \
+	<<<"tls_cert = \"$dir/n1-cert.pem\";"
+refuses "an authority alone" 78 "security.tls_ca: has no effect" \
+	<<<"tls_ca = \"$dir/a-ca.pem\";"
+echo hello >"$dir/text"
+refuses "an authority that is none" 78 "$dir/text: " \
+	<<<"$(pair n1 n1) tls_ca = \"$dir/text\";"
+refuses "an expired certificate for the links" 78 \
+	"security.peer_cert: $dir/old-cert.pem: the certificate has expired" \
+	<<<"peer_cert = \"$dir/old-cert.pem\"; peer_key = \"$dir/old-key.pem\";
+	peer_ca = \"$dir/a-ca.pem\";"
+
+# Served; cert.pem and key.pem are what is renewed.
+cp "$dir/n1-cert.pem" "$dir/cert.pem"
+cp "$dir/n1-key.pem" "$dir/key.pem"
+cat >"$dir/conf" <<E
+security: { tls_cert = "$dir/cert.pem"; tls_key = "$dir/key.pem"; };
+E
+start_daemon
+check "the address says https" grep -q '^https://127.0.0.1:' <<<"$url"
+port=${url##*:}
+c() {
+	curl -s --cacert "$dir/a-ca.pem" "$@"
+}
+same "a write" 201 "$(c -o /dev/null -w '%{http_code}' -X PUT -d v "$url/k")"
+same "a read" v "$(c "$url/k?raw")"
+check "who trusts nobody gets nothing" \
+	bash -c "! curl -s '$url/k'"
+check "plain HTTP gets nothing" bash -c "! curl -s 'http://127.0.0.1:$port/k'"
+check "TLS 1.1 gets nothing" \
+	bash -c "! curl -s --cacert '$dir/a-ca.pem' --tls-max 1.1 '$url/k'"
+check "TLS 1.2 does" \
+	curl -s --cacert "$dir/a-ca.pem" --tls-max 1.2 "$url/k"
+
+# The client of this tree
+r() {
+	"$raftcask" -e "$url" "$@"
+}
+same "the client with an authority" v "$(r --cacert "$dir/a-ca.pem" get k)"
+same "by the environment" v "$(RAFTCASK_CACERT=$dir/a-ca.pem r get k)"
+r get k 2>"$dir/err"
+same "without: exit 1" 1 $?
+check "and what to do" grep -q -e '--cacert FILE' "$dir/err"
+r --cacert "$dir/text" get k 2>"$dir/err"
+same "a file that is none: exit 1" 1 $?
+r --cert "$dir/n1-cert.pem" get k 2>"$dir/err"
+same "half a pair is usage" 2 $?
+
+# Renewal: a stream that is open stays, the next connection sees the new one.
+c -N "$url/_/watch" >"$dir/events" &
+stream=$!
+for _ in $(seq 100); do
+	[ -s "$dir/events" ] && break
+	sleep 0.1
+done
+shown() {
+	gnutls-cli --x509cafile "$dir/a-ca.pem" -p "$port" 127.0.0.1 \
+		--save-cert="$dir/shown" </dev/null >/dev/null 2>&1
+	certtool -i --infile "$dir/shown" 2>/dev/null |
+		sed -n 's/.*Subject: CN=//p' | head -n 1
+}
+log_has() { # waits
+	for _ in $(seq 100); do
+		grep -q "$1" "$dir/log" && return
+		sleep 0.1
+	done
+	cat "$dir/log"
+	return 1
+}
+same "the first certificate" n1 "$(shown)"
+cp "$dir/old-cert.pem" "$dir/cert.pem"
+cp "$dir/old-key.pem" "$dir/key.pem"
+kill -HUP "$pid"
+check "an expired one is refused on reload" log_has 'reload_refused'
+check "and named" grep -q "fault .*$dir/cert.pem: the certificate has expired" \
+	"$dir/log"
+same "nothing changed" n1 "$(shown)"
+cp "$dir/n2-cert.pem" "$dir/cert.pem"
+cp "$dir/n2-key.pem" "$dir/key.pem"
+kill -HUP "$pid"
+check "a good one is taken" log_has ' reloaded'
+same "and shown" n2 "$(shown)"
+c -X PUT -d w "$url/k"
+for _ in $(seq 100); do
+	grep -q '"value":"w"' "$dir/events" && break
+	sleep 0.1
+done
+check "the open stream goes on" grep -q '"value":"w"' "$dir/events"
+sed -i 's/tls_cert.*;/insecure = false;/' "$dir/conf"
+echo 'security: { insecure = false; };' >"$dir/conf"
+: >"$dir/log"
+kill -HUP "$pid"
+check "HTTPS does not end on reload" log_has 'only at a start'
+same "still served" w "$(c "$url/k?raw")"
+kill "$stream"
+stop_daemon
+same "it stops cleanly" 0 "$status"
+
+# Clients with certificates; that is enough beyond loopback.
+cat >"$dir/conf" <<E
+security: { tls_cert = "$dir/n1-cert.pem"; tls_key = "$dir/n1-key.pem";
+            tls_ca = "$dir/a-ca.pem"; };
+E
+start_daemon --http 0.0.0.0:0
+url=https://127.0.0.1:${url##*:}
+show() {
+	c --cert "$dir/$1-cert.pem" --key "$dir/$1-key.pem" "${@:2}"
+}
+same "a client of the authority" w "$(show n2 "$url/k?raw")"
+check "none: nothing" bash -c "! curl -s --cacert '$dir/a-ca.pem' '$url/k'"
+same "of another authority: nothing" "" "$(show other "$url/k?raw")"
+same "expired: nothing" "" "$(show old "$url/k?raw")"
+same "health, too" "" "$(c "$url/_/health")"
+same "raftcask with a certificate" w "$(r --cacert "$dir/a-ca.pem" \
+	--cert "$dir/n2-cert.pem" --key "$dir/n2-key.pem" get k)"
+stop_daemon
+
+# What a name stands for only shows when it is bound.
+if [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null; then
+	: >"$dir/conf"
+	echo "0.0.0.0 localhost" >"$dir/hosts"
+	out=$(timeout 20 unshare -m sh -c '
+		mount --bind "$1/hosts" /etc/hosts || exit 9
+		exec "$2" --config "$1/conf" --data-dir "$1/no2" \
+			--http localhost:0' - "$dir" "$daemon" 2>&1)
+	same "a localhost that is none: exit 78" 78 $?
+	check "and why" grep -q 'is not a loopback address' <<<"$out"
+else
+	echo "SKIPPED: no mount namespace: what localhost stands for is unproved"
+fi
+finish
