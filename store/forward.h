@@ -1,8 +1,8 @@
 /*
  * store/forward.h - requests that this node cannot decide go to who can.
  *
- * Every request (a write, a piece of an upload, a membership change) has a
- * form on the wire. The leader runs it like one of its own and sends the
+ * Every request (a write, a file operation, a piece of an upload, a membership
+ * change) has a form on the wire. The leader runs it like one of its own and sends the
  * result back; the asking node answers its client when it has itself applied
  * the index of the result.
  *
@@ -68,6 +68,9 @@ bool forward_may_decide(struct store *s, struct store_queued *q, enum err *err);
  * were read than an answer may have. The entry must then not be appended.
  */
 MUST_CHECK enum err forward_record(struct store *s, struct partition *p);
+
+/* The node whose request is being decided: this one or who forwarded it. */
+uint64_t forward_asker(struct store *s);
 
 /*
  * A leader, a term or a link changed: look at everything in the next round.

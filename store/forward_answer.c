@@ -26,6 +26,12 @@
  *   30     2  results; each: flags u8 (1 existed, 2 found), zeros, value_bytes
  *             u32, rev u64, value
  *
+ *  off  size  result of a file operation
+ *    0     8  revision
+ *    8     8  found_ino
+ *   16     8  found_off
+ *   24     8  bytes
+ *
  *  off  size  value of the hidden key "\0f"
  *    0     8  incarnation
  *    8     8  sequence
@@ -33,8 +39,9 @@
  *   17     1  flags: 1 succeeded, 2 atomic, 4 there were values of GETs
  *   18     2  results
  *   20     4  zero
- *   24     8  deleted, content id or member id
- *   32     -  a bit for each result that existed
+ *   24     8  deleted, content id, member id or found_ino
+ *   32     -  of a write: a bit for each result that existed
+ *             of a file operation: found_off u64, bytes u64
  *
  * The revision, and that of every put, is the index of the record.
  */
@@ -49,7 +56,12 @@ enum result_flags {
 	RESULT_VALUES = 4
 };
 enum one_result_flags { ONE_EXISTED = 1, ONE_FOUND = 2 };
-enum { WRITE_RESULT_BYTES = 32, WINDOW_BYTES = 32 };
+enum {
+	WRITE_RESULT_BYTES = 32,
+	FILE_RESULT_BYTES = 32,
+	WINDOW_BYTES = 32,
+	WINDOW_FILE_BYTES = 16
+};
 
 /* ------------------------------------------------------------- answers --- */
 
@@ -120,6 +132,19 @@ static enum err add_write_result(struct buf *b, const struct store_write *w)
 	return add_results(b, w);
 }
 
+static enum err add_file_result(struct buf *b, const struct store_file_op *op)
+{
+	uint8_t *p = wire_extend(b, FILE_RESULT_BYTES);
+
+	if (!p)
+		return ERR_NOMEM;
+	put_u64(p, op->revision);
+	put_u64(p + 8, op->found_ino);
+	put_u64(p + 16, op->found_off);
+	put_u64(p + 24, op->bytes);
+	return OK;
+}
+
 enum err answer_encode(struct buf *b, const struct answer_head *head,
 		       const struct proxy *x)
 {
@@ -139,6 +164,8 @@ enum err answer_encode(struct buf *b, const struct answer_head *head,
 		return OK;
 	if (head->kind == REQUEST_WRITE)
 		return add_write_result(b, &x->write);
+	if (head->kind == REQUEST_FILE)
+		return add_file_result(b, &x->file);
 	p = wire_extend(b, 8);
 	if (!p)
 		return ERR_NOMEM;
@@ -225,6 +252,21 @@ static enum err take_write_result(struct bytes in, enum err decided,
 	return err;
 }
 
+static enum err take_file_result(struct bytes in, enum err decided,
+				 struct store_file_op *op)
+{
+	const uint8_t *p = wire_take(&in, FILE_RESULT_BYTES);
+
+	if (!p || in.n > 0)
+		return ERR_INVALID;
+	op->err = decided;
+	op->revision = get_u64(p);
+	op->found_ino = get_u64(p + 8);
+	op->found_off = get_u64(p + 16);
+	op->bytes = get_u64(p + 24);
+	return OK;
+}
+
 enum err answer_decode(struct bytes in, const struct answer_head *head,
 		       struct store_queued *q)
 {
@@ -235,6 +277,8 @@ enum err answer_decode(struct bytes in, const struct answer_head *head,
 		return ERR_INVALID;
 	if (head->kind == REQUEST_WRITE)
 		return take_write_result(in, (enum err)head->err, write_of(q));
+	if (head->kind == REQUEST_FILE)
+		return take_file_result(in, (enum err)head->err, file_of(q));
 	p = wire_take(&in, 8);
 	if (!p || in.n > 0)
 		return ERR_INVALID;
@@ -261,10 +305,19 @@ static uint64_t number_of(const struct proxy *x)
 		return x->upload.piece_id;
 	case REQUEST_CHANGE:
 		return x->change.id;
+	case REQUEST_FILE:
+		return x->file.found_ino;
 	case REQUEST_ABANDON:
 		break;
 	}
 	return 0;
+}
+
+static size_t window_bytes(uint8_t kind, uint32_t results)
+{
+	if (kind == REQUEST_FILE)
+		return WINDOW_BYTES + WINDOW_FILE_BYTES;
+	return WINDOW_BYTES + (results + 7) / 8;
 }
 
 enum err window_encode(struct entry_builder *b, const struct proxy *x)
@@ -277,7 +330,7 @@ enum err window_encode(struct entry_builder *b, const struct proxy *x)
 
 	if (x->head.kind == REQUEST_WRITE)
 		count = result_count(w);
-	n = WINDOW_BYTES + (count + 7) / 8;
+	n = window_bytes(x->head.kind, count);
 	p = entry_room(b, n);
 	if (!r || !key || !p)
 		return ERR_NOMEM;
@@ -289,6 +342,10 @@ enum err window_encode(struct entry_builder *b, const struct proxy *x)
 			  (w->atomic ? RESULT_ATOMIC : 0));
 	put_u16(p + 18, (uint16_t)count);
 	put_u64(p + 24, number_of(x));
+	if (x->head.kind == REQUEST_FILE) {
+		put_u64(p + WINDOW_BYTES, x->file.found_off);
+		put_u64(p + WINDOW_BYTES + 8, x->file.bytes);
+	}
 	for (uint32_t i = 0; i < count; i++) {
 		if (w->results[i].existed)
 			p[WINDOW_BYTES + i / 8] |= (uint8_t)(1u << i % 8);
@@ -314,9 +371,21 @@ static void take_number(struct proxy *x, uint64_t number)
 	case REQUEST_CHANGE:
 		x->change.id = number;
 		return;
+	case REQUEST_FILE:
+		x->file.found_ino = number;
+		return;
 	case REQUEST_ABANDON:
 		return;
 	}
+}
+
+static void take_file(struct store_file_op *op, const uint8_t *p,
+		      uint64_t index)
+{
+	op->err = OK;
+	op->revision = index;
+	op->found_off = get_u64(p);
+	op->bytes = get_u64(p + 8);
 }
 
 enum window_match window_decode(struct bytes value, uint64_t version,
@@ -341,11 +410,13 @@ enum window_match window_decode(struct bytes value, uint64_t version,
 	w->revision = version_index(version);
 	if (kind != x->head.kind ||
 	    (kind == REQUEST_WRITE && count != result_count(w)) ||
-	    value.n != WINDOW_BYTES + (count + 7) / 8)
+	    value.n != window_bytes(kind, count))
 		return WINDOW_BAD;
 	x->known = true;
 	x->known_index = version_index(version);
 	take_number(x, get_u64(p + 24));
+	if (kind == REQUEST_FILE)
+		take_file(&x->file, p + WINDOW_BYTES, x->known_index);
 	if (p[17] & RESULT_VALUES)
 		return WINDOW_LOST;
 	for (uint32_t i = 0; i < count && kind == REQUEST_WRITE; i++) {

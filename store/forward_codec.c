@@ -8,7 +8,7 @@
  *    8     8  sequence
  *   16     8  floor
  *   24     8  term
- *   32     1  kind: 1 write, 2 piece, 3 abandon, 4 change
+ *   32     1  kind: 1 write, 2 piece, 3 abandon, 4 change, 5 file
  *   33     1  flags: 1 again
  *   34     6  zero
  *   40     -  body
@@ -32,6 +32,7 @@
  *  abandon  content id u64
  *  change   kind u8, stays_learner u8, name, peer, http bytes u16 each, id u64,
  *           claim u64, the three strings
+ *  file     see store/forward_file.c
  */
 #include <stdlib.h>
 
@@ -39,7 +40,13 @@
 #include "store/forward_internal.h"
 #include "store/wire_bytes.h"
 
-enum wire_kind { WIRE_WRITE = 1, WIRE_PIECE, WIRE_ABANDON, WIRE_CHANGE };
+enum wire_kind {
+	WIRE_WRITE = 1,
+	WIRE_PIECE,
+	WIRE_ABANDON,
+	WIRE_CHANGE,
+	WIRE_FILE
+};
 enum write_flags {
 	WRITE_TXN = 1,
 	WRITE_PREFIX = 2,
@@ -59,6 +66,8 @@ uint8_t request_kind_to_wire(enum request_kind kind)
 		return WIRE_ABANDON;
 	case REQUEST_CHANGE:
 		return WIRE_CHANGE;
+	case REQUEST_FILE:
+		return WIRE_FILE;
 	}
 	return 0;
 }
@@ -70,9 +79,10 @@ bool request_kind_from_wire(uint8_t wire, uint8_t *kind)
 		[WIRE_PIECE] = REQUEST_STAGE,
 		[WIRE_ABANDON] = REQUEST_ABANDON,
 		[WIRE_CHANGE] = REQUEST_CHANGE,
+		[WIRE_FILE] = REQUEST_FILE,
 	};
 
-	if (wire < WIRE_WRITE || wire > WIRE_CHANGE)
+	if (wire < WIRE_WRITE || wire > WIRE_FILE)
 		return false;
 	*kind = kinds[wire];
 	return true;
@@ -243,6 +253,8 @@ enum err request_encode(struct buf *b, const struct request_head *head,
 		return add_abandon(b, upload_of((struct store_queued *)q));
 	case REQUEST_CHANGE:
 		return add_change(b, change_of(q));
+	case REQUEST_FILE:
+		return file_encode(b, file_of(q));
 	}
 	return ERR_INVALID;
 }
@@ -514,6 +526,7 @@ enum err request_decode(struct proxy *x)
 
 	x->write = (struct store_write){ 0 };
 	x->change = (struct store_change){ 0 };
+	x->file = (struct store_file_op){ 0 };
 	memset(&x->upload, 0, sizeof(x->upload));
 	x->upload.s = x->s;
 	switch ((enum request_kind)x->head.kind) {
@@ -528,6 +541,9 @@ enum err request_decode(struct proxy *x)
 		break;
 	case REQUEST_CHANGE:
 		err = take_change(&in, x);
+		break;
+	case REQUEST_FILE:
+		err = file_decode(&in, &x->file);
 		break;
 	}
 	return !err && in.n > 0 ? ERR_INVALID : err;

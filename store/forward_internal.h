@@ -5,6 +5,7 @@
  *    forward_leader.c  the deciding node: proxies, what was seen, the record
  *                      "\0f" of an entry
  *    forward_codec.c   requests as bytes
+ *    forward_file.c    file operations among them
  *    forward_answer.c  answers and the record "\0f" as bytes
  *
  * Thread: core.
@@ -12,6 +13,7 @@
 #ifndef STORE_FORWARD_INTERNAL_H
 #define STORE_FORWARD_INTERNAL_H
 
+#include "store/file_decide.h"
 #include "store/forward.h"
 #include "store/upload.h"
 
@@ -47,6 +49,7 @@ struct proxy {
 	uint64_t known_index;
 	struct store_write write;
 	struct store_change change;
+	struct store_file_op file;
 	struct store_upload upload; /* STAGE, ABANDON, a write's            */
 	struct store_condition *conditions;
 	struct store_op *ops;
@@ -73,6 +76,11 @@ MUST_CHECK enum err request_head_decode(struct bytes *in,
  * are checked, not yet what it names. ERR_INVALID, ERR_NOMEM.
  */
 MUST_CHECK enum err request_decode(struct proxy *x);
+
+/* The body of a file operation. ERR_NOMEM: b holds garbage at its end. */
+MUST_CHECK enum err file_encode(struct buf *b, const struct store_file_op *op);
+/* Take it off *in; op's views point into it. ERR_INVALID. */
+MUST_CHECK enum err file_decode(struct bytes *in, struct store_file_op *op);
 
 /* ------------------------------------------------------------- answers --- */
 

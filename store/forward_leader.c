@@ -122,6 +122,8 @@ static struct store_queued *queued_of(struct proxy *x)
 	case REQUEST_STAGE:
 	case REQUEST_ABANDON:
 		return &x->upload.queued;
+	case REQUEST_FILE:
+		return &x->file.queued;
 	case REQUEST_CHANGE:
 		break;
 	}
@@ -137,6 +139,8 @@ static struct proxy *proxy_of(struct store_queued *q)
 	case REQUEST_STAGE:
 	case REQUEST_ABANDON:
 		return upload_of(q)->user;
+	case REQUEST_FILE:
+		return file_of(q)->user;
 	case REQUEST_CHANGE:
 		break;
 	}
@@ -392,6 +396,11 @@ static void write_done(struct store_write *w)
 	finish(w->user, w->err);
 }
 
+static void file_done(struct store_file_op *op)
+{
+	finish(op->user, op->err);
+}
+
 static void change_done(struct store_change *c)
 {
 	finish(c->user, c->err);
@@ -410,6 +419,15 @@ static bool leads_in(const struct partition *p, uint64_t term)
 	return p->office_index > 0 && p->office_term == term;
 }
 
+static enum err check_file(struct store *s, struct proxy *x)
+{
+	enum err err = file_check(s, &x->file);
+
+	if (!err && x->file.queued.partition != x->partition)
+		err = ERR_CROSS_PART;
+	return err;
+}
+
 /* What store_write and its kin check before they queue a request. */
 static enum err check_request(struct store *s, struct proxy *x)
 {
@@ -418,6 +436,8 @@ static enum err check_request(struct store *s, struct proxy *x)
 
 	if (x->head.kind == REQUEST_CHANGE)
 		return x->partition ? ERR_INVALID : change_check(s, &x->change);
+	if (x->head.kind == REQUEST_FILE)
+		return check_file(s, x);
 	if (x->head.kind != REQUEST_WRITE)
 		return OK;
 	err = write_check(s, w);
@@ -432,10 +452,11 @@ static void prepare(struct proxy *x)
 {
 	struct store_queued *q = queued_of(x);
 
-	x->write.user = x->change.user = x->upload.user = x;
+	x->write.user = x->change.user = x->upload.user = x->file.user = x;
 	x->write.done = write_done;
 	x->change.done = change_done;
 	x->upload.done = upload_done;
+	x->file.done = file_done;
 	*q = (struct store_queued){
 		.since_ns = clock_mono_ns(x->s->o.clock),
 		.partition = x->partition,
@@ -564,6 +585,11 @@ static bool values_fit(const struct store_write *w)
 		left -= bytes;
 	}
 	return true;
+}
+
+uint64_t forward_asker(struct store *s)
+{
+	return s->forwarding ? proxy_of(s->forwarding)->node : s->self_id;
 }
 
 enum err forward_record(struct store *s, struct partition *p)

@@ -33,6 +33,7 @@ enum {
 	CHUNK_KEY_BYTES = 14,
 	MARKER_KEY_BYTES = 10,
 	MEMBER_KEY_BYTES = 10,
+	RESERVED_KEY_BYTES = 10,
 	WINDOW_PREFIX_BYTES = 10,
 	WINDOW_KEY_BYTES = 12,
 };
@@ -66,6 +67,15 @@ static inline struct bytes marker_key(uint8_t dst[MARKER_KEY_BYTES],
 static inline struct bytes marker_prefix(void)
 {
 	return bytes_of("\0s", 2);
+}
+
+static inline struct bytes reserved_key(uint8_t dst[RESERVED_KEY_BYTES],
+					uint64_t node_id)
+{
+	dst[0] = 0;
+	dst[1] = 'o';
+	put_be64(dst + 2, node_id);
+	return bytes_of(dst, RESERVED_KEY_BYTES);
 }
 
 static inline struct bytes window_prefix(uint8_t dst[WINDOW_KEY_BYTES],

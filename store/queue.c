@@ -44,6 +44,13 @@ void queue_wake(struct store *s)
 		s->o.wake(s->o.wake_ctx);
 }
 
+/* What may wait while another batch of its partition is under way. */
+static bool is_small(const struct store_queued *q, enum request_kind kind)
+{
+	return kind == REQUEST_FILE ||
+	       (kind == REQUEST_WRITE && !write_of(q)->delete_prefix);
+}
+
 enum err queue_push(struct store *s, struct store_queued *q,
 		    enum request_kind kind)
 {
@@ -54,7 +61,7 @@ enum err queue_push(struct store *s, struct store_queued *q,
 	if (!atomic_load_explicit(&s->started, memory_order_acquire))
 		return ERR_STARTING;
 	if (atomic_fetch_add(&s->queue_count, 1) >= STORE_QUEUE_MAX &&
-	    (kind == REQUEST_WRITE || kind == REQUEST_CHANGE)) {
+	    kind != REQUEST_STAGE && kind != REQUEST_ABANDON) {
 		atomic_fetch_sub(&s->queue_count, 1);
 		return ERR_FULL;
 	}
@@ -65,7 +72,7 @@ enum err queue_push(struct store *s, struct store_queued *q,
 	do
 		q->next = head;
 	while (!atomic_compare_exchange_weak(&s->queue, &head, q));
-	if (kind != REQUEST_WRITE || write_of(q)->delete_prefix ||
+	if (!is_small(q, kind) ||
 	    !atomic_load(&s->partitions[q->partition].gathering))
 		queue_wake(s);
 	return OK;

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "store/file_decide.h"
 #include "store/forward.h"
 #include "store/group_internal.h"
 
@@ -56,9 +57,18 @@ static void publish_gathering(struct partition *p)
 
 /* ----------------------------------------------------------- completing -- */
 
-void request_complete(struct store *s, struct store_queued *q, enum err err)
+static void count_commit(struct store *s, const struct store_queued *q)
 {
 	uint64_t ns = clock_mono_ns(s->o.clock) - q->since_ns;
+
+	count_up(&s->commit_count, 1);
+	count_up(&s->commit_ns_total, ns);
+	count_up(&s->commit_buckets[time_bucket(ns)], 1);
+}
+
+void request_complete(struct store *s, struct store_queued *q, enum err err)
+{
+	struct store_file_op *op;
 	struct store_change *c;
 	struct store_write *w;
 
@@ -70,9 +80,7 @@ void request_complete(struct store *s, struct store_queued *q, enum err err)
 			w->err = err;
 		if (w->upload)
 			upload_commit_over(w->upload, w->err);
-		count_up(&s->commit_count, 1);
-		count_up(&s->commit_ns_total, ns);
-		count_up(&s->commit_buckets[time_bucket(ns)], 1);
+		count_commit(s, q);
 		w->done(w);
 		return;
 	case REQUEST_STAGE:
@@ -84,6 +92,13 @@ void request_complete(struct store *s, struct store_queued *q, enum err err)
 		if (err)
 			c->err = err;
 		c->done(c);
+		return;
+	case REQUEST_FILE:
+		op = file_of(q);
+		if (err)
+			op->err = err;
+		count_commit(s, q);
+		op->done(op);
 		return;
 	}
 }
@@ -243,6 +258,9 @@ static enum err decide_one(struct store *s, struct store_queued *q)
 		return upload_abandon(s, upload_of(q));
 	case REQUEST_CHANGE:
 		return decide_change(s, change_of(q));
+	case REQUEST_FILE:
+		count_up(&s->writes, 1);
+		return decide_file(s, file_of(q));
 	case REQUEST_WRITE:
 		break;
 	}

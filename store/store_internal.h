@@ -26,6 +26,7 @@ enum request_kind {
 	REQUEST_STAGE,	 /* struct store_upload: a piece to be staged        */
 	REQUEST_ABANDON, /* struct store_upload: closed without a commit     */
 	REQUEST_CHANGE,	 /* struct store_change                              */
+	REQUEST_FILE,	 /* struct store_file_op                             */
 };
 
 /* A first-in first-out list of requests. */

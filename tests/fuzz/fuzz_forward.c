@@ -22,6 +22,8 @@ static const struct store_queued *queued(struct proxy *x)
 	case REQUEST_STAGE:
 	case REQUEST_ABANDON:
 		return &x->upload.queued;
+	case REQUEST_FILE:
+		return &x->file.queued;
 	case REQUEST_CHANGE:
 		break;
 	}
@@ -50,6 +52,7 @@ static void try_request(struct bytes in)
 		x.write.queued.kind = x.head.kind;
 		x.upload.queued.kind = x.head.kind;
 		x.change.queued.kind = x.head.kind;
+		x.file.queued.kind = x.head.kind;
 		CHECK(!request_encode(&b, &x.head, queued(&x)));
 		CHECK(bytes_equal(buf_bytes(&b), whole));
 	} else {
@@ -78,6 +81,7 @@ static void try_answer(struct bytes in)
 	x.write.queued.kind = head.kind;
 	x.upload.queued.kind = head.kind;
 	x.change.queued.kind = head.kind;
+	x.file.queued.kind = head.kind;
 	if (answer_decode(in, &head, (struct store_queued *)queued(&x)) &&
 	    head.kind == REQUEST_WRITE)
 		CHECK(!results[0].value && !results[1].value);

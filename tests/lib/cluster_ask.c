@@ -68,6 +68,29 @@ enum err cluster_write(struct cluster *c, uint64_t id, struct store_write *w)
 	return w->err;
 }
 
+static void set_file_done(struct store_file_op *op)
+{
+	*(bool *)op->user = true;
+}
+
+enum err cluster_file(struct cluster *c, uint64_t id, struct store_file_op *op)
+{
+	struct cluster_node *n = cluster_node(c, id);
+	bool done = false;
+	enum err err;
+
+	if (!cluster_runs(c, id))
+		return ERR_CLOSED;
+	(void)cluster_awake(c, id);
+	op->done = set_file_done;
+	op->user = &done;
+	err = store_file_change(n->store, op);
+	if (err)
+		return err;
+	run_until(c, &done);
+	return op->err;
+}
+
 enum err cluster_put(struct cluster *c, uint64_t id, const char *key,
 		     const char *value, uint64_t *rev)
 {

@@ -36,7 +36,7 @@
 #include "base/seed.h"
 #include "base/vfs_sim.h"
 #include "engine/engine.h"
-#include "store/store.h"
+#include "store/file.h"
 
 enum {
 	CLUSTER_NODES_MAX = 15, /* ids 1.. that ever exist                   */
@@ -222,6 +222,8 @@ void cluster_run(struct cluster *c, uint64_t ms);
  * ERR_CLOSED: the node is or went down.
  */
 enum err cluster_write(struct cluster *c, uint64_t id, struct store_write *w);
+/* The same of a file operation. */
+enum err cluster_file(struct cluster *c, uint64_t id, struct store_file_op *op);
 /* One operation through node id. rev and existed may be NULL. */
 enum err cluster_put(struct cluster *c, uint64_t id, const char *key,
 		     const char *value, uint64_t *rev);

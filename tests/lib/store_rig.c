@@ -124,6 +124,22 @@ static void set_flag(struct store_write *w)
 	*(bool *)w->user = true;
 }
 
+static void set_file_flag(struct store_file_op *op)
+{
+	*(bool *)op->user = true;
+}
+
+static void step_until(struct store_rig *r, const bool *done)
+{
+	for (int i = 0; i < STEPS_MAX && !*done; i++) {
+		r->clock.mono += 100000;
+		r->clock.boot += 100000;
+		if (store_rig_step(r))
+			break;
+	}
+	assert_true(*done);
+}
+
 enum err store_rig_write(struct store_rig *r, struct store_write *w)
 {
 	bool done = false;
@@ -134,15 +150,22 @@ enum err store_rig_write(struct store_rig *r, struct store_write *w)
 	err = store_write(r->store, w);
 	if (err)
 		return err;
-	for (int i = 0; i < STEPS_MAX && !done; i++) {
-		r->clock.mono += 100000;
-		r->clock.boot += 100000;
-		err = store_rig_step(r);
-		if (err)
-			break;
-	}
-	assert_true(done);
+	step_until(r, &done);
 	return w->err;
+}
+
+enum err store_rig_file(struct store_rig *r, struct store_file_op *op)
+{
+	bool done = false;
+	enum err err;
+
+	op->done = set_file_flag;
+	op->user = &done;
+	err = store_file_change(r->store, op);
+	if (err)
+		return err;
+	step_until(r, &done);
+	return op->err;
 }
 
 enum err store_rig_put_bytes(struct store_rig *r, struct bytes key,

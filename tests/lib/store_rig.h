@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/vfs_sim.h"
 #include "engine/engine.h"
-#include "store/store.h"
+#include "store/file.h"
 
 struct store_rig {
 	struct vfs_sim *disk;
@@ -47,6 +47,9 @@ void store_rig_pass(struct store_rig *r, uint64_t ms);
 
 /* Hand w in and step until it is done; w->err or the immediate error. */
 enum err store_rig_write(struct store_rig *r, struct store_write *w);
+
+/* The same of a file operation. */
+enum err store_rig_file(struct store_rig *r, struct store_file_op *op);
 
 /* One operation; rev may be NULL. */
 enum err store_rig_put(struct store_rig *r, const char *key, const char *value,
