@@ -64,6 +64,23 @@ static const struct ctl_verb verbs[] = {
 	  verb_members },
 	{ "transfer", "NAME", "let NAME lead every partition", verb_transfer },
 	{ "merge", "", "give back the space of dead records now", verb_merge },
+	{ "backup", "FILE | -",
+	  "write all keys and values, as of one moment, to a file\n"
+	  "  FILE appears when all of it is there and verified; - is standard\n"
+	  "  output. Writes go on meanwhile. Any node gives it\n"
+	  "  --stale         what that node has, without asking the others:\n"
+	  "                  also when no majority is left",
+	  verb_backup },
+	{ "restore", "FILE | - --data-dir DIR | --check FILE",
+	  "offline: make a node's directory from a backup\n"
+	  "  DIR             is empty or absent; a daemon started on it is a new\n"
+	  "                  cluster of one, to which `members add` adds others.\n"
+	  "                  Revisions go on far above the backup's; watches of\n"
+	  "                  the old cluster cannot be resumed\n"
+	  "  --name NAME     of the node, default n1; later the daemon's own\n"
+	  "  --max-file-size SIZE  as storage.max_file_size, default 256M\n"
+	  "  --check         only verify the backup",
+	  verb_restore },
 	{ "bench", "[-sz=1K] [-n=1000] [-t=W]",
 	  "put load on a node and print rate and latencies\n"
 	  "  -sz=BYTES       size of a value (K M G)\n"

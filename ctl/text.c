@@ -198,3 +198,24 @@ enum err text_parse_span(const char *text, uint64_t *ms)
 	}
 	return ERR_INVALID;
 }
+
+enum err text_parse_bytes(const char *text, uint64_t *n)
+{
+	static const char units[] = "KMG";
+	char *end;
+	const char *unit;
+	uint64_t number = strtoull(text, &end, 10);
+	unsigned shift = 0;
+
+	if (end == text || !isdigit((unsigned char)text[0]))
+		return ERR_INVALID;
+	unit = *end ? strchr(units, *end) : NULL;
+	if (unit) {
+		shift = 10 * (unsigned)(unit - units + 1);
+		end++;
+	}
+	if (*end || number > UINT64_MAX >> shift)
+		return ERR_INVALID;
+	*n = number << shift;
+	return OK;
+}

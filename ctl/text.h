@@ -44,4 +44,7 @@ void text_print(FILE *to, struct bytes in);
  */
 MUST_CHECK enum err text_parse_span(const char *text, uint64_t *ms);
 
+/* "64M" (K M G, of 1024 each) or plain bytes. ERR_INVALID: *n untouched. */
+MUST_CHECK enum err text_parse_bytes(const char *text, uint64_t *n);
+
 #endif

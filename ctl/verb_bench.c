@@ -41,16 +41,7 @@ struct bench {
 /* Digits with K, M or G. False: none, or over max. */
 static bool parse_number(const char *text, uint64_t max, uint64_t *n)
 {
-	char *end;
-
-	*n = strtoull(text, &end, 10);
-	if (end == text || text[0] == '-')
-		return false;
-	if (*end && !end[1] && strchr("KMG", *end)) {
-		*n <<= *end == 'K' ? 10 : *end == 'M' ? 20 : 30;
-		end++;
-	}
-	return !*end && *n >= 1 && *n <= max;
+	return !text_parse_bytes(text, n) && *n >= 1 && *n <= max;
 }
 
 static size_t drop_body(char *p, size_t size, size_t n, void *ctx)

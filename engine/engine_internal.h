@@ -44,7 +44,7 @@ struct partition {
 		keep_index; /* entries from it on are wanted by a peer */
 	uint64_t last_term; /* terms.last_index is the last index            */
 	_Atomic uint64_t synced_index;
-	uint64_t written_index;
+	_Atomic uint64_t written_index; /* entries up to it are in the file  */
 	bool touched; /* in the list of partitions appended to since a sync  */
 	uint32_t mark_file;  /* the segment of the last mark, and the bytes   */
 	uint64_t mark_bytes; /* of this partition since                      */

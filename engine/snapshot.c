@@ -7,7 +7,10 @@
  * directory pointed at when the merge looked. Whatever a merge dropped was
  * replaced by a record at or below the index settled then; therefore the index
  * is that of the entry being settled, should one be. A log segment is read up
- * to the bytes that were written then; frames behind that are newer.
+ * to the bytes that were written then; frames behind that are newer. What is
+ * settled but not yet written is left out by an index below it: no merge that
+ * dropped something for its sake has switched, for that waits until it is
+ * synced.
  *
  * Base, reset and terms are copied: an install that comes later, or terms that
  * are forgotten, change nothing in what a snapshot takes for the log.
@@ -81,10 +84,13 @@ static enum err take_part(struct engine_snapshot *s, uint32_t partition)
 		&s->e->manifest.partitions[partition];
 	struct partition *p = &s->e->partitions[partition];
 	struct snapshot_part *part = find_part(s, partition);
+	uint64_t written = atomic_load(&p->written_index);
 	enum err err;
 
 	CHECK(part);
 	part->index = atomic_load(&p->settling_index);
+	if (written < part->index)
+		part->index = written;
 	part->base = mp->base_index;
 	part->reset = mp->reset_sequence;
 	pthread_mutex_lock(&s->e->terms_lock);

@@ -17,8 +17,8 @@
 struct engine_snapshot;
 
 /*
- * Of all partitions, each at its own index. What is settled and stands only in
- * the open batch, not yet written, is missed. Takes keep_lock.
+ * Of all partitions, each at its own index, which is the applied one, or, when
+ * that stands only in the open batch, the last one written. Takes keep_lock.
  * ERR_NOMEM: nothing is held. Thread: any.
  */
 MUST_CHECK enum err engine_snapshot_open(struct engine *e,

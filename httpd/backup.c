@@ -57,7 +57,7 @@ static ssize_t read_backup(void *cls, uint64_t pos, char *dst, size_t max)
 	return (ssize_t)max;
 }
 
-static enum MHD_Result backup_run(struct request *r)
+static enum MHD_Result backup_answer(struct request *r)
 {
 	struct backup *b = malloc(sizeof(*b));
 	struct MHD_Response *resp;
@@ -80,6 +80,12 @@ static enum MHD_Result backup_run(struct request *r)
 	reply_header(&resp, "Content-Disposition",
 		     "attachment; filename=\"raftcask.backup\"");
 	return reply_send(r, 200, resp, 0);
+}
+
+/* It has everything that was acknowledged before it was asked for. */
+static enum MHD_Result backup_run(struct request *r)
+{
+	return read_when_fresh(r, STORE_ALL_PARTITIONS, backup_answer);
 }
 
 enum MHD_Result backup_begin(struct request *r)

@@ -29,16 +29,10 @@
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "engine/snapshot.h"
+#include "store/backup_format.h"
 #include "store/store_internal.h"
 
-enum {
-	BACKUP_MAGIC = 0x4b424352, /* "RCBK" */
-	BACKUP_FORMAT_VERSION = 1,
-	BACKUP_HEAD_BYTES = 48,
-	BACKUP_BLOCK_BYTES = 32 << 10,
-	BLOCK_HEAD_BYTES = 8,
-	READ_BYTES_MIN = 64 << 10,
-};
+enum { READ_BYTES_MIN = 64 << 10 };
 
 struct store_backup {
 	struct engine_snapshot *snapshot;
@@ -70,9 +64,9 @@ static enum err make_head(struct store *s, struct store_backup *b)
 	put_u64(p + 32, node_id);
 	put_u64(p + 40, clock_wall_ns(s->o.clock));
 	for (uint32_t i = 0; i < s->partition_count; i++) {
-		put_u64(p + BACKUP_HEAD_BYTES + 16 * i,
+		put_u64(p + BACKUP_HEAD_BYTES + BACKUP_PART_BYTES * i,
 			engine_snapshot_index(b->snapshot, (uint16_t)i));
-		put_u64(p + BACKUP_HEAD_BYTES + 16 * i + 8,
+		put_u64(p + BACKUP_HEAD_BYTES + BACKUP_PART_BYTES * i + 8,
 			log_clock_ns(s, &s->partitions[i]));
 	}
 	b->seed = crc32c(0, p + 4, n - 4);
@@ -82,17 +76,29 @@ static enum err make_head(struct store *s, struct store_backup *b)
 	return OK;
 }
 
+/* A node that joins has none until a leader sends it. */
+static bool has_states(struct store *s, const struct store_backup *b)
+{
+	for (uint32_t i = 0; i < s->partition_count; i++) {
+		if (!engine_snapshot_index(b->snapshot, (uint16_t)i))
+			return false;
+	}
+	return true;
+}
+
 enum err store_backup_open(struct store *s, struct store_backup **out)
 {
 	struct store_backup *b;
 	enum err err;
 
-	if (!store_ready(s))
+	if (!atomic_load_explicit(&s->started, memory_order_acquire))
 		return ERR_STARTING;
 	b = calloc(1, sizeof(*b));
 	if (!b)
 		return ERR_NOMEM;
 	err = engine_snapshot_open(s->engine, &b->snapshot);
+	if (!err && !has_states(s, b))
+		err = ERR_STARTING;
 	if (!err)
 		err = make_head(s, b);
 	if (err) {
@@ -152,18 +158,19 @@ static size_t make_block(struct store_backup *b, uint8_t *dst)
 	if (n > BACKUP_BLOCK_BYTES)
 		n = BACKUP_BLOCK_BYTES;
 	if (n == 0) {
-		put_u64(dst + BLOCK_HEAD_BYTES, b->count);
+		put_u64(dst + BACKUP_BLOCK_HEAD_BYTES, b->count);
 		put_u32(dst, 0);
-		put_u32(dst + 4, crc32c(b->crc, dst + BLOCK_HEAD_BYTES, 8));
+		put_u32(dst + 4,
+			crc32c(b->crc, dst + BACKUP_BLOCK_HEAD_BYTES, 8));
 		b->ended = true;
-		return BLOCK_HEAD_BYTES + 8;
+		return BACKUP_BLOCK_HEAD_BYTES + 8;
 	}
-	b->crc = crc32c_copy(b->crc, dst + BLOCK_HEAD_BYTES,
+	b->crc = crc32c_copy(b->crc, dst + BACKUP_BLOCK_HEAD_BYTES,
 			     b->records.p + b->records_off, n);
 	put_u32(dst, (uint32_t)n);
 	put_u32(dst + 4, b->crc);
 	b->records_off += n;
-	return BLOCK_HEAD_BYTES + n;
+	return BACKUP_BLOCK_HEAD_BYTES + n;
 }
 
 enum err store_backup_read(struct store_backup *b, void *dst, size_t cap,
@@ -181,7 +188,7 @@ enum err store_backup_read(struct store_backup *b, void *dst, size_t cap,
 		b->out_off += done;
 	}
 	while (!b->ended &&
-	       cap - done >= BLOCK_HEAD_BYTES + BACKUP_BLOCK_BYTES) {
+	       cap - done >= BACKUP_BLOCK_HEAD_BYTES + BACKUP_BLOCK_BYTES) {
 		if (b->records.n - b->records_off < BACKUP_BLOCK_BYTES) {
 			enum err err = fill_records(b);
 

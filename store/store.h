@@ -435,8 +435,10 @@ struct store_backup;
 
 /*
  * Begin a backup: the state of each partition at the revision it has now,
- * while writes go on. Holds files back from removal until done.
- * Format: docs/format-store.md, "Backup stream". ERR_NOMEM, ERR_IO. Thread: any.
+ * while writes go on. Holds files back from removal until done. How new that
+ * is, the caller decides by a barrier. Format: docs/format-store.md, "Backup
+ * stream". ERR_STARTING: this node has no state yet. ERR_NOMEM, ERR_IO,
+ * ERR_CORRUPT. Thread: any.
  */
 MUST_CHECK enum err store_backup_open(struct store *s, struct store_backup **b);
 

@@ -232,6 +232,41 @@ static void a_merge_while_an_entry_is_settled_loses_no_key(void **state)
 	world_done(&w);
 }
 
+/* A picture of what no file holds yet would be one with holes. */
+static void what_is_not_written_yet_is_not_in_the_picture(void **state)
+{
+	struct world_op op = { RECORD_PUT, 7, VALUE_BYTES };
+	struct picture got = { 0 };
+	struct engine_snapshot *s;
+	struct world w;
+	struct record r;
+	uint64_t want;
+	enum err err;
+
+	(void)state;
+	world_init(&w, 11, 1);
+	world_reopen(&w);
+	for (uint32_t i = 0; i < 20; i++)
+		change(&w, RECORD_PUT, (uint8_t)i);
+	want = index_now(&w, 7);
+	assert_int_equal(world_change(&w, 0, op, false), OK);
+	assert_int_equal(engine_settle(w.e, 0, w.parts[0].count, NULL, NULL),
+			 OK);
+	assert_int_equal(index_now(&w, 7), w.parts[0].count);
+	assert_int_equal(engine_snapshot_open(w.e, &s), OK);
+	assert_int_equal(engine_snapshot_index(s, 0), w.parts[0].count - 1);
+	while (!(err = engine_snapshot_next(s, &r)))
+		see(&got, &r);
+	assert_int_equal(err, ERR_NOT_FOUND);
+	assert_int_equal(index_of(&got, 7), want);
+	engine_snapshot_close(s);
+	assert_int_equal(engine_write(w.e), OK);
+	assert_int_equal(engine_snapshot_open(w.e, &s), OK);
+	assert_int_equal(engine_snapshot_index(s, 0), w.parts[0].count);
+	engine_snapshot_close(s);
+	world_done(&w);
+}
+
 /* A lost value is not passed on as a good one, merged or not. */
 static void a_lost_value_is_not_handed_out(void **state)
 {
@@ -273,6 +308,7 @@ int main(void)
 		cmocka_unit_test(a_partition_is_handed_out_alone),
 		cmocka_unit_test(
 			a_merge_while_an_entry_is_settled_loses_no_key),
+		cmocka_unit_test(what_is_not_written_yet_is_not_in_the_picture),
 		cmocka_unit_test(a_lost_value_is_not_handed_out),
 	};
 

@@ -22,6 +22,7 @@ static void note_wake(void *ctx)
 void store_rig_init(struct store_rig *r, uint64_t seed, uint32_t partitions)
 {
 	*r = (struct store_rig){
+		.dir = "data",
 		.partitions = partitions,
 		.max_value_bytes = 64 << 20,
 		.watch_history_bytes = 1 << 20,
@@ -55,7 +56,7 @@ enum err store_rig_try_start(struct store_rig *r)
 	eo.vfs = vfs_sim_vfs(r->disk);
 	eo.clock = &r->clock.clock;
 	eo.seed = &r->seed;
-	eo.dir = "data";
+	eo.dir = r->dir;
 	eo.partitions = r->partitions;
 	eo.segment_bytes = r->segment_bytes;
 	eo.min_free_bytes = 0;

@@ -17,6 +17,7 @@ struct store_rig {
 	struct seed seed;
 	struct engine *engine;
 	struct store *store;
+	const char *dir;
 	uint32_t partitions;
 	uint64_t max_value_bytes, watch_history_bytes, staging_idle_ms;
 	uint64_t segment_bytes;
