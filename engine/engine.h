@@ -332,6 +332,15 @@ bool engine_iter_next(struct engine_iter *it, struct bytes *found,
 /* The same, downwards. */
 bool engine_iter_prev(struct engine_iter *it, struct bytes *found,
 		      struct engine_info *info);
+/*
+ * Hold the record of a key as the walk has just told it (key and info), before
+ * the next step; as engine_pin. What one walk holds is one picture.
+ * ERR_BUSY: a whole state was installed meanwhile: walk anew.
+ */
+MUST_CHECK enum err engine_pin_found(struct engine *e, uint16_t partition,
+				     struct bytes key,
+				     const struct engine_info *info,
+				     struct engine_pin *pin);
 /* End the walk and release the lock. */
 void engine_iter_end(struct engine_iter *it);
 

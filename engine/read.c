@@ -28,6 +28,14 @@ static struct partition *get_partition(struct engine *e, uint16_t partition)
 	return &e->partitions[partition];
 }
 
+static void fill_info(const struct keydir_entry *k, struct engine_info *info)
+{
+	info->version = k->version;
+	info->loc = k->loc;
+	info->value_bytes = k->value_bytes;
+	info->attr_bytes = k->attr_bytes;
+}
+
 enum err engine_peek(struct engine *e, uint16_t partition, struct bytes key,
 		     struct engine_info *info)
 {
@@ -38,10 +46,7 @@ enum err engine_peek(struct engine *e, uint16_t partition, struct bytes key,
 	epoch_enter(e->readers);
 	k = keydir_get(partition_keydir(p), key);
 	if (k) {
-		info->version = k->version;
-		info->loc = k->loc;
-		info->value_bytes = k->value_bytes;
-		info->attr_bytes = k->attr_bytes;
+		fill_info(k, info);
 		err = OK;
 	}
 	epoch_exit(e->readers);
@@ -79,27 +84,55 @@ static void note_damage(struct engine *e, const struct found *f,
 	damage_note_key(e, partition, f->version, key);
 }
 
-static void fill_found(struct found *f, const struct keydir_entry *k)
+static void fill_found(struct found *f, struct bytes key,
+		       const struct engine_info *info)
 {
-	f->version = k->version;
-	f->loc = k->loc;
-	f->off = loc_off(k->loc);
-	f->key_bytes = k->key_bytes;
-	f->attr_bytes = k->attr_bytes;
-	f->value_bytes = loc_flags(k->loc) & LOC_CONTENT ? RECORD_CONTENT_BYTES
-							 : k->value_bytes;
+	f->version = info->version;
+	f->loc = info->loc;
+	f->off = loc_off(info->loc);
+	f->key_bytes = (uint32_t)key.n;
+	f->attr_bytes = info->attr_bytes;
+	f->value_bytes = loc_flags(info->loc) & LOC_CONTENT
+				 ? RECORD_CONTENT_BYTES
+				 : info->value_bytes;
 	f->bytes = record_bytes(f->key_bytes, f->attr_bytes, f->value_bytes);
+	f->fresh = NULL;
 }
 
-/* Look key up, pin its file; a record not yet written is copied. */
+/*
+ * Pin the file of f, which the caller found in this epoch section; a record
+ * not yet written is copied.
+ */
+static enum err hold(struct engine *e, struct found *f, uint16_t partition,
+		     struct bytes key)
+{
+	const uint8_t *fresh;
+
+	if (f->df->map) /* begin the one wait for memory that is left */
+		__builtin_prefetch(f->df->map + f->off);
+	if (f->loc & LOC_DAMAGED) {
+		note_damage(e, f, partition, key);
+		return ERR_CORRUPT;
+	}
+	fresh = unwritten(f->df, f->off, f->bytes);
+	if (fresh) {
+		f->fresh = malloc(f->bytes);
+		if (!f->fresh)
+			return ERR_NOMEM;
+		memcpy(f->fresh, fresh, f->bytes);
+	}
+	datafile_pin(f->df);
+	return OK;
+}
+
+/* Look key up and hold what is found. */
 static enum err find(struct engine *e, struct partition *p, struct bytes key,
 		     struct found *f)
 {
 	const struct keydir_entry *k;
-	const uint8_t *fresh;
-	enum err err = OK;
+	struct engine_info info;
+	enum err err;
 
-	f->fresh = NULL;
 	epoch_enter(e->readers);
 	do {
 		k = keydir_get(partition_keydir(p), key);
@@ -107,27 +140,11 @@ static enum err find(struct engine *e, struct partition *p, struct bytes key,
 			epoch_exit(e->readers);
 			return ERR_NOT_FOUND;
 		}
-		fill_found(f, k);
+		fill_info(k, &info);
+		fill_found(f, key, &info);
 		f->df = engine_file(e, loc_file_id(f->loc));
 	} while (!f->df); /* moved by a merge, or replaced: look again */
-	if (f->df->map)	  /* begin the one wait for memory that is left */
-		__builtin_prefetch(f->df->map + f->off);
-	if (f->loc & LOC_DAMAGED) {
-		note_damage(e, f, (uint16_t)(p - e->partitions), key);
-		err = ERR_CORRUPT;
-		goto out;
-	}
-	fresh = unwritten(f->df, f->off, f->bytes);
-	if (fresh) {
-		f->fresh = malloc(f->bytes);
-		if (!f->fresh) {
-			err = ERR_NOMEM;
-			goto out;
-		}
-		memcpy(f->fresh, fresh, f->bytes);
-	}
-	datafile_pin(f->df);
-out:
+	err = hold(e, f, (uint16_t)(p - e->partitions), key);
 	epoch_exit(e->readers);
 	return err;
 }
@@ -314,26 +331,49 @@ enum err engine_get(struct engine *e, uint16_t partition, struct bytes key,
 	return err ? err : open_found(e, &f, partition, key, flags, v);
 }
 
+static void fill_pin(const struct found *f, uint16_t partition,
+		     struct engine_pin *pin)
+{
+	*pin = (struct engine_pin){
+		.version = f->version,
+		.loc = f->loc,
+		.bytes = f->bytes,
+		.key_bytes = f->key_bytes,
+		.attr_bytes = f->attr_bytes,
+		.value_bytes = f->value_bytes,
+		.partition = partition,
+		.file = f->df,
+		.fresh = f->fresh,
+	};
+}
+
 enum err engine_pin(struct engine *e, uint16_t partition, struct bytes key,
 		    struct engine_pin *pin)
 {
 	struct found f;
 	enum err err = find(e, get_partition(e, partition), key, &f);
 
-	if (err)
-		return err;
-	*pin = (struct engine_pin){
-		.version = f.version,
-		.loc = f.loc,
-		.bytes = f.bytes,
-		.key_bytes = f.key_bytes,
-		.attr_bytes = f.attr_bytes,
-		.value_bytes = f.value_bytes,
-		.partition = partition,
-		.file = f.df,
-		.fresh = f.fresh,
-	};
-	return OK;
+	if (!err)
+		fill_pin(&f, partition, pin);
+	return err;
+}
+
+enum err engine_pin_found(struct engine *e, uint16_t partition,
+			  struct bytes key, const struct engine_info *info,
+			  struct engine_pin *pin)
+{
+	struct found f;
+	enum err err = ERR_BUSY;
+
+	fill_found(&f, key, info);
+	epoch_enter(e->readers);
+	f.df = engine_file(e, loc_file_id(f.loc));
+	if (f.df)
+		err = hold(e, &f, partition, key);
+	epoch_exit(e->readers);
+	if (!err)
+		fill_pin(&f, partition, pin);
+	return err;
 }
 
 enum err engine_pin_get(struct engine *e, const struct engine_pin *pin,
@@ -469,12 +509,8 @@ static bool tell(const struct keydir_entry *k, struct bytes *found,
 	if (!k)
 		return false;
 	*found = bytes_of(k->key, k->key_bytes);
-	if (info) {
-		info->version = k->version;
-		info->loc = k->loc;
-		info->value_bytes = k->value_bytes;
-		info->attr_bytes = k->attr_bytes;
-	}
+	if (info)
+		fill_info(k, info);
 	return true;
 }
 

@@ -31,11 +31,14 @@
 enum {
 	CHUNK_PREFIX_BYTES = 10,
 	CHUNK_KEY_BYTES = 14,
+	EXTENT_KEY_BYTES = 18,
 	MARKER_KEY_BYTES = 10,
 	MEMBER_KEY_BYTES = 10,
 	RESERVED_KEY_BYTES = 10,
 	WINDOW_PREFIX_BYTES = 10,
 	WINDOW_KEY_BYTES = 12,
+	INODE_KEY_BYTES = 10,
+	NAMES_PREFIX_BYTES = 10, /* a name's key: and the name               */
 };
 
 static inline struct bytes chunk_prefix(uint8_t dst[CHUNK_KEY_BYTES],
@@ -53,6 +56,30 @@ static inline struct bytes chunk_key(uint8_t dst[CHUNK_KEY_BYTES],
 	chunk_prefix(dst, content_id);
 	put_be32(dst + CHUNK_PREFIX_BYTES, number);
 	return bytes_of(dst, CHUNK_KEY_BYTES);
+}
+
+/* Bytes begin .. begin + n of a chunk; n from 1 to STORE_CHUNK_BYTES. */
+static inline struct bytes extent_key(uint8_t dst[EXTENT_KEY_BYTES],
+				      uint64_t content_id, uint32_t number,
+				      uint32_t begin, uint32_t n)
+{
+	chunk_key(dst, content_id, number);
+	dst[14] = (uint8_t)(begin >> 8);
+	dst[15] = (uint8_t)begin;
+	dst[16] = (uint8_t)((n - 1) >> 8);
+	dst[17] = (uint8_t)(n - 1);
+	return bytes_of(dst, EXTENT_KEY_BYTES);
+}
+
+static inline void extent_bounds(struct bytes key, uint32_t *begin, uint32_t *n)
+{
+	*begin = (uint32_t)key.p[14] << 8 | key.p[15];
+	*n = ((uint32_t)key.p[16] << 8 | key.p[17]) + 1;
+}
+
+static inline uint32_t chunk_number(struct bytes key)
+{
+	return get_be32(key.p + CHUNK_PREFIX_BYTES);
 }
 
 static inline struct bytes marker_key(uint8_t dst[MARKER_KEY_BYTES],
@@ -96,6 +123,28 @@ static inline struct bytes window_key(uint8_t dst[WINDOW_KEY_BYTES],
 	return bytes_of(dst, WINDOW_KEY_BYTES);
 }
 
+static inline struct bytes root_key(void)
+{
+	return bytes_of("\0d", 2);
+}
+
+static inline struct bytes inode_key(uint8_t dst[INODE_KEY_BYTES], uint64_t ino)
+{
+	dst[0] = 0;
+	dst[1] = 'i';
+	put_be64(dst + 2, ino);
+	return bytes_of(dst, INODE_KEY_BYTES);
+}
+
+static inline struct bytes names_prefix(uint8_t dst[NAMES_PREFIX_BYTES],
+					uint64_t ino)
+{
+	dst[0] = 0;
+	dst[1] = 'l';
+	put_be64(dst + 2, ino);
+	return bytes_of(dst, NAMES_PREFIX_BYTES);
+}
+
 static inline struct bytes ring_key(void)
 {
 	return bytes_of("\0r", 2);
@@ -125,13 +174,17 @@ static inline struct bytes next_id_key(void)
 	return bytes_of("\0n", 2);
 }
 
-/* The value of a record that names a content (engine/record.h). */
+/*
+ * The value of a record that names a content (engine/record.h). shape: bytes
+ * of a chunk, in its upper half flags. With LOC_INODE: an inode's number, the
+ * size of its value, and 0.
+ */
 static inline void content_encode(uint8_t dst[24], uint64_t content_id,
-				  uint64_t bytes, uint64_t chunk_bytes)
+				  uint64_t bytes, uint64_t shape)
 {
 	put_u64(dst, content_id);
 	put_u64(dst + 8, bytes);
-	put_u64(dst + 16, chunk_bytes);
+	put_u64(dst + 16, shape);
 }
 
 #endif

@@ -1,43 +1,149 @@
 /*
- * store/value.c - reading one value.
+ * store/value.c - reading values, whole ones and ranges.
  *
- * Three shapes: the bytes lie in the key's record (pinned), in chunk records
- * that the record names (all of them pinned before the first byte is given
- * out, so that a later change of the key cannot mix in), or in memory of the
- * value's own (a transaction that reads what it has just put).
+ * Four shapes: the bytes lie in the key's record (pinned); in chunk records
+ * that the record names (all of them held before the first byte is given out,
+ * so that a later change of the key cannot mix in); either of these in an inode
+ * record, which the key's names; or in memory of the value's own (a transaction
+ * that reads what it has just put).
  *
- * Each chunk is verified when it is read.
+ * A range is read without holding the rest, and, where the value has no holes,
+ * straight into the caller's memory.
  */
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "store/content.h"
 #include "store/hidden.h"
 #include "store/keyrules.h"
-#include "store/store_internal.h"
-
-enum { RACES_MAX = 1000 };
+#include "store/value.h"
 
 struct store_value {
 	struct store_info info;
-	struct engine_value record; /* pinned */
-	uint64_t chunk_bytes;	    /* 0: not chunked */
-	uint32_t chunk_count;
-	struct engine_pin *chunks;
-	struct engine *engine; /* with chunks */
-	uint64_t content_id;
+	struct value_source source; /* pinned */
+	bool chunked;
+	struct content_pins pins;
 	struct engine_value piece; /* the chunk read last */
+	uint8_t *room;		   /* for chunks that are put together */
 	uint8_t *copy;		   /* of a value that is not in a file yet */
 };
+
+/* ------------------------------------------------------------- sources --- */
+
+void value_source_done(struct value_source *src)
+{
+	engine_value_done(&src->record);
+	engine_value_done(&src->inode);
+}
+
+/* Follow a record that only names an inode. */
+static enum err open_inode(struct store *s, uint32_t partition,
+			   struct value_source *src)
+{
+	struct content_ref ref;
+	uint8_t room[INODE_KEY_BYTES];
+	enum err err = content_ref_decode(src->record.value, &ref);
+
+	if (!err && ref.chunk_bytes != 0)
+		err = ERR_CORRUPT;
+	if (err)
+		return err;
+	src->ino = ref.id;
+	return engine_get(s->engine, (uint16_t)partition,
+			  inode_key(room, ref.id), ENGINE_VERIFY, &src->inode);
+}
+
+bool value_source_is_still(struct store *s, uint32_t partition,
+			   struct bytes key, const struct value_source *src,
+			   const struct engine_iter *lock)
+{
+	uint8_t room[INODE_KEY_BYTES];
+
+	if (src->record.version &&
+	    !content_is_still(s->engine, (uint16_t)partition, key,
+			      src->record.version, lock))
+		return false;
+	return !src->inode.version ||
+	       content_is_still(s->engine, (uint16_t)partition,
+				inode_key(room, src->ino), src->inode.version,
+				lock);
+}
+
+/* err, or that something changed under our eyes. */
+static enum err lost_or_changed(struct store *s, uint32_t partition,
+				struct bytes key,
+				const struct value_source *src, enum err err)
+{
+	if (err != ERR_NOT_FOUND && err != ERR_CORRUPT)
+		return err;
+	return value_source_is_still(s, partition, key, src, NULL) ? ERR_CORRUPT
+								   : ERR_BUSY;
+}
+
+enum err value_source_open(struct store *s, uint32_t partition,
+			   struct bytes key, struct value_source *src)
+{
+	enum err err;
+
+	*src = (struct value_source){ 0 };
+	err = engine_get(s->engine, (uint16_t)partition, key, ENGINE_VERIFY,
+			 &src->record);
+	if (err)
+		return err;
+	if (loc_flags(src->record.loc) & LOC_INODE)
+		err = open_inode(s, partition, src);
+	if (err) {
+		err = lost_or_changed(s, partition, key, src, err);
+		value_source_done(src);
+	}
+	return err;
+}
+
+enum err value_source_ref(const struct value_source *src,
+			  struct content_ref *ref)
+{
+	enum err err = content_ref_decode(value_source_data(src)->value, ref);
+
+	return !err && ref->chunk_bytes == 0 ? ERR_CORRUPT : err;
+}
+
+enum err value_source_pin(struct store *s, uint32_t partition, struct bytes key,
+			  const struct value_source *src,
+			  const struct content_ref *ref, uint32_t first,
+			  uint32_t end, bool patient, struct content_pins *pins)
+{
+	struct engine_iter it, *lock = patient ? &it : NULL;
+	enum err err = ERR_BUSY;
+
+	if (!patient) {
+		err = content_pin(s->engine, (uint16_t)partition, ref, first,
+				  end, NULL, pins);
+		if (err)
+			return lost_or_changed(s, partition, key, src, err);
+		if (value_source_is_still(s, partition, key, src, NULL))
+			return OK;
+		content_pins_done(pins);
+		return ERR_BUSY;
+	}
+	engine_iter_begin(s->engine, (uint16_t)partition, lock);
+	if (value_source_is_still(s, partition, key, src, lock))
+		err = content_pin(s->engine, (uint16_t)partition, ref, first,
+				  end, lock, pins);
+	engine_iter_end(lock);
+	return err == ERR_NOT_FOUND ? ERR_CORRUPT : err;
+}
+
+/* ---------------------------------------------------------- whole values - */
 
 void store_value_done(struct store_value *v)
 {
 	if (!v)
 		return;
 	engine_value_done(&v->piece);
-	for (uint32_t i = 0; i < v->chunk_count; i++)
-		engine_pin_done(&v->chunks[i]);
-	free(v->chunks);
-	engine_value_done(&v->record);
+	if (v->chunked)
+		content_pins_done(&v->pins);
+	value_source_done(&v->source);
+	free(v->room);
 	free(v->copy);
 	free(v);
 }
@@ -57,59 +163,39 @@ enum err value_of_bytes(struct bytes data, uint64_t rev, struct store_value **v)
 		memcpy(value->copy, data.p, data.n);
 	value->info.rev = rev;
 	value->info.bytes = data.n;
-	value->record.value = bytes_of(value->copy, data.n);
+	value->source.record.value = bytes_of(value->copy, data.n);
 	*v = value;
 	return OK;
 }
 
-/* Pin every chunk. ERR_NOT_FOUND: the content went meanwhile. */
-static enum err pin_chunks(struct store *s, uint32_t partition,
-			   struct store_value *v, uint64_t content_id)
-{
-	uint64_t count = (v->info.bytes + v->chunk_bytes - 1) / v->chunk_bytes;
-
-	if (count > UINT32_MAX / sizeof(*v->chunks))
-		return ERR_CORRUPT;
-	v->chunks = calloc(count + 1, sizeof(*v->chunks));
-	if (!v->chunks)
-		return ERR_NOMEM;
-	for (uint32_t i = 0; i < count; i++) {
-		uint8_t room[CHUNK_KEY_BYTES];
-		enum err err;
-
-		err = engine_pin(s->engine, (uint16_t)partition,
-				 chunk_key(room, content_id, i), &v->chunks[i]);
-		if (err)
-			return err;
-		v->chunk_count = i + 1;
-	}
-	return OK;
-}
-
+/* Hold every chunk. */
 static enum err open_content(struct store *s, uint32_t partition,
+			     struct bytes key, bool patient,
 			     struct store_value *v)
 {
-	const uint8_t *named = v->record.value.p;
+	struct content_ref ref;
+	enum err err;
 
-	if (v->record.value.n != RECORD_CONTENT_BYTES)
-		return ERR_CORRUPT;
-	v->info.bytes = get_u64(named + 8);
-	v->chunk_bytes = get_u64(named + 16);
-	if (v->chunk_bytes == 0)
-		return ERR_CORRUPT;
-	v->engine = s->engine;
-	v->content_id = get_u64(named);
-	return pin_chunks(s, partition, v, v->content_id);
+	err = value_source_ref(&v->source, &ref);
+	if (err)
+		return err;
+	v->info.bytes = ref.bytes;
+	err = value_source_pin(s, partition, key, &v->source, &ref, 0,
+			       content_chunks(ref.bytes), patient, &v->pins);
+	v->chunked = !err;
+	return err;
 }
 
 static void fill_info(struct store *s, uint32_t partition, struct bytes key,
 		      struct store_value *v)
 {
-	const struct engine_value *r = &v->record;
-	unsigned flags = loc_flags(r->loc);
+	const struct engine_value *r = &v->source.record;
+	const struct engine_value *data = value_source_data(&v->source);
+	unsigned flags = loc_flags(r->loc) | loc_flags(data->loc);
 
-	v->info.rev = version_index(r->version);
-	v->info.mtime_ns = r->mtime_ns;
+	v->info.rev = version_index(r->version > data->version ? r->version
+							       : data->version);
+	v->info.mtime_ns = data->mtime_ns;
 	v->info.is_dir = key_is_dir(key);
 	v->info.is_link = flags & LOC_LINK;
 	v->info.is_special = flags & LOC_SPECIAL;
@@ -123,35 +209,26 @@ static void fill_info(struct store *s, uint32_t partition, struct bytes key,
 }
 
 static enum err value_try(struct store *s, uint32_t partition, struct bytes key,
-			  struct store_value **out)
+			  bool patient, struct store_value **out)
 {
 	struct store_value *v = calloc(1, sizeof(*v));
+	const struct engine_value *data;
 	enum err err;
 
 	if (!v)
 		return ERR_NOMEM;
-	err = engine_get(s->engine, (uint16_t)partition, key, ENGINE_VERIFY,
-			 &v->record);
+	err = value_source_open(s, partition, key, &v->source);
 	if (err) {
 		free(v);
 		return err;
 	}
-	v->info.bytes = v->record.value.n;
-	if (loc_flags(v->record.loc) & LOC_CONTENT)
-		err = open_content(s, partition, v);
+	data = value_source_data(&v->source);
+	v->info.bytes = data->value.n;
+	if (loc_flags(data->loc) & LOC_CONTENT)
+		err = open_content(s, partition, key, patient, v);
 	if (err) {
-		uint64_t version = v->record.version;
-		struct engine_info now;
-
 		store_value_done(v);
-		if (err != ERR_NOT_FOUND)
-			return err;
-		/* A chunk was not there: because the key was changed under
-		 * our eyes, or because it is lost. */
-		err = engine_peek(s->engine, (uint16_t)partition, key, &now);
-		if (err)
-			return err;
-		return now.version == version ? ERR_CORRUPT : ERR_BUSY;
+		return err;
 	}
 	fill_info(s, partition, key, v);
 	*out = v;
@@ -163,8 +240,8 @@ enum err value_get(struct store *s, uint32_t partition, struct bytes key,
 {
 	enum err err = ERR_BUSY;
 
-	for (int i = 0; i < RACES_MAX && err == ERR_BUSY; i++)
-		err = value_try(s, partition, key, v);
+	for (int i = 0; i < VALUE_RACES_MAX && err == ERR_BUSY; i++)
+		err = value_try(s, partition, key, i >= VALUE_RACES_FEW, v);
 	return err == ERR_BUSY ? ERR_IO : err;
 }
 
@@ -184,41 +261,37 @@ const struct store_info *store_value_info(const struct store_value *v)
 
 struct bytes store_value_attrs(const struct store_value *v)
 {
-	return v->record.attrs;
+	return value_source_data(&v->source)->attrs;
 }
 
 static enum err read_chunk(struct store_value *v, uint64_t off,
 			   struct bytes *piece)
 {
-	uint64_t number = off / v->chunk_bytes, begin = off % v->chunk_bytes;
-	uint64_t rest = v->info.bytes - number * v->chunk_bytes;
-	uint8_t room[CHUNK_KEY_BYTES];
-	enum err err;
+	uint32_t number = (uint32_t)(off / STORE_CHUNK_BYTES);
+	uint32_t begin = (uint32_t)(off % STORE_CHUNK_BYTES);
 
-	CHECK(number < v->chunk_count);
 	engine_value_done(&v->piece);
-	err = engine_pin_get(v->engine, &v->chunks[number],
-			     chunk_key(room, v->content_id, (uint32_t)number),
-			     ENGINE_VERIFY, &v->piece);
-	if (err)
-		return err;
-	/* Every chunk but the last is whole. */
-	if (v->piece.value.n != (rest < v->chunk_bytes ? rest : v->chunk_bytes))
-		return ERR_CORRUPT;
-	*piece = bytes_of(v->piece.value.p + begin, v->piece.value.n - begin);
-	return OK;
+	if (!v->room && content_needs_room(&v->pins, number)) {
+		v->room = malloc(STORE_CHUNK_BYTES);
+		if (!v->room)
+			return ERR_NOMEM;
+	}
+	return content_view(&v->pins, number, begin, &v->piece, v->room, piece);
 }
 
 enum err store_value_read(struct store_value *v, uint64_t off,
 			  struct bytes *piece)
 {
+	struct bytes value;
+
 	if (off >= v->info.bytes) {
 		*piece = bytes_of(NULL, 0);
 		return OK;
 	}
-	if (v->chunk_bytes)
+	if (v->chunked)
 		return read_chunk(v, off, piece);
-	*piece = bytes_of(v->record.value.p + off, v->record.value.n - off);
+	value = value_source_data(&v->source)->value;
+	*piece = bytes_of(value.p + off, value.n - off);
 	return OK;
 }
 
