@@ -246,7 +246,7 @@ uint64_t engine_applied_index(struct engine *e, uint16_t partition);
 struct engine_value {
 	struct bytes value, attrs; /* valid until engine_value_done          */
 	uint64_t version, loc;
-	/* these with ENGINE_VERIFY only: */
+	/* these with ENGINE_VERIFY or ENGINE_HEAD only: */
 	uint64_t term, mtime_ns, stamp_ns, expiry_ns;
 	void *pin;   /* private: the file held                               */
 	void *owned; /* private: memory held (pread mode)                    */
@@ -254,6 +254,11 @@ struct engine_value {
 
 enum engine_get_flags {
 	ENGINE_VERIFY = 1, /* check both checksums; the default everywhere   */
+	/*
+	 * Without ENGINE_VERIFY: check and read header, key and attributes
+	 * only; value is empty, and its damage goes unnoticed.
+	 */
+	ENGINE_HEAD = 2,
 };
 
 /*

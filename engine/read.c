@@ -172,9 +172,9 @@ static uint32_t prefix_bytes(const struct found *f)
 	return RECORD_HEADER_BYTES + f->key_bytes + f->attr_bytes;
 }
 
-/* Verify a record in plain memory. */
+/* Verify a record in plain memory; head_only: what lies before its value. */
 static bool verify_plain(const uint8_t *rec, const struct found *f,
-			 uint16_t partition, struct bytes key)
+			 uint16_t partition, struct bytes key, bool head_only)
 {
 	uint32_t n = prefix_bytes(f), crc;
 
@@ -183,22 +183,23 @@ static bool verify_plain(const uint8_t *rec, const struct found *f,
 	crc = crc32c(f->df->seed, rec + 8, n - 8);
 	if (crc != get_u32(rec))
 		return false;
-	return crc32c(crc, rec + n, f->value_bytes) == get_u32(rec + 4);
+	return head_only ||
+	       crc32c(crc, rec + n, f->value_bytes) == get_u32(rec + 4);
 }
 
 enum { PREFIX_STACK_BYTES = RECORD_HEADER_BYTES + RECORD_KEY_BYTES_MAX };
 
 /*
- * Verify a mapped record: everything before the value through a copy (a page
- * may be unreadable), the value where it lies.
+ * Verify what lies before the value of a mapped record, through a copy, for a
+ * page may be unreadable. The value's checksum goes on from crc_so_far.
  */
-static enum err verify_mapped(const uint8_t *rec, const struct found *f,
-			      uint16_t partition, struct bytes key,
-			      uint8_t h[RECORD_HEADER_BYTES], void *dst)
+static enum err verify_mapped_head(const uint8_t *rec, const struct found *f,
+				   uint16_t partition, struct bytes key,
+				   uint8_t h[RECORD_HEADER_BYTES],
+				   uint32_t *crc_so_far)
 {
 	uint8_t head[PREFIX_STACK_BYTES];
 	uint32_t n = RECORD_HEADER_BYTES + f->key_bytes, crc;
-	const uint8_t *value = rec + prefix_bytes(f);
 	enum err err = guard_copy(head, rec, n);
 
 	if (err)
@@ -212,13 +213,28 @@ static enum err verify_mapped(const uint8_t *rec, const struct found *f,
 		return err;
 	if (crc != get_u32(head))
 		return ERR_CORRUPT;
+	memcpy(h, head, RECORD_HEADER_BYTES);
+	*crc_so_far = crc;
+	return OK;
+}
+
+/* All of a mapped record; the value where it lies, or copied to dst. */
+static enum err verify_mapped(const uint8_t *rec, const struct found *f,
+			      uint16_t partition, struct bytes key,
+			      uint8_t h[RECORD_HEADER_BYTES], void *dst)
+{
+	const uint8_t *value = rec + prefix_bytes(f);
+	uint32_t crc;
+	enum err err = verify_mapped_head(rec, f, partition, key, h, &crc);
+
+	if (err)
+		return err;
 	if (dst)
 		err = guard_crc32c_copy(crc, dst, value, f->value_bytes, &crc);
 	else
 		err = guard_crc32c(crc, value, f->value_bytes, &crc);
-	if (!err && crc != get_u32(head + 4))
+	if (!err && crc != get_u32(h + 4))
 		err = ERR_CORRUPT;
-	memcpy(h, head, RECORD_HEADER_BYTES);
 	return err;
 }
 
@@ -242,8 +258,8 @@ static void fill_times(struct engine_value *v, const uint8_t *h)
 	v->expiry_ns = get_u64(h + 48);
 }
 
-/* The whole record in memory of our own: fresh, or read with one pread. */
-static enum err own_record(struct found *f, uint8_t **rec)
+/* The record's first bytes in memory of our own: fresh, or one pread. */
+static enum err own_record(struct found *f, uint64_t bytes, uint8_t **rec)
 {
 	enum err err;
 
@@ -251,10 +267,10 @@ static enum err own_record(struct found *f, uint8_t **rec)
 		*rec = f->fresh;
 		return OK;
 	}
-	*rec = malloc(f->bytes);
+	*rec = malloc(bytes);
 	if (!*rec)
 		return ERR_NOMEM;
-	err = datafile_read(f->df, f->off, f->bytes, *rec);
+	err = datafile_read(f->df, f->off, bytes, *rec);
 	if (err)
 		free(*rec);
 	return err;
@@ -266,14 +282,18 @@ static enum err get_mapped(struct engine *e, struct found *f,
 {
 	const uint8_t *rec = f->df->map + f->off;
 	uint8_t h[RECORD_HEADER_BYTES];
+	uint32_t crc;
 	enum err err;
 
 	if (f->off + f->bytes > f->df->map_bytes)
 		return ERR_CORRUPT;
 	fill_value(v, f, rec);
-	if (!(flags & ENGINE_VERIFY))
+	if (flags & ENGINE_VERIFY)
+		err = verify_mapped(rec, f, partition, key, h, NULL);
+	else if (flags & ENGINE_HEAD)
+		err = verify_mapped_head(rec, f, partition, key, h, &crc);
+	else
 		return OK;
-	err = verify_mapped(rec, f, partition, key, h, NULL);
 	if (!err)
 		fill_times(v, h);
 	return err;
@@ -282,17 +302,19 @@ static enum err get_mapped(struct engine *e, struct found *f,
 static enum err get_owned(struct found *f, uint16_t partition, struct bytes key,
 			  unsigned flags, struct engine_value *v)
 {
+	bool head_only = flags == ENGINE_HEAD;
 	uint8_t *rec;
-	enum err err = own_record(f, &rec);
+	enum err err;
 
+	err = own_record(f, head_only ? prefix_bytes(f) : f->bytes, &rec);
 	if (err)
 		return err;
 	v->owned = rec;
 	fill_value(v, f, rec);
-	if (!(flags & ENGINE_VERIFY))
+	if (!(flags & (ENGINE_VERIFY | ENGINE_HEAD)))
 		return OK;
 	fill_times(v, rec);
-	if (verify_plain(rec, f, partition, key))
+	if (verify_plain(rec, f, partition, key, head_only))
 		return OK;
 	free(rec);
 	v->owned = NULL;
@@ -313,6 +335,8 @@ static enum err open_found(struct engine *e, struct found *f,
 		err = get_owned(f, partition, key, flags, v);
 	if (!err) {
 		v->pin = f->df;
+		if (flags == ENGINE_HEAD)
+			v->value = bytes_of(NULL, 0);
 		return OK;
 	}
 	if (is_damage(err))
@@ -444,7 +468,7 @@ static enum err copy_verified(struct found *f, uint16_t partition,
 	enum err err = OK;
 
 	if (!whole && n > sizeof(small)) { /* attributes: never so many here */
-		err = own_record(f, &rec);
+		err = own_record(f, f->bytes, &rec);
 		whole = true;
 	} else if (!f->fresh) {
 		err = datafile_read(f->df, f->off, whole ? f->bytes : n, rec);

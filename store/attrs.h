@@ -15,10 +15,12 @@
  *        12  extended attributes: for each name_bytes u8, value_bytes u16,
  *            name, value
  *
- * Times that are absent are the record's own (mtime_ns of engine/record.h):
- * a change of the data writes none, so it costs no bytes. A record without
- * attributes is one that the store has made for itself. Unknown tags above 12
- * are kept as they are and written back. Pure; thread: any.
+ * What costs no bytes is the ordinary case. An absent ino is the number that
+ * the record's own version gives (file_ino_of), so a new key has no attributes
+ * and one that was replaced only its number. An absent mtime or ctime is the
+ * record's own (mtime_ns of engine/record.h), an absent atime is as mtime: a
+ * change of the data writes none. Tags above 12 are unknown, all of the second
+ * form, kept as they are and written back. Pure; thread: any.
  */
 #ifndef STORE_ATTRS_H
 #define STORE_ATTRS_H

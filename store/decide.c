@@ -85,9 +85,11 @@ static enum err keep_attrs(struct decision *d, struct bytes key,
 
 	if (!state->present || !state->attr_bytes)
 		return OK;
-	if (state->pending)
-		return ERR_PENDING;
-	err = engine_get(d->s->engine, d->p->id, key, ENGINE_VERIFY, &v);
+	if (state->pending) {
+		put->attrs = state->attrs;
+		return OK;
+	}
+	err = engine_get(d->s->engine, d->p->id, key, ENGINE_HEAD, &v);
 	if (err == ERR_NOMEM)
 		return err;
 	if (err) { /* as with its content: a damaged key can be replaced */
@@ -191,6 +193,7 @@ static enum err put_in_chunks(struct decision *d, struct engine_record *put,
 	put->flags |= LOC_CONTENT;
 	put->value = bytes_of(named, RECORD_CONTENT_BYTES);
 	becomes->content_id = id;
+	becomes->content_shape = STORE_CHUNK_BYTES;
 	return entry_chunks(b, id, 0, value);
 }
 
@@ -219,7 +222,8 @@ static enum err decide_put(struct decision *d, uint32_t i)
 		err = keep_attrs(d, op->key, &state, &put);
 	if (err)
 		return err;
-	becomes.attr_bytes = (uint16_t)put.attrs.n;
+	becomes.attrs = put.attrs;
+	becomes.mtime_ns = entry_mtime(d->s);
 	if (op->ttl_ns) {
 		put.flags |= LOC_EXPIRES;
 		put.expiry_ns = log_clock_ns(d->s, d->p) + op->ttl_ns;
@@ -236,6 +240,8 @@ static enum err decide_put(struct decision *d, uint32_t i)
 		return ERR_NOMEM;
 	*r = put;
 	becomes.flags = put.flags;
+	becomes.expiry_ns = put.expiry_ns;
+	becomes.position = (uint16_t)(b->count - 1);
 	err = pending_set(&d->p->pending, op->key, &becomes);
 	if (err)
 		return err;

@@ -32,7 +32,15 @@ void entry_begin(struct entry_builder *b)
 {
 	b->count = 0;
 	b->bytes = 0;
+	b->mtime_ns = 0;
 	scratch_trim(&b->scratch);
+}
+
+uint64_t entry_mtime(struct store *s)
+{
+	if (!s->entry.mtime_ns)
+		s->entry.mtime_ns = clock_wall_ns(s->o.clock);
+	return s->entry.mtime_ns;
 }
 
 void entry_done(struct entry_builder *b)
@@ -150,7 +158,7 @@ enum err entry_append_at(struct store *s, struct partition *p, uint64_t index,
 		.partition = p->id,
 		.index = index,
 		.term = term,
-		.mtime_ns = clock_wall_ns(s->o.clock),
+		.mtime_ns = entry_mtime(s),
 		.records = b->records,
 		.record_count = b->count,
 	};

@@ -24,28 +24,23 @@
 struct file_decision {
 	struct store *s;
 	struct partition *p;
-	struct store_file_op *op;
+	struct store_file_op *op; /* NULL: a request of another kind      */
 	struct view view;
 	uint64_t index;	   /* of the entry, if there is to be one            */
 	uint32_t contents; /* content ids given away in it                   */
-	uint32_t inos;	   /* inode numbers given away in it                 */
 };
 
 enum { FILE_INO_INDEX_SHIFT = 12, FILE_INO_PARTITION_SHIFT = 52 };
+#define FILE_INO_INDEX_MAX ((1ull << 40) - 1)
 
 /* Inode number `number` of those that entry index of a partition gives. */
 static inline uint64_t file_ino(uint32_t partition, uint64_t index,
 				uint32_t number)
 {
-	CHECK(number < STORE_INO_BLOCK && index < 1ull << 40);
+	CHECK(number < STORE_INO_BLOCK);
+	CHECK(index <= FILE_INO_INDEX_MAX);
 	return (uint64_t)partition << FILE_INO_PARTITION_SHIFT |
 	       index << FILE_INO_INDEX_SHIFT | number;
-}
-
-/* A number that nobody has had. */
-static inline uint64_t file_new_ino(struct file_decision *d)
-{
-	return file_ino(d->p->id, d->index, d->inos++);
 }
 
 /* A content id that nobody has had. */

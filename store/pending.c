@@ -18,6 +18,28 @@ void pending_init(struct pending *p)
 	*p = (struct pending){ .random = 0x9e3779b9 };
 }
 
+/*
+ * Attributes lie in the state itself when they are few, else on the heap. A
+ * state that is remembered in the undo list is copied whole; its view of its
+ * own bytes is right again when it is back in its node.
+ */
+static bool attrs_on_heap(const struct pending_state *state)
+{
+	return state->attrs.n > PENDING_SMALL_BYTES;
+}
+
+static void free_attrs(struct pending_state *state)
+{
+	if (attrs_on_heap(state))
+		free((void *)(uintptr_t)state->attrs.p);
+}
+
+static void free_node(struct pending_node *node)
+{
+	free_attrs(&node->state);
+	free(node);
+}
+
 static void drop_nodes(struct pending *p)
 {
 	struct pending_node *node = p->head[0];
@@ -25,7 +47,7 @@ static void drop_nodes(struct pending *p)
 	while (node) {
 		struct pending_node *next = node->next[0];
 
-		free(node);
+		free_node(node);
 		node = next;
 	}
 	memset(p->head, 0, sizeof(p->head));
@@ -33,6 +55,7 @@ static void drop_nodes(struct pending *p)
 
 void pending_done(struct pending *p)
 {
+	pending_keep(p);
 	drop_nodes(p);
 	for (uint32_t i = 0; i < p->range_count; i++)
 		free(p->ranges[i]);
@@ -145,11 +168,28 @@ static enum err remember(struct pending *p, struct pending_node *node)
 	return OK;
 }
 
+/* state's attributes may lie in the node's own state. */
+static void set_state(struct pending_node *node,
+		      const struct pending_state *state, uint8_t *heap)
+{
+	struct pending_state becomes = *state;
+
+	if (heap) {
+		becomes.attrs.p = heap;
+	} else if (state->attrs.n > 0) {
+		memcpy(becomes.small, state->attrs.p, state->attrs.n);
+		becomes.attrs.p = node->state.small;
+	}
+	node->state = becomes;
+	node->set = true;
+}
+
 enum err pending_set(struct pending *p, struct bytes key,
 		     const struct pending_state *state)
 {
 	struct pending_node **links[PENDING_LEVELS];
 	struct pending_node *node = find(p, key, links);
+	uint8_t *heap = NULL;
 	enum err err;
 
 	CHECK(state->index > 0);
@@ -168,11 +208,18 @@ enum err pending_set(struct pending *p, struct bytes key,
 			*links[i] = node;
 		}
 	}
+	if (attrs_on_heap(state)) {
+		heap = malloc(state->attrs.n);
+		if (!heap)
+			return ERR_NOMEM;
+		memcpy(heap, state->attrs.p, state->attrs.n);
+	}
 	err = remember(p, node);
-	if (err)
+	if (err) {
+		free(heap);
 		return err;
-	node->state = *state;
-	node->set = true;
+	}
+	set_state(node, state, heap);
 	if (state->index > p->last_index)
 		p->last_index = state->index;
 	return OK;
@@ -230,7 +277,8 @@ enum err pending_set_prefix(struct pending *p, struct bytes prefix,
 
 void pending_keep(struct pending *p)
 {
-	p->undo_count = 0;
+	while (p->undo_count > 0)
+		free_attrs(&p->undo[--p->undo_count].state);
 	p->range_kept = p->range_count;
 }
 
@@ -239,6 +287,7 @@ void pending_rollback(struct pending *p)
 	while (p->undo_count > 0) {
 		struct pending_undo *u = &p->undo[--p->undo_count];
 
+		free_attrs(&u->node->state);
 		u->node->state = u->state;
 		u->node->set = u->set;
 	}
@@ -286,7 +335,7 @@ void pending_applied(struct pending *p, uint64_t index)
 				at[i] = &node->next[i];
 		}
 		if (drop)
-			free(node);
+			free_node(node);
 		node = next;
 	}
 }

@@ -18,15 +18,22 @@
 
 #include "base/bytes.h"
 
-enum { PENDING_LEVELS = 12 };
+enum { PENDING_LEVELS = 12, PENDING_SMALL_BYTES = 32 };
 
 struct pending_state {
 	bool present;
-	unsigned flags; /* enum loc_flags */
-	uint64_t index; /* entry that set it */
-	uint64_t bytes; /* of the value, logical */
-	uint64_t content_id;
-	uint16_t attr_bytes;
+	uint16_t position;		    /* of its record in the entry */
+	unsigned flags;			    /* enum loc_flags */
+	uint64_t index;			    /* entry that set it */
+	uint64_t bytes;			    /* of the value, logical */
+	uint64_t content_id, content_shape; /* of a content reference */
+	uint64_t expiry_ns, mtime_ns;
+	/*
+	 * The record's attributes. Given to pending_set they are copied; in a
+	 * state of the overlay valid until that key is set again.
+	 */
+	struct bytes attrs;
+	uint8_t small[PENDING_SMALL_BYTES]; /* private */
 };
 
 struct pending_node {

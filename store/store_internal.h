@@ -122,6 +122,7 @@ struct entry_builder {
 	struct engine_record *records;
 	uint32_t count, cap;
 	uint64_t bytes;
+	uint64_t mtime_ns; /* 0: not asked for yet                           */
 	struct scratch scratch;
 };
 
@@ -202,6 +203,9 @@ void list_add(struct request_list *l, struct store_queued *q);
 struct store_queued *list_take(struct request_list *l);
 
 /* ------------------------------------------------------------- entry ----- */
+
+/* The wall clock of the entry that is made: the same to its end. */
+uint64_t entry_mtime(struct store *s);
 
 /* Begin an entry; the memory of the one before is used again. */
 void entry_begin(struct entry_builder *b);

@@ -27,6 +27,11 @@ static bool exists_under(const struct view *v, struct bytes prefix, bool itself)
 	return found;
 }
 
+bool tree_exists_under(const struct view *v, struct bytes prefix)
+{
+	return exists_under(v, prefix, true);
+}
+
 /* Does anything make the file name key a directory? */
 static bool is_directory(const struct view *v, struct bytes key)
 {
@@ -37,7 +42,7 @@ static bool is_directory(const struct view *v, struct bytes key)
 	return exists_under(v, bytes_of(room, key.n + 1), true);
 }
 
-static bool below_a_file(const struct view *v, struct bytes key)
+bool tree_below_file(const struct view *v, struct bytes key)
 {
 	for (size_t i = 0; i < key.n; i++) {
 		struct key_state state;
@@ -56,7 +61,7 @@ enum err tree_check_put(const struct view *v, struct bytes key,
 {
 	if (state->present)
 		return OK;
-	if (below_a_file(v, key))
+	if (tree_below_file(v, key))
 		return ERR_NOT_DIR;
 	if (!key_is_dir(key) && is_directory(v, key))
 		return ERR_IS_DIR;

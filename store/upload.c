@@ -418,6 +418,7 @@ enum err upload_commit_records(struct store *s, struct partition *p,
 	put->flags |= LOC_CONTENT;
 	put->value = bytes_of(named, RECORD_CONTENT_BYTES);
 	state->content_id = id;
+	state->content_shape = STORE_CHUNK_BYTES;
 	return entry_chunks(b, id, u->chunks, buf_bytes(&u->buf));
 }
 

@@ -31,8 +31,13 @@ static void state_of_pending(const struct pending_state *from,
 		.flags = from->flags,
 		.rev = from->present ? from->index : 0,
 		.bytes = from->bytes,
+		.version = version_pack(from->index, from->position),
+		.attr_bytes = (uint16_t)from->attrs.n,
 		.content_id = from->content_id,
-		.attr_bytes = from->attr_bytes,
+		.content_shape = from->content_shape,
+		.expiry_ns = from->expiry_ns,
+		.mtime_ns = from->mtime_ns,
+		.attrs = from->attrs,
 	};
 }
 
@@ -44,6 +49,7 @@ static void state_of_applied(const struct engine_info *from,
 		.flags = loc_flags(from->loc),
 		.rev = version_index(from->version),
 		.bytes = from->value_bytes,
+		.version = from->version,
 		.attr_bytes = from->attr_bytes,
 	};
 }

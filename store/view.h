@@ -21,8 +21,12 @@ struct key_state {
 	bool pending;	     /* set by an entry that is not applied yet      */
 	unsigned flags;	     /* enum loc_flags                               */
 	uint64_t rev, bytes; /* bytes: logical size of the value             */
-	uint64_t content_id; /* with pending and LOC_CONTENT only            */
+	uint64_t version;    /* loc.h                                        */
 	uint16_t attr_bytes; /* of its record's attributes                   */
+	/* with pending only; attrs valid until the key is set again */
+	uint64_t content_id, content_shape; /* LOC_CONTENT                   */
+	uint64_t expiry_ns, mtime_ns;
+	struct bytes attrs;
 };
 
 /* What key will be. Touches no disk; cannot fail. */
@@ -65,5 +69,9 @@ MUST_CHECK enum err tree_check_put(const struct view *v, struct bytes key,
 				   const struct key_state *state);
 MUST_CHECK enum err tree_check_delete(const struct view *v, struct bytes key,
 				      const struct key_state *state);
+
+/* Is any key present that begins with prefix? Is a file on the way to key? */
+bool tree_exists_under(const struct view *v, struct bytes prefix);
+bool tree_below_file(const struct view *v, struct bytes key);
 
 #endif
