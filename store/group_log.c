@@ -34,6 +34,7 @@ static uint32_t view_fit(void *ctx, uint64_t from, uint64_t to,
 {
 	const struct partition *p = ctx;
 
+	to = repair_readable_to(p->s, p, from, to);
 	return engine_log_fit(p->s->engine, p->id, from, to, bytes_max, bytes);
 }
 

@@ -121,6 +121,19 @@ void repair_want(struct store *s, struct partition *p, uint64_t index)
 	(void)want(s, FETCH_ENTRY, p->id, index, bytes_of(NULL, 0));
 }
 
+uint64_t repair_readable_to(const struct store *s, const struct partition *p,
+			    uint64_t from, uint64_t to)
+{
+	for (uint32_t i = 0; s->repair && i < WANTED_MAX; i++) {
+		const struct wanted *x = &s->repair->wanted[i];
+
+		if (x->used && x->kind == FETCH_ENTRY && x->rounds > 0 &&
+		    x->partition == p->id && x->what >= from && x->what <= to)
+			to = x->what - 1;
+	}
+	return to;
+}
+
 /* Tell raft what is missing, and want it. */
 static void look_at_log(struct store *s, struct partition *p)
 {

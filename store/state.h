@@ -54,6 +54,13 @@ void state_receive(struct store *s, uint64_t from, const struct item *item);
  */
 void repair_want(struct store *s, struct partition *p, uint64_t index);
 
+/*
+ * Of the entries from..to of p, those before the first that is damaged here
+ * and that no peer could help with: where they end. from - 1: there are none.
+ */
+uint64_t repair_readable_to(const struct store *s, const struct partition *p,
+			    uint64_t from, uint64_t to);
+
 /* An ITEM_FETCH, an ITEM_FETCHED. */
 void repair_asked(struct store *s, uint64_t from, const struct item *item);
 void repair_answered(struct store *s, uint64_t from, const struct item *item);

@@ -478,7 +478,8 @@ static void picture_failed(struct store *s, const struct sending *st,
 	uint64_t to = raft_successor(p->raft);
 
 	pause->until_ns = now_of(s) + PAUSE_DAMAGE_MS * 1000000ull;
-	if (err != ERR_CORRUPT || ++pause->damaged < DAMAGED_MAX)
+	if ((err != ERR_CORRUPT && err != ERR_IO) ||
+	    ++pause->damaged < DAMAGED_MAX)
 		return;
 	pause->damaged = 0;
 	if (to == RAFT_NOBODY || to == st->to || !group_open(p))

@@ -499,6 +499,28 @@ static void a_settled_entry_is_fetched_when_a_peer_was_to_get_it(void **state)
 	assert_int_equal(n->raft.set, 0);
 }
 
+/* Raft is told to send something else then. */
+static void an_entry_that_nobody_has_is_not_counted_on(void **state)
+{
+	struct node *n = &w.nodes[1];
+
+	assert_int_equal(repair_readable_to(&n->s, &n->part, 8, 20), 20);
+	w.nodes[2].silent = w.nodes[3].silent = true;
+	n->e.lost[10] = n->e.lost[15] = true;
+	repair_want(&n->s, &n->part, 15);
+	repair_want(&n->s, &n->part, 10);
+	assert_int_equal(repair_readable_to(&n->s, &n->part, 8, 20), 20);
+	run_ms(5000);
+	assert_int_equal(repair_readable_to(&n->s, &n->part, 8, 20), 9);
+	assert_int_equal(repair_readable_to(&n->s, &n->part, 10, 20), 9);
+	assert_int_equal(repair_readable_to(&n->s, &n->part, 11, 20), 14);
+	assert_int_equal(repair_readable_to(&n->s, &n->part, 16, 20), 20);
+	w.nodes[2].silent = w.nodes[3].silent = false;
+	run_ms(20000);
+	assert_int_equal(n->e.heals, 2);
+	assert_int_equal(repair_readable_to(&n->s, &n->part, 8, 20), 20);
+}
+
 static void an_entry_of_another_term_is_not_taken(void **state)
 {
 	struct node *n = &w.nodes[1];
@@ -671,6 +693,7 @@ int main(void)
 		T(more_damage_than_is_held_is_healed_in_turns),
 		T(missing_entries_keep_raft_from_office_until_all_are_back),
 		T(a_settled_entry_is_fetched_when_a_peer_was_to_get_it),
+		T(an_entry_that_nobody_has_is_not_counted_on),
 		T(an_entry_of_another_term_is_not_taken),
 		T(a_record_that_was_not_asked_for_is_not_taken),
 		T(what_is_damaged_no_more_is_forgotten),
