@@ -196,23 +196,50 @@ static uint64_t choose_leader(struct look *l)
 	return RAFT_NOBODY;
 }
 
+/* Another one is to lead, and is tried. False: there is none. */
+static bool hand_over(struct look *l)
+{
+	uint64_t to = choose_leader(l);
+
+	if (to == RAFT_NOBODY || l->care->hand_overs >= HAND_OVERS_MAX)
+		return false;
+	if (l->care->hand_overs &&
+	    l->now_ns - l->care->hand_over_ns < 2 * members_election_ns(l->s))
+		return true;
+	l->care->hand_overs++;
+	l->care->hand_over_ns = l->now_ns;
+	transfer(l, to);
+	return true;
+}
+
 /*
  * This leader is to be removed. Better another leader does it: then nobody
  * waits for an election. Without one it removes itself.
  */
 static enum err leave(struct look *l, const struct raft_change *change)
 {
-	uint64_t to = choose_leader(l);
+	return hand_over(l) ? OK : propose(l, change);
+}
 
-	if (to == RAFT_NOBODY || l->care->hand_overs >= HAND_OVERS_MAX)
-		return propose(l, change);
-	if (l->care->hand_overs &&
-	    l->now_ns - l->care->hand_over_ns < 2 * members_election_ns(l->s))
-		return OK;
-	l->care->hand_overs++;
-	l->care->hand_over_ns = l->now_ns;
-	transfer(l, to);
-	return OK;
+/* Is id in one of the groups from `first` on, as far as is applied here? */
+static bool is_in_a_group(struct store *s, uint32_t first, uint64_t id)
+{
+	for (uint32_t i = first; i < s->partition_count; i++) {
+		struct partition *p = &s->partitions[i];
+
+		if (!p->raft || raft_conf_role(raft_conf(p->raft), id))
+			return true;
+	}
+	return false;
+}
+
+/* Who is leaving itself may be out of the others, and knows of none. */
+static bool is_elsewhere(void *ctx, uint64_t id)
+{
+	const struct look *l = ctx;
+
+	return !member_is_leaving(l->s, l->s->self_id) &&
+	       is_in_a_group(l->s, 1, id);
 }
 
 /* *busy: the group is not yet as the map wants it. */
@@ -222,9 +249,16 @@ static enum err reconcile(struct store *s, struct partition *p, bool *busy)
 	const struct plan_facts facts = { .self = s->self_id,
 					  .ctx = &l,
 					  .is_up = is_up,
-					  .is_caught_up = is_caught_up };
+					  .is_caught_up = is_caught_up,
+					  .is_elsewhere =
+						  p->id ? NULL : is_elsewhere };
 	struct raft_change change;
 
+	/* Who leaves does not see what becomes of groups it has left. */
+	if (p->id == 0 && member_is_leaving(s, s->self_id) && hand_over(&l)) {
+		*busy = true;
+		return OK;
+	}
 	switch (members_plan(s->members, raft_conf(p->raft), &facts, &change)) {
 	case PLAN_DONE:
 		return OK;
@@ -243,17 +277,6 @@ static enum err reconcile(struct store *s, struct partition *p, bool *busy)
 
 /* ------------------------------------------------------------ forgetting -- */
 
-static bool is_in_a_group(struct store *s, uint64_t id)
-{
-	for (uint32_t i = 0; i < s->partition_count; i++) {
-		struct partition *p = &s->partitions[i];
-
-		if (!p->raft || raft_conf_role(raft_conf(p->raft), id))
-			return true;
-	}
-	return false;
-}
-
 /*
  * Whoever left every group leaves the map. A group's configuration is seen
  * here as far as this node has applied it; should the member still come into
@@ -271,7 +294,7 @@ static enum err forget_gone(struct store *s)
 		uint64_t index;
 		enum err err;
 
-		if (!m->leaving || is_in_a_group(s, m->m.id) ||
+		if (!m->leaving || is_in_a_group(s, 0, m->m.id) ||
 		    members_is_pending(s))
 			continue;
 		entry_begin(&s->entry);
@@ -412,6 +435,8 @@ void members_changed(struct store *s, struct partition *p)
 {
 	(void)p;
 	s->members->look = true;
+	if (s->members->stray_count)
+		s->members->changed = true; /* fewer of them, perhaps */
 }
 
 enum err members_new(struct store *s)

@@ -73,6 +73,8 @@ struct members_shown {
 	struct store_member_status list[MEMBERS_MAX];
 	uint32_t count;
 	uint64_t next_id;
+	uint64_t strays[MEMBERS_MAX];
+	uint32_t stray_count;
 	bool damaged;
 	bool leads; /* this node leads partition 0: it hears all members    */
 };
@@ -88,6 +90,9 @@ struct members {
 	uint64_t looked_ns;
 	uint64_t peers[MEMBERS_MAX]; /* that the net was told of             */
 	uint32_t peer_count;
+	/* Not in the map, and in a group as far as this node has applied it. */
+	uint64_t strays[MEMBERS_MAX];
+	uint32_t stray_count;
 	uint64_t pending_index, pending_term; /* last change of the map      */
 	struct group_care *care;	      /* for each partition          */
 	uint64_t next_look_ns, shown_ns, moved_ns;

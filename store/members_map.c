@@ -385,7 +385,39 @@ static void keep_link(struct store *s, const struct member *m)
 	ms->peers[ms->peer_count++] = m->m.id;
 }
 
-/* Links to those in the map, and to nobody else. */
+static bool is_stray(const struct members *ms, uint64_t id)
+{
+	for (uint32_t i = 0; i < ms->stray_count; i++) {
+		if (ms->strays[i] == id)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A removal is through when a majority has it; whoever has not heard of that
+ * goes by the membership before, and may need the vote of who was removed.
+ */
+static void find_strays(struct store *s)
+{
+	struct members *ms = s->members;
+
+	ms->stray_count = 0;
+	for (uint32_t i = 0; i < s->partition_count; i++) {
+		const struct raft *raft = s->partitions[i].raft;
+		const struct raft_conf *conf = raft ? raft_conf(raft) : NULL;
+
+		for (uint32_t k = 0; conf && k < conf->count; k++) {
+			if (member_find(s, conf->id[k]) ||
+			    is_stray(ms, conf->id[k]) ||
+			    ms->stray_count == MEMBERS_MAX)
+				continue;
+			ms->strays[ms->stray_count++] = conf->id[k];
+		}
+	}
+}
+
+/* Links to those in the map and those whose vote may be needed. */
 static void tell_net(struct store *s)
 {
 	struct members *ms = s->members;
@@ -394,6 +426,7 @@ static void tell_net(struct store *s)
 
 	if (!s->o.net)
 		return;
+	find_strays(s);
 	memcpy(old, ms->peers, sizeof(old));
 	ms->peer_count = 0;
 	for (uint32_t i = 0; i < old_count; i++) {
@@ -402,7 +435,7 @@ static void tell_net(struct store *s)
 		if (m && wants_link(s, m))
 			continue;
 		/* What cannot be read now may still be there. */
-		if (!m && ms->damaged)
+		if (!m && (ms->damaged || is_stray(ms, old[i])))
 			ms->peers[ms->peer_count++] = old[i];
 		else
 			(void)s->o.net->peer(s->o.net, old[i], NULL);

@@ -81,13 +81,24 @@ static bool set_change(struct plan *p, enum raft_change_op op, uint64_t id)
 
 /* ----------------------------------------------------------------- steps -- */
 
+/* Must id, which is to go, be kept until other groups have let it go? */
+static bool is_kept_here(struct plan *p, uint64_t id)
+{
+	bool kept = p->f->is_elsewhere && p->f->is_elsewhere(p->f->ctx, id);
+
+	p->waits |= kept;
+	return kept;
+}
+
 /* A learner that is to go costs nothing to remove. */
 static bool remove_learner(struct plan *p)
 {
 	for (uint32_t i = 0; i < p->conf->count; i++) {
-		if (p->conf->role[i] == RAFT_LEARNER &&
-		    is_to_go(p->ms, p->conf->id[i]))
-			return set_change(p, RAFT_REMOVE, p->conf->id[i]);
+		uint64_t id = p->conf->id[i];
+
+		if (p->conf->role[i] == RAFT_LEARNER && is_to_go(p->ms, id) &&
+		    !is_kept_here(p, id))
+			return set_change(p, RAFT_REMOVE, id);
 	}
 	return false;
 }
@@ -129,7 +140,7 @@ static bool remove_voter(struct plan *p)
 		if (!(p->conf->role[i] & RAFT_VOTER) || !is_to_go(p->ms, id))
 			continue;
 		p->waits = true;
-		if (is_kept_for(p, id))
+		if (is_kept_for(p, id) || is_kept_here(p, id))
 			continue;
 		if (id == p->f->self)
 			self_too = true; /* last */
@@ -155,6 +166,8 @@ static bool promote_learner(struct plan *p)
 		set_change(p, RAFT_ADD_VOTER, id);
 		if (m->replaces && is_to_go(p->ms, m->replaces) &&
 		    (raft_conf_role(p->conf, m->replaces) & RAFT_VOTER)) {
+			if (is_kept_here(p, m->replaces))
+				continue;
 			p->change->transition = RAFT_IMPLICIT;
 			p->change->count = 2;
 			p->change->item[1].op = RAFT_REMOVE;

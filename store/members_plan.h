@@ -15,6 +15,9 @@
  * exchanging it leaves two of three throughout, in both halves. A dead voter
  * that is being replaced is kept until then: it still counts in favour of the
  * size of the quorum that the operator wants. The last voter is never removed.
+ *
+ * Group 0 lets go last: who is out of it does not hear of the map any more, and
+ * if it led another group, nobody would change that one.
  */
 #ifndef STORE_MEMBERS_PLAN_H
 #define STORE_MEMBERS_PLAN_H
@@ -27,6 +30,8 @@ struct plan_facts {
 	void *ctx;
 	bool (*is_up)(void *ctx, uint64_t id); /* heard lately; self: true   */
 	bool (*is_caught_up)(void *ctx, uint64_t id);
+	/* Group 0: still in another group? NULL: this is another one. */
+	bool (*is_elsewhere)(void *ctx, uint64_t id);
 };
 
 enum plan_step {

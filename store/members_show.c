@@ -103,6 +103,8 @@ void members_publish(struct store *s)
 	shown->count = ms->count;
 	shown->next_id = ms->next_id;
 	shown->damaged = ms->damaged;
+	shown->stray_count = ms->stray_count;
+	memcpy(shown->strays, ms->strays, sizeof(shown->strays));
 	shown->leads = leads;
 	for (uint32_t i = 0; i < ms->count; i++)
 		show_member(s, &ms->list[i], leads, &shown->list[i]);
@@ -210,6 +212,10 @@ enum store_standing store_standing(struct store *s, uint64_t id)
 	pthread_mutex_lock(&shown->lock);
 	if (!shown->damaged && id < shown->next_id)
 		standing = STORE_REMOVED;
+	for (uint32_t i = 0; i < shown->stray_count; i++) {
+		if (shown->strays[i] == id && id != s->self_id)
+			standing = STORE_UNKNOWN;
+	}
 	for (uint32_t i = 0; i < shown->count; i++) {
 		if (shown->list[i].member.id == id)
 			standing = STORE_MEMBER;

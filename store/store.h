@@ -537,7 +537,7 @@ MUST_CHECK enum err store_change(struct store *s, struct store_change *c);
 enum store_standing {
 	STORE_MEMBER,
 	STORE_REMOVED, /* was one, or its id was given and taken back        */
-	STORE_UNKNOWN, /* this node's map may be behind                      */
+	STORE_UNKNOWN, /* the map here may be behind, or a group here is     */
 };
 
 /* What id is by this node's map. Thread: any. */

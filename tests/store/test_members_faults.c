@@ -295,6 +295,55 @@ static void a_removed_node_with_an_old_configuration_deposes_nobody(void **s)
 	cluster_expect_same(&c, 10000);
 }
 
+static void lead(uint32_t partition, uint64_t id)
+{
+	for (int i = 0; i < 100 && cluster_leader(&c, partition) != id; i++) {
+		(void)ask(id, STORE_TRANSFER, cluster_node(&c, id)->name);
+		cluster_run(&c, 500);
+	}
+	assert_int_equal(cluster_leader(&c, partition), id);
+}
+
+/*
+ * Node 3 hears from who leads group 0 that 4 is gone, and from nobody that 4
+ * left group 1. Should it have to stand there, it needs 4's vote: both may
+ * talk to each other until node 3 has caught up.
+ */
+static void a_removed_node_is_heard_while_a_group_here_has_it(void **state)
+{
+	struct cluster_options o;
+
+	cluster_options_default(&o, 4, 2, 30);
+	cluster_init(&c, &o);
+	cluster_start_all(&c);
+	cluster_wait_leader(&c, 20000);
+	lead(0, 1);
+	/* leaders are spread: group 1 goes to node 2 */
+	for (int i = 0; i < 200 && cluster_leader(&c, 1) != 2; i++)
+		cluster_run(&c, 500);
+	assert_int_equal(cluster_leader(&c, 0), 1);
+	assert_int_equal(cluster_leader(&c, 1), 2);
+	cluster_cut(&c, 2, 3);
+	assert_int_equal(ask(1, STORE_MEMBER_REMOVE, "n4"), OK);
+	cluster_run(&c, 600);
+	assert_int_equal(store_standing(cluster_node(&c, 1)->store, 4),
+			 STORE_REMOVED);
+	assert_int_equal(store_standing(cluster_node(&c, 3)->store, 4),
+			 STORE_UNKNOWN);
+	assert_true(cluster_node(&c, 3)->knows[4]);
+	assert_false(cluster_node(&c, 1)->knows[4]);
+	cluster_kill(&c, 3);
+	cluster_start(&c, 3);
+	cluster_run(&c, 300);
+	assert_int_equal(store_standing(cluster_node(&c, 3)->store, 4),
+			 STORE_UNKNOWN);
+	cluster_heal_all(&c);
+	cluster_run(&c, 5000);
+	assert_int_equal(store_standing(cluster_node(&c, 3)->store, 4),
+			 STORE_REMOVED);
+	assert_false(cluster_node(&c, 3)->knows[4]);
+}
+
 /* ----------------------------------------------------------------- asking */
 
 static void a_change_may_be_asked_of_any_node(void **state)
@@ -349,6 +398,7 @@ int main(void)
 		FAULT(changes_of_two_leaders_end_in_one_membership),
 		FAULT(reads_at_a_leader_that_removes_itself_end),
 		FAULT(a_removed_node_with_an_old_configuration_deposes_nobody),
+		FAULT(a_removed_node_is_heard_while_a_group_here_has_it),
 		FAULT(a_change_may_be_asked_of_any_node),
 		FAULT(a_full_map_refuses_and_has_room_again),
 	};

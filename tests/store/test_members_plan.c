@@ -18,7 +18,7 @@ enum { IDS = 16 };
 
 static struct members ms;
 static struct raft_conf conf;
-static bool up[IDS], caught_up[IDS];
+static bool up[IDS], caught_up[IDS], elsewhere[IDS];
 static struct plan_facts facts;
 
 static bool is_up(void *ctx, uint64_t id)
@@ -29,6 +29,11 @@ static bool is_up(void *ctx, uint64_t id)
 static bool is_caught_up(void *ctx, uint64_t id)
 {
 	return caught_up[id];
+}
+
+static bool is_elsewhere(void *ctx, uint64_t id)
+{
+	return elsewhere[id];
 }
 
 /* Voters 1..n, all in the map, all up; node 1 leads. */
@@ -177,6 +182,33 @@ static void replacement_replaced_again(void **state)
 	assert_string_equal(step(), "remove 3");
 	assert_string_equal(step(), "voter 5");
 	assert_string_equal(step(), "done");
+}
+
+/* Outside it a node hears of no change, and may lead another group. */
+static void group_0_lets_go_last(void **state)
+{
+	begin(4);
+	memset(elsewhere, 0, sizeof(elsewhere));
+	facts.is_elsewhere = is_elsewhere;
+	elsewhere[2] = elsewhere[3] = true;
+	of(2)->leaving = true;
+	add(3);
+	assert_string_equal(step(), "learner 5");
+	assert_string_equal(step(), "wait");
+	elsewhere[2] = false;
+	assert_string_equal(step(), "remove 2");
+	assert_string_equal(step(), "wait");
+	elsewhere[3] = false;
+	assert_string_equal(step(), "voter 5 + remove 3");
+	assert_string_equal(step(), "done");
+	elsewhere[6] = true;
+	assert_int_equal(add(0), 6);
+	of(6)->m.stays_learner = true;
+	assert_string_equal(step(), "learner 6");
+	of(6)->leaving = true;
+	assert_string_equal(step(), "wait");
+	elsewhere[6] = false;
+	assert_string_equal(step(), "remove 6");
 }
 
 static void removal_that_costs_the_quorum_waits(void **state)
@@ -368,6 +400,7 @@ int main(void)
 		cmocka_unit_test(dead_voter_is_exchanged_in_one_step),
 		cmocka_unit_test(replacement_taken_back_lets_the_old_one_go),
 		cmocka_unit_test(replacement_replaced_again),
+		cmocka_unit_test(group_0_lets_go_last),
 		cmocka_unit_test(removal_that_costs_the_quorum_waits),
 		cmocka_unit_test(dead_voter_goes_before_a_live_one),
 		cmocka_unit_test(promotion_that_costs_the_quorum_waits),
