@@ -108,6 +108,10 @@ void admin_change(struct sim *s)
 
 	if (!id || count == 0 || count > CLUSTER_NODES_MAX)
 		return;
+	/* Who has just started may show what was true long ago. */
+	if (as_of < s->map_as_of)
+		return;
+	s->map_as_of = as_of;
 	if (s->c.count < CLUSTER_NODES_MAX - SPARE_IDS && count < MEMBERS_MAX &&
 	    (count <= MEMBERS_MIN || sim_chance(s, 500))) {
 		change.kind = STORE_MEMBER_ADD;

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "store/store_internal.h"
 #include "tests/sim/sim.h"
 
 enum {
@@ -223,6 +224,46 @@ static bool is_healed(struct sim *s, struct buf *why)
 	return cluster_same(&s->c, why);
 }
 
+/* What each node knows of each group, for whoever looks at a failure. */
+static void print_group(struct cluster_node *n, uint32_t p)
+{
+	const struct raft_conf *conf;
+	struct raft_status st;
+
+	if (!n->store->partitions[p].raft)
+		return;
+	raft_status(n->store->partitions[p].raft, &st);
+	conf = raft_conf(n->store->partitions[p].raft);
+	printf("  n%llu partition %u: role %d term %llu vote %llu leader %llu "
+	       "last %llu/%llu commit %llu applied %llu missing %llu%s members",
+	       (unsigned long long)n->id, p, (int)st.role,
+	       (unsigned long long)st.term, (unsigned long long)st.vote,
+	       (unsigned long long)st.leader, (unsigned long long)st.last_term,
+	       (unsigned long long)st.last_index, (unsigned long long)st.commit,
+	       (unsigned long long)st.applied, (unsigned long long)st.missing,
+	       n->store->partitions[p].broken ? " broken" : "");
+	for (uint32_t i = 0; i < conf->count; i++)
+		printf(" %llu:%u", (unsigned long long)conf->id[i],
+		       conf->role[i]);
+	printf("\n");
+}
+
+static void print_groups(struct sim *s)
+{
+	for (uint64_t id = 1; id <= s->c.count; id++) {
+		struct cluster_node *n = &s->c.node[id];
+
+		if (!n->disk)
+			continue;
+		printf("n%llu %s%s%s\n", (unsigned long long)id,
+		       n->store ? "runs" : "is down",
+		       n->removed ? ", removed" : "",
+		       s->damaged[id] ? ", damaged" : "");
+		for (uint32_t p = 0; n->store && p < s->plan.partitions; p++)
+			print_group(n, p);
+	}
+}
+
 static void heal(struct sim *s)
 {
 	uint64_t until = s->c.now_ns + HEAL_MS * SIM_MS;
@@ -233,9 +274,11 @@ static void heal(struct sim *s)
 	run_to(s, s->c.now_ns + 5000 * SIM_MS);
 	while (!is_healed(s, NULL) && s->c.now_ns < until)
 		run_to(s, s->c.now_ns + 1000 * SIM_MS);
-	if (!is_healed(s, &why))
+	if (!is_healed(s, &why)) {
+		print_groups(s);
 		sim_fail(s, "not healed %u ms after all faults were off: %.*s",
 			 HEAL_MS, (int)why.n, why.n ? (const char *)why.p : "");
+	}
 	for (uint64_t id = 1; id <= s->c.count; id++) {
 		if (!cluster_runs(&s->c, id) || s->c.node[id].removed)
 			continue;

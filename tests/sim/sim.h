@@ -270,6 +270,7 @@ struct sim {
 	bool damaged[CLUSTER_NODES_MAX + 1]; /* its disk was harmed          */
 	uint32_t failed_starts[CLUSTER_NODES_MAX + 1];
 	uint64_t seen_as_of[CLUSTER_NODES_MAX + 1]; /* in the map, at index   */
+	uint64_t map_as_of; /* the newest map that was acted upon            */
 	uint32_t looks_without[CLUSTER_NODES_MAX + 1]; /* it in the map       */
 	bool start_planned[CLUSTER_NODES_MAX + 1];
 	uint64_t hash; /* of everything that happened                        */
