@@ -206,6 +206,27 @@ MUST_CHECK enum err engine_settle(struct engine *e, uint16_t partition,
 				  uint64_t index, engine_applied_fn *fn,
 				  void *ctx);
 
+/* Who wants to know more of settling. Each may be NULL. Thread: writer. */
+struct engine_settler {
+	void *ctx;
+	engine_applied_fn *applied;
+	/*
+	 * Record `number` of the `count` that the next entry has, one after the
+	 * other before anything of it is applied: what they replace can still
+	 * be read. Views are valid until `after` of the entry. Once more from
+	 * the first, when the entry could not be applied and is tried again.
+	 */
+	void (*before)(void *ctx, const struct record *r, uint32_t number,
+		       uint32_t count);
+	/* The entry is applied: readers and engine_applied_index see it. */
+	void (*after)(void *ctx, uint16_t partition, uint64_t index);
+};
+
+/* As engine_settle, telling more. */
+MUST_CHECK enum err engine_settle_told(struct engine *e, uint16_t partition,
+				       uint64_t index,
+				       const struct engine_settler *to);
+
 struct engine_partition_info {
 	uint64_t base_index, base_term;
 	uint64_t first_index; /* of the log; last_index + 1: it is empty     */

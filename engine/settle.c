@@ -282,8 +282,8 @@ static enum err decode_entry(struct engine *e, struct datafile *df,
 }
 
 static enum err settle_entry(struct engine *e, struct partition *p,
-			     const struct tail_entry *t, engine_applied_fn *fn,
-			     void *ctx)
+			     const struct tail_entry *t,
+			     const struct engine_settler *to)
 {
 	struct datafile *df = engine_file(e, loc_file_id(t->loc));
 	enum err err;
@@ -294,6 +294,8 @@ static enum err settle_entry(struct engine *e, struct partition *p,
 		err = decode_entry(e, df, t);
 	if (err)
 		return err;
+	for (uint32_t i = 0; to->before && i < t->records; i++)
+		to->before(to->ctx, &e->settled[i].r, i, t->records);
 	e->removed_keys.n = 0;
 	keydir_lock(p->kd);
 	for (uint32_t i = 0; !err && i < t->records; i++) {
@@ -304,7 +306,8 @@ static enum err settle_entry(struct engine *e, struct partition *p,
 	}
 	keydir_unlock(p->kd);
 	for (uint32_t i = 0; !err && i < t->records; i++)
-		err = finish_record(e, p, df, &e->settled[i], fn, ctx);
+		err = finish_record(e, p, df, &e->settled[i], to->applied,
+				    to->ctx);
 	return err;
 }
 
@@ -317,8 +320,8 @@ static void pass_entry(struct engine *e, struct partition *p, uint64_t index,
 	unsettled_done(engine_file(e, loc_file_id(t->loc)), t->bytes);
 }
 
-enum err engine_settle(struct engine *e, uint16_t partition, uint64_t index,
-		       engine_applied_fn *fn, void *ctx)
+enum err engine_settle_told(struct engine *e, uint16_t partition,
+			    uint64_t index, const struct engine_settler *to)
 {
 	struct partition *p = &e->partitions[partition];
 	uint64_t applied =
@@ -335,7 +338,7 @@ enum err engine_settle(struct engine *e, uint16_t partition, uint64_t index,
 		CHECK(t);
 		atomic_store_explicit(&p->settling_index, applied + 1,
 				      memory_order_release);
-		err = settle_entry(e, p, t, fn, ctx);
+		err = settle_entry(e, p, t, to);
 		if (err) {
 			atomic_store(&p->settling_index, applied);
 			if (err == ERR_CORRUPT && e->o.has_peers)
@@ -343,8 +346,18 @@ enum err engine_settle(struct engine *e, uint16_t partition, uint64_t index,
 			return err;
 		}
 		pass_entry(e, p, ++applied, t);
+		if (to->after)
+			to->after(to->ctx, partition, applied);
 	}
 	return OK;
+}
+
+enum err engine_settle(struct engine *e, uint16_t partition, uint64_t index,
+		       engine_applied_fn *fn, void *ctx)
+{
+	const struct engine_settler to = { .ctx = ctx, .applied = fn };
+
+	return engine_settle_told(e, partition, index, &to);
 }
 
 void settle_done(struct engine *e)

@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "store/forward.h"
 #include "store/group_internal.h"
+#include "store/observer.h"
 #include "store/state.h"
 
 enum {
@@ -37,6 +38,7 @@ static enum err poison(struct store *s)
 	s->dead = true;
 	atomic_store(&s->closing, true);
 	forward_stop(s);
+	observer_stop(s);
 	requests_stop(s);
 	reads_stop(s, ERR_CLOSED);
 	return ERR_IO;
@@ -100,11 +102,12 @@ static uint64_t choose_wait(struct store *s)
 	shorten(&wait_ms, repair_wait_ms(s));
 	shorten(&wait_ms, members_wait_ms(s));
 	shorten(&wait_ms, forward_wait_ms(s));
+	shorten(&wait_ms, observer_wait_ms(s));
 	if (!s->idle_told)
 		shorten(&wait_ms, IDLE_MS);
 	/* Sleep only when the queue is empty after having said so. */
 	atomic_store(&s->asleep, true);
-	if (wait_ms == 0 || !queue_is_empty(s)) {
+	if (wait_ms == 0 || !queue_is_empty(s) || observer_is_due(s)) {
 		atomic_store(&s->asleep, false);
 		wait_ms = 0;
 	}
@@ -138,6 +141,7 @@ static enum err run_round(struct store *s)
 	if (err)
 		return err;
 	forward_round(s);
+	observer_round(s);
 	outbox_flush(s);
 	watch_notify(s->hub);
 	tell_idle(s);
@@ -279,6 +283,8 @@ enum err store_new(const struct store_options *o, struct store **out)
 	if (!err)
 		err = forward_new(s);
 	if (!err)
+		err = observing_new(s);
+	if (!err)
 		err = state_start(s);
 	if (!err)
 		err = repair_start(s);
@@ -290,6 +296,7 @@ enum err store_new(const struct store_options *o, struct store **out)
 	return OK;
 
 out_groups:
+	observing_free(s);
 	forward_free(s);
 	state_stop(s);
 	repair_stop(s);
@@ -307,6 +314,7 @@ void store_free(struct store *s)
 		return;
 	atomic_store(&s->closing, true);
 	forward_stop(s);
+	observer_stop(s);
 	requests_stop(s);
 	reads_stop(s, ERR_CLOSED);
 	watch_hub_close(s->hub);
@@ -318,6 +326,7 @@ void store_free(struct store *s)
 	}
 	members_free(s);
 	forward_free(s);
+	observing_free(s);
 	groups_free(s);
 	entry_done(&s->entry);
 	free(s->slots);

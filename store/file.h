@@ -242,7 +242,8 @@ enum store_seen_kind {
 /* One change. A MOVE or EXCHANGE comes before the puts and deletes of it. */
 struct store_seen {
 	enum store_seen_kind kind;
-	struct bytes key, to; /* keys: a directory's has its slash           */
+	struct bytes key, to; /* keys: a directory's has its slash; of the
+				 root's attributes it is empty               */
 	uint64_t ino; /* PUT: what key is from now on; 0: unknown            */
 };
 
@@ -251,7 +252,10 @@ struct store_seen {
  * must not block; may read the store.
  */
 struct store_observer {
-	/* The entry is not applied yet: what it replaces can still be read. */
+	/*
+	 * The entry is not applied yet: what it replaces can still be read.
+	 * Said again if memory was short and the entry is tried once more.
+	 */
 	void (*before)(void *ctx, uint32_t partition, uint64_t rev,
 		       const struct store_seen *seen, uint32_t count);
 	/*

@@ -114,6 +114,14 @@ static void give_up(struct store *s, struct asked *a)
 	complete(s, a, a->doubtful > 0 ? ERR_UNKNOWN : ERR_NO_LEADER);
 }
 
+static void complete_answered(struct store *s, struct asked *a)
+{
+	if (a->err)
+		complete(s, a, (enum err)a->err);
+	else
+		request_settled(s, release(s->forward, a));
+}
+
 static void complete_applied(struct store *s)
 {
 	struct forward *f = s->forward;
@@ -125,7 +133,7 @@ static void complete_applied(struct store *s)
 		if (a->q && a->state == ASKED_ANSWERED &&
 		    engine_applied_index(s->engine,
 					 (uint16_t)a->q->partition) >= a->index)
-			complete(s, a, (enum err)a->err);
+			complete_answered(s, a);
 	}
 }
 
@@ -366,6 +374,8 @@ void forward_answered(struct store *s, uint64_t from, const struct item *item)
 	a->state = ASKED_ANSWERED;
 	a->index = head.index;
 	a->err = head.err;
+	a->q->index = head.index;
+	a->q->entries = head.appended;
 	f->answered++;
 }
 

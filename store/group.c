@@ -27,6 +27,7 @@
 #include "store/forward.h"
 #include "store/group_internal.h"
 #include "store/hidden.h"
+#include "store/observer.h"
 
 enum {
 	RUNS_MAX = 16,
@@ -526,11 +527,13 @@ static enum err apply_some(struct store *s, struct partition *p, uint64_t from)
 {
 	uint64_t to = p->apply_to - from > SETTLE_MAX ? from + SETTLE_MAX
 						      : p->apply_to;
+	struct engine_settler settler = { .ctx = s, .applied = on_applied };
 	uint64_t applied;
 	enum err err;
 
+	observer_join(s, &settler);
 	s->groups->change_count = 0;
-	err = engine_settle(s->engine, p->id, to, on_applied, s);
+	err = engine_settle_told(s->engine, p->id, to, &settler);
 	applied = engine_applied_index(s->engine, p->id);
 	if (applied == from || p->broken)
 		return err;

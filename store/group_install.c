@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "store/group_internal.h"
+#include "store/observer.h"
 
 /* The log begins behind the snapshot; nothing of what was there counts. */
 static void begin_anew(struct store *s, struct partition *p, uint64_t index)
@@ -39,8 +40,11 @@ static enum err commit_install(struct store *s, struct partition *p,
 	const struct engine_hard_state hs = { .term = p->hard.term,
 					      .vote = p->hard.vote,
 					      .commit = p->hard.commit };
-	enum err err = engine_install_commit(in, &hs);
+	uint64_t index = p->ready.snapshot->index;
+	enum err err;
 
+	observer_before_reset(s, p, index);
+	err = engine_install_commit(in, &hs);
 	if (err == ERR_IO)
 		return err;
 	if (err) {
@@ -50,7 +54,8 @@ static enum err commit_install(struct store *s, struct partition *p,
 		group_break(p);
 		return OK;
 	}
-	begin_anew(s, p, p->ready.snapshot->index);
+	begin_anew(s, p, index);
+	observer_after_reset(s, p, index);
 	return OK;
 }
 

@@ -26,6 +26,7 @@
 #include "store/file_decide.h"
 #include "store/forward.h"
 #include "store/group_internal.h"
+#include "store/observer.h"
 
 enum {
 	BATCH_WRITES_MAX = 4096,
@@ -101,6 +102,12 @@ void request_complete(struct store *s, struct store_queued *q, enum err err)
 		op->done(op);
 		return;
 	}
+}
+
+void request_settled(struct store *s, struct store_queued *q)
+{
+	if (q->entries == 0 || !observer_holds(s, q))
+		request_complete(s, q, OK);
 }
 
 static void complete_list(struct store *s, struct request_list *l, enum err err)
@@ -391,7 +398,7 @@ static void resolve_old(struct store *s, struct partition *p, uint64_t applied)
 		else if (raft_term_at(p->raft, q->index, &at))
 			request_complete(s, q, ERR_UNKNOWN);
 		else if (at == q->term)
-			request_complete(s, q, OK);
+			request_settled(s, q);
 		else
 			undone(s, q);
 	}
@@ -412,7 +419,7 @@ void requests_applied(struct store *s, struct partition *p)
 		}
 		if (q->index > applied)
 			break;
-		request_complete(s, list_take(&p->decided), OK);
+		request_settled(s, list_take(&p->decided));
 	}
 	publish_gathering(p);
 }

@@ -129,6 +129,7 @@ struct entry_builder {
 struct groups;
 struct watch_hub;
 struct members;
+struct observing;
 
 struct store {
 	struct store_options o;
@@ -166,6 +167,7 @@ struct store {
 	struct state_sending *sending;	   /* state_send.c */
 	struct state_receiving *receiving; /* state_recv.c */
 	struct repair *repair;		   /* repair.c */
+	struct observing *observing;	   /* observer.h */
 	struct members *members; /* store/members.h                          */
 
 	/* statistics; written by core unless noted, read by any */
@@ -259,6 +261,9 @@ void core_submit(struct store *s, struct store_queued *q);
 
 /* q is over. err: what became of it, unless the request itself says more. */
 void request_complete(struct store *s, struct store_queued *q, enum err err);
+
+/* What q is over with is applied: complete it, unless an observer holds it. */
+void request_settled(struct store *s, struct store_queued *q);
 
 /* Route what came through the queue to its partition. */
 void requests_take(struct store *s);
