@@ -69,6 +69,9 @@ enum ctl_exit verb_bench(struct ctl *c, int argc, char **argv);
 enum ctl_exit verb_backup(struct ctl *c, int argc, char **argv);
 enum ctl_exit verb_restore(struct ctl *c, int argc, char **argv);
 
+/* verb_recover.c: */
+enum ctl_exit verb_recover(struct ctl *c, int argc, char **argv);
+
 /* verb_offline.c, on a data directory that no daemon has open: */
 enum ctl_exit verb_check(struct ctl *c, int argc, char **argv);
 enum ctl_exit verb_dump(struct ctl *c, int argc, char **argv);

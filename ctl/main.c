@@ -81,6 +81,17 @@ static const struct ctl_verb verbs[] = {
 	  "  --max-file-size SIZE  as storage.max_file_size, default 256M\n"
 	  "  --check         only verify the backup",
 	  verb_restore },
+	{ "recover", "--data-dir DIR [--force-new-cluster]",
+	  "offline: go on from one member when the majority is lost for good\n"
+	  "  says what this member has and what may be lost\n"
+	  "  --force-new-cluster  make a new cluster of one of it, with an id\n"
+	  "                  and revisions of its own. Everything in its log\n"
+	  "                  counts, committed or not. The old files stay in\n"
+	  "                  DIR/cluster-ID; it needs room for both. Afterwards\n"
+	  "                  start it, empty the other members and add them\n"
+	  "                  again by `members add`. Never while a majority can\n"
+	  "                  still come back: `members replace` loses nothing",
+	  verb_recover },
 	{ "bench", "[-sz=1K] [-n=1000] [-t=W]",
 	  "put load on a node and print rate and latencies\n"
 	  "  -sz=BYTES       size of a value (K M G)\n"

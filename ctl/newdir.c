@@ -11,7 +11,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char marker[] = "raftcask restore: not finished\n";
+enum { LINE_BYTES = 256 };
+
+static const char restore_marker[] = "raftcask restore: not finished\n";
+/* and behind it the name of the directory for the old files */
+static const char replace_marker[] = "raftcask recover: not finished, ";
 
 static bool say_errno(const char *path, const char *name)
 {
@@ -56,20 +60,25 @@ static bool each_name(const char *dir,
 
 /* ----------------------------------------------------------------- begin - */
 
-static bool is_marker(const char *path)
+/* The first line of path/MANIFEST, or "". */
+static void manifest_line(const char *path, char line[LINE_BYTES])
 {
-	char path_of[PATH_MAX], text[sizeof(marker)] = "";
-	FILE *f;
+	char name[PATH_MAX];
+	FILE *f = join(name, path, "MANIFEST") ? fopen(name, "rb") : NULL;
 
-	if (!join(path_of, path, "MANIFEST"))
-		return false;
-	f = fopen(path_of, "rb");
-	if (!f)
-		return false;
-	if (!fgets(text, sizeof(text), f))
-		text[0] = 0;
-	fclose(f);
-	return strcmp(text, marker) == 0;
+	line[0] = 0;
+	if (f && !fgets(line, LINE_BYTES, f))
+		line[0] = 0;
+	if (f)
+		fclose(f);
+}
+
+static bool is_restoring(const char *path)
+{
+	char line[LINE_BYTES];
+
+	manifest_line(path, line);
+	return strcmp(line, restore_marker) == 0;
 }
 
 /* With a marker there, everything is what a broken-off call has left. */
@@ -88,7 +97,7 @@ static bool is_empty(const char *path)
 
 	if (!each_name(path, look, &other))
 		return false;
-	if (!other || is_marker(path))
+	if (!other || is_restoring(path))
 		return true;
 	ctl_say("%s is not empty: nothing was changed", path);
 	return false;
@@ -107,37 +116,43 @@ static bool remove_name(void *ctx, const char *dir, const char *name)
 	return true;
 }
 
+/* d->work and all in it. */
+static bool clear_work(struct newdir *d)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	if (stat(d->work, &st))
+		return true;
+	if (!each_name(d->work, remove_name, NULL))
+		return false;
+	if (join(path, d->work, "MANIFEST"))
+		unlink(path);
+	if (join(path, d->work, "LOCK"))
+		unlink(path);
+	return rmdir(d->work) == 0 || say_errno(d->work, "");
+}
+
 /* Everything in d goes, the marker at the end; d itself and LOCK stay. */
 static bool clear(struct newdir *d)
 {
 	char path[PATH_MAX];
-	struct stat st;
-	bool ok = true;
 
-	if (stat(d->work, &st) == 0) {
-		ok = each_name(d->work, remove_name, NULL);
-		if (join(path, d->work, "MANIFEST"))
-			unlink(path);
-		if (join(path, d->work, "LOCK"))
-			unlink(path);
-		if (ok && rmdir(d->work))
-			ok = say_errno(d->work, "");
-	}
-	ok = ok && each_name(d->path, remove_name, NULL);
-	if (ok && join(path, d->path, "MANIFEST") && unlink(path) &&
-	    errno != ENOENT)
-		ok = say_errno(d->path, "MANIFEST");
-	return ok;
+	if (!clear_work(d) || !each_name(d->path, remove_name, NULL) ||
+	    !join(path, d->path, "MANIFEST"))
+		return false;
+	return unlink(path) == 0 || errno == ENOENT ||
+	       say_errno(d->path, "MANIFEST");
 }
 
-static bool write_marker(const struct newdir *d)
+static bool write_marker(const struct newdir *d, const char *text)
 {
 	char path[PATH_MAX];
 	enum err err;
 
 	if (!join(path, d->path, "MANIFEST"))
 		return false;
-	err = vfs_replace(vfs_os(), d->path, path, bytes_str(marker));
+	err = vfs_replace(vfs_os(), d->path, path, bytes_str(text));
 	if (err)
 		ctl_say("%s: %s", path, err_text(err));
 	return !err;
@@ -158,18 +173,22 @@ static enum ctl_exit lock(struct newdir *d)
 	return err == ERR_BUSY ? CTL_BUSY : CTL_RUNTIME;
 }
 
-enum ctl_exit newdir_begin(struct newdir *d, const char *path)
+static bool set_paths(struct newdir *d, const char *path)
 {
-	enum ctl_exit result;
-
 	memset(d, 0, sizeof(*d));
 	if (snprintf(d->path, sizeof(d->path), "%s", path) >=
 	    (int)sizeof(d->path)) {
 		errno = ENAMETOOLONG;
-		say_errno(path, "");
-		return CTL_RUNTIME;
+		return say_errno(path, "");
 	}
-	if (!join(d->work, d->path, "restoring"))
+	return join(d->work, d->path, "restoring");
+}
+
+enum ctl_exit newdir_begin(struct newdir *d, const char *path)
+{
+	enum ctl_exit result;
+
+	if (!set_paths(d, path))
 		return CTL_RUNTIME;
 	d->made = mkdir(path, 0750) == 0;
 	if (!d->made && errno != EEXIST) {
@@ -181,7 +200,7 @@ enum ctl_exit newdir_begin(struct newdir *d, const char *path)
 	result = lock(d);
 	if (result)
 		return result;
-	if (clear(d) && write_marker(d)) {
+	if (clear(d) && write_marker(d, restore_marker)) {
 		if (mkdir(d->work, 0750) == 0)
 			return CTL_OK;
 		say_errno(d->work, "");
@@ -191,6 +210,9 @@ enum ctl_exit newdir_begin(struct newdir *d, const char *path)
 }
 
 /* --------------------------------------------------------------- publish - */
+
+/* In d->work: the old files are out of the way. */
+static const char old_moved[] = "old-moved";
 
 /* Root makes files for whoever owns the directory: the daemon's user. */
 static bool give_away(const struct newdir *d, const char *path)
@@ -207,7 +229,8 @@ static bool move_up(void *ctx, const char *dir, const char *name)
 	struct newdir *d = ctx;
 	char from[PATH_MAX], to[PATH_MAX];
 
-	if (strcmp(name, "LOCK") == 0 || strcmp(name, "MANIFEST") == 0)
+	if (strcmp(name, "LOCK") == 0 || strcmp(name, "MANIFEST") == 0 ||
+	    strcmp(name, old_moved) == 0)
 		return true;
 	if (!join(from, dir, name) || !join(to, d->path, name) ||
 	    !give_away(d, from))
@@ -234,17 +257,20 @@ static void sync_parent(const char *dir)
 		(void)!vfs_sync_dir(vfs_os(), path);
 }
 
-enum ctl_exit newdir_publish(struct newdir *d)
+static bool move_all_up(struct newdir *d)
+{
+	return each_name(d->work, move_up, d) && sync_directory(d->path) &&
+	       sync_directory(d->work) && move_manifest(d);
+}
+
+/* It is in force. */
+static enum ctl_exit tidy_up(struct newdir *d)
 {
 	char path[PATH_MAX];
 
-	if (!each_name(d->work, move_up, d) || !sync_directory(d->path) ||
-	    !sync_directory(d->work) || !move_manifest(d)) {
-		newdir_discard(d);
-		return CTL_RUNTIME;
-	}
-	/* It is in force. */
 	if (join(path, d->work, "LOCK"))
+		unlink(path);
+	if (join(path, d->work, old_moved))
 		unlink(path);
 	if (join(path, d->path, "LOCK"))
 		(void)give_away(d, path);
@@ -255,6 +281,14 @@ enum ctl_exit newdir_publish(struct newdir *d)
 	vfs_close(d->lock);
 	d->lock = NULL;
 	return CTL_OK;
+}
+
+enum ctl_exit newdir_publish(struct newdir *d)
+{
+	if (move_all_up(d))
+		return tidy_up(d);
+	newdir_discard(d);
+	return CTL_RUNTIME;
 }
 
 void newdir_discard(struct newdir *d)
@@ -270,4 +304,107 @@ void newdir_discard(struct newdir *d)
 	d->lock = NULL;
 	if (d->made)
 		rmdir(d->path);
+}
+
+/* --------------------------------------------------------------- replace - */
+
+enum ctl_exit newdir_begin_beside(struct newdir *d, const char *path)
+{
+	if (!set_paths(d, path) || !clear_work(d))
+		return CTL_RUNTIME;
+	if (mkdir(d->work, 0750) == 0)
+		return CTL_OK;
+	say_errno(d->work, "");
+	return CTL_RUNTIME;
+}
+
+void newdir_discard_beside(struct newdir *d)
+{
+	(void)clear_work(d);
+}
+
+bool newdir_was_replacing(struct newdir *d, const char *path, char *aside,
+			  size_t room)
+{
+	size_t skip = strlen(replace_marker);
+	char line[LINE_BYTES];
+
+	if (!set_paths(d, path))
+		return false;
+	manifest_line(path, line);
+	if (strncmp(line, replace_marker, skip) != 0)
+		return false;
+	line[strcspn(line, "\n")] = 0;
+	snprintf(aside, room, "%s", line + skip);
+	return aside[0] && !strchr(aside, '/');
+}
+
+static bool move_aside(void *ctx, const char *dir, const char *name)
+{
+	const char *aside = ctx;
+	char from[PATH_MAX], to[PATH_MAX];
+	struct stat st;
+
+	if (!join(from, dir, name) || !join(to, aside, name))
+		return false;
+	if (strcmp(name, "LOCK") == 0 || strcmp(name, "MANIFEST") == 0)
+		return true;
+	if (lstat(from, &st))
+		return say_errno(dir, name);
+	return !S_ISREG(st.st_mode) || rename(from, to) == 0 ||
+	       say_errno(dir, name);
+}
+
+/* The old MANIFEST has two names for a moment: there is always one. */
+static bool keep_manifest(struct newdir *d, const char *aside,
+			  const char *aside_name)
+{
+	char from[PATH_MAX], to[PATH_MAX], text[LINE_BYTES];
+
+	manifest_line(d->path, text);
+	if (strncmp(text, replace_marker, strlen(replace_marker)) == 0)
+		return true;
+	if (!join(from, d->path, "MANIFEST") || !join(to, aside, "MANIFEST"))
+		return false;
+	if (link(from, to) && errno != EEXIST)
+		return say_errno(aside, "MANIFEST");
+	snprintf(text, sizeof(text), "%s%s\n", replace_marker, aside_name);
+	return sync_directory(aside) && write_marker(d, text);
+}
+
+static bool clear_the_way(struct newdir *d, const char *aside_name)
+{
+	char aside[PATH_MAX], done[PATH_MAX];
+	struct stat st;
+
+	if (!join(aside, d->path, aside_name) ||
+	    !join(done, d->work, old_moved))
+		return false;
+	if (stat(done, &st) == 0)
+		return true;
+	if (mkdir(aside, 0750) && errno != EEXIST)
+		return say_errno(aside, "");
+	if (!keep_manifest(d, aside, aside_name) ||
+	    !each_name(d->path, move_aside, aside) || !sync_directory(aside) ||
+	    !sync_directory(d->path))
+		return false;
+	if (vfs_replace(vfs_os(), d->work, done, bytes_str("\n"))) {
+		ctl_say("%s cannot be written", done);
+		return false;
+	}
+	return true;
+}
+
+enum ctl_exit newdir_replace(struct newdir *d, const char *aside)
+{
+	enum ctl_exit result = lock(d);
+
+	if (result)
+		return result;
+	if (clear_the_way(d, aside) && move_all_up(d))
+		return tidy_up(d);
+	ctl_say("%s is half done: run the same again", d->path);
+	vfs_close(d->lock);
+	d->lock = NULL;
+	return CTL_RUNTIME;
 }

@@ -10,6 +10,7 @@
 #define CTL_NEWDIR_H
 
 #include <limits.h>
+#include <stddef.h>
 
 #include "base/vfs.h"
 #include "ctl/ctl.h"
@@ -33,5 +34,24 @@ enum ctl_exit newdir_publish(struct newdir *d);
 
 /* Leave path as newdir_begin found it. */
 void newdir_discard(struct newdir *d);
+
+/*
+ * The same in a directory that has files: begin makes d->work below path and
+ * touches nothing else; replace moves the files that are there to
+ * path/aside and what is in d->work to their place. A replace that was broken
+ * off is gone on with by another one after newdir_was_replacing.
+ */
+enum ctl_exit newdir_begin_beside(struct newdir *d, const char *path);
+enum ctl_exit newdir_replace(struct newdir *d, const char *aside);
+
+/* Give d->work up. */
+void newdir_discard_beside(struct newdir *d);
+
+/*
+ * Was a replace at path broken off? Then d is set and aside, of room bytes, is
+ * the name it had.
+ */
+bool newdir_was_replacing(struct newdir *d, const char *path, char *aside,
+			  size_t room);
 
 #endif

@@ -154,6 +154,12 @@ bool text_from_json(struct json_object *obj, const char *name,
 	return !buf_add(out, p, n);
 }
 
+void text_hex(const uint8_t id[16], char text[33])
+{
+	for (int i = 0; i < 16; i++)
+		snprintf(text + 2 * i, 3, "%02x", id[i]);
+}
+
 void text_print_json(struct json_object *obj)
 {
 	puts(json_object_to_json_string_ext(

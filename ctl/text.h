@@ -5,6 +5,7 @@
 #define CTL_TEXT_H
 
 #include <json-c/json.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "base/bytes.h"
@@ -32,6 +33,9 @@ bool text_add_json(struct json_object *obj, const char *name,
  */
 bool text_from_json(struct json_object *obj, const char *name,
 		    const char *encoding_name, struct buf *out);
+
+/* The 32 digits of a cluster's id. */
+void text_hex(const uint8_t id[16], char text[33]);
 
 /* Print obj on one line of stdout and release it. */
 void text_print_json(struct json_object *obj);

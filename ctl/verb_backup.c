@@ -47,12 +47,6 @@ static void say_bad_stream(enum err err, const char *name, uint64_t bytes)
 	}
 }
 
-static void hex_of(const uint8_t id[16], char text[33])
-{
-	for (int i = 0; i < 16; i++)
-		snprintf(text + 2 * i, 3, "%02x", id[i]);
-}
-
 static struct json_object *describe(const struct backup_reader *r)
 {
 	const struct backup_head *h = backup_reader_head(r);
@@ -60,7 +54,7 @@ static struct json_object *describe(const struct backup_reader *r)
 	struct json_object *list = json_object_new_array();
 	char id[33];
 
-	hex_of(h->cluster_id, id);
+	text_hex(h->cluster_id, id);
 	json_object_object_add(o, "bytes",
 			       json_object_new_uint64(backup_reader_bytes(r)));
 	json_object_object_add(
@@ -469,7 +463,7 @@ static enum ctl_exit restore_stream(struct restoring *r)
 		result = read_stream(r);
 	if (!result && !r->check_only) {
 		restore_cluster_id(r->restore, cluster_id);
-		hex_of(cluster_id, r->cluster);
+		text_hex(cluster_id, r->cluster);
 		r->keys = restore_keys(r->restore);
 	}
 	restore_end(r->restore);

@@ -359,9 +359,8 @@ enum err engine_snapshot_next(struct engine_snapshot *s, struct record *r)
 		s->walk = NULL;
 		if (s->next_file == s->file_count)
 			return ERR_NOT_FOUND;
-		err = walk_new(s->files[s->next_file].df, 0, &s->walk);
+		err = walk_new(s->files[s->next_file++].df, 0, &s->walk);
 		if (err)
 			return err;
-		s->next_file++;
 	}
 }

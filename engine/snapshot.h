@@ -43,7 +43,8 @@ uint64_t engine_snapshot_stamp_ns(const struct engine_snapshot *s,
  * The next record: PUT, DELETE, EXPIRE or DELETE_PREFIX. *r is valid until the
  * next call. ERR_NOT_FOUND: there are no more.
  * ERR_CORRUPT: damage where a record of the state may lie, or a value of it
- * that is known to be lost; ERR_IO, ERR_NOMEM.
+ * that is known to be lost: the snapshot is not whole, a further call goes on
+ * behind that place. ERR_IO, ERR_NOMEM.
  */
 MUST_CHECK enum err engine_snapshot_next(struct engine_snapshot *s,
 					 struct record *r);

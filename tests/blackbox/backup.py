@@ -380,5 +380,149 @@ def _():
             "PUT", "/after", b"1").status in (201, 204), "a majority is left")
 
 
+def http_is_up(node):
+    try:
+        return node.call("GET", "/_/health").status == 200
+    except TORN:
+        return False
+
+
+@case("a lost majority: recover makes a new cluster of one member's log")
+def _():
+    for partitions in (1, 3):
+        with Cluster(settings={"cluster.partitions": str(partitions)}) \
+                as cluster:
+            for i in range(60):
+                cluster.members[i % 3].put("a%d/k" % i, b"v%d" % i)
+            big = os.urandom(1000000)
+            cluster.members[0].put("big", big)
+            cluster.wait_equal()
+            one = cluster.leader()
+            old = one.status()["cluster"]
+            cursor = one.list()["revision"]
+            others = [m for m in cluster.members if m is not one]
+            for m in others:
+                m.kill9()
+            # Nobody acknowledges it, so it may count or not: here it does.
+            r = one.call("PUT", "/a0/k", b"unknown")
+            expect(r.status in (503, 504), "a write alone answered", r)
+            one.kill9()
+            status, out, err = run("recover", "--data-dir", one.data)
+            equal(status, 1, "without consent")
+            expect("nothing was changed" in err, err)
+            for m in cluster.members:
+                expect(m.name.encode() in out, m.name, "is listed:", out)
+            expect(b"May be lost" in out, out)
+            for m in cluster.members:
+                m.spawn()
+            cluster.wait_ready()  # it did no harm
+            for m in cluster.members:
+                m.kill9()
+            told = as_json("recover", "--data-dir", one.data,
+                           "--force-new-cluster")
+            equal((told["cluster"], told["damaged"]), (old, 0), "told")
+            expect(told["new_cluster"] != old, "a new id")
+            one.start()  # with the members of old in its configuration
+            for i in range(1, 60):
+                equal(one.get("a%d/k" % i).body, b"v%d" % i, i)
+            equal(one.get("big").body, big, "big")
+            equal(one.status()["cluster"], told["new_cluster"], "cluster")
+            equal([m["name"] for m in one.get_json("/_/members")["members"]],
+                  [one.name], "members")
+            r = one.call("GET", "/_/watch?prefix=&after=%s" % cursor, None,
+                         [("Accept", "text/event-stream")])
+            equal(r.status, 410, "an old cursor")
+            others[1].wipe()
+            others[1].spawn()
+            succeed("-e", url(one), "members", "add", others[1].name,
+                    "127.0.0.1:%d" % others[1].peer_port,
+                    "127.0.0.1:%d" % others[1].port)
+            wait_for(others[1].is_ready, "an emptied one joins")
+            equal(others[1].get("big").body, big, "big there")
+            others[0].spawn()  # of the old cluster: it finds nobody
+            wait_for(lambda: http_is_up(others[0]), "it is up")
+            time.sleep(1)
+            equal(others[0].call("GET", "/_/ready").status, 503, "the old one")
+
+
+@case("a write that only the last member has counts after recover")
+def _():
+    with Cluster() as cluster:
+        one = cluster.leader()
+        for m in cluster.members:
+            if m is not one:
+                m.kill9()
+        r = one.call("PUT", "/only/here", b"unknown")
+        equal(r.status, 504, "a write alone")
+        one.kill9()
+        out = succeed("recover", "--data-dir", one.data, "--force-new-cluster")
+        expect(b"not known to have been" in out, out)
+        one.start()
+        equal(one.get("only/here").body, b"unknown", "the entry of its log")
+
+
+@case("a recover that was broken off is finished by the next one")
+def _():
+    with Cluster() as cluster, Scratch() as s:
+        for i in range(20):
+            cluster.members[0].put("k%d" % i, b"v%d" % i)
+        cluster.wait_equal()
+        for m in cluster.members:
+            m.kill9()
+        one = cluster.members[0]
+        subprocess.run(["cp", "-a", one.data, s.path("old")], check=True)
+        aside = as_json("recover", "--data-dir", one.data,
+                        "--force-new-cluster")["aside"]
+        subprocess.run(["cp", "-a", one.data, s.path("new")], check=True)
+        names = [n for n in os.listdir(s.path("new")) if n not in
+                 ("LOCK", aside)]
+        for step in range(4):
+            one.wipe()
+            subprocess.run(["cp", "-a", s.path("old"), one.data], check=True)
+            place = os.path.join(one.data, "restoring")
+            os.mkdir(place)
+            os.mkdir(os.path.join(one.data, aside))
+            for name in names:
+                subprocess.run(["cp", "-a", s.path("new/" + name), place],
+                               check=True)
+            os.rename(os.path.join(one.data, "MANIFEST"),
+                      os.path.join(one.data, aside, "MANIFEST"))
+            with open(os.path.join(one.data, "MANIFEST"), "w") as f:
+                f.write("raftcask recover: not finished, %s\n" % aside)
+            moved = sorted(n for n in os.listdir(one.data) if n not in
+                           ("LOCK", "MANIFEST", "restoring", aside))
+            for name in moved if step > 1 else moved[:step]:
+                os.rename(os.path.join(one.data, name),
+                          os.path.join(one.data, aside, name))
+            if step == 3:
+                open(os.path.join(place, "old-moved"), "w").close()
+                os.rename(os.path.join(place, "state"),
+                          os.path.join(one.data, "state"))
+            open(one.log, "w").close()
+            one.spawn()  # half of it is nothing to start on
+            one.ended = True
+            wait_for(lambda: one.process.poll() is not None or
+                     "damaged" in one.log_text(), "it does not serve")
+            one.kill9()
+            succeed("recover", "--data-dir", one.data, "--force-new-cluster")
+            equal(sorted(os.listdir(one.data)), sorted(
+                os.listdir(s.path("new"))), "names")
+            one.start()
+            equal(one.get("k7").body, b"v7", "after step", step)
+            one.kill9()
+        node = Node()
+        node.start()
+        node.put("k", b"v")
+        node.kill9()
+        status, out, err = run("recover", "--data-dir", node.data,
+                               "--force-new-cluster")
+        equal(status, 1, "of a node that is alone")
+        expect("alone" in err, err)
+        equal(run("recover", "--data-dir", s.path("none"))[0], 1, "of nothing")
+        node.start()
+        equal(run("recover", "--data-dir", node.data)[0], 75, "of a live one")
+        node.remove()
+
+
 if __name__ == "__main__":
     main()

@@ -13,6 +13,7 @@
 
 #include "base/crc32c.h"
 #include "base/log.h"
+#include "store/rescue.h"
 #include "store/restore.h"
 #include "store/store_internal.h"
 #include "tests/lib/store_rig.h"
@@ -363,6 +364,68 @@ static void every_failing_call_is_an_error(void **state)
 	store_rig_done(&rig);
 }
 
+static enum err add_to(void *ctx, const struct record *r)
+{
+	return restore_add(ctx, r);
+}
+
+/* A key whose newest value is bad is told, and no older one takes its place. */
+static void a_damaged_value_is_told_and_left_out(void **state)
+{
+	struct rescue_damaged *damaged =
+		calloc(RESCUE_DAMAGED_MAX, sizeof(*damaged));
+	struct rescue_options o = { .clock = &rig.clock.clock,
+				    .seed = &rig.seed,
+				    .dir = "data" };
+	struct restore_options to = { .clock = &rig.clock.clock,
+				      .seed = &rig.seed,
+				      .dir = "new",
+				      .node_name = "n1",
+				      .segment_bytes = 1 << 20 };
+	struct buf why = BUF_INIT;
+	struct engine_info info;
+	struct rescue *rescue;
+	struct restore *restore;
+	uint64_t records;
+	uint32_t count;
+	char path[64];
+
+	(void)state;
+	store_rig_init(&rig, 8, 1);
+	o.vfs = to.vfs = vfs_sim_vfs(rig.disk);
+	assert_int_equal(store_rig_put(&rig, "good", "value", NULL), OK);
+	assert_int_equal(store_rig_put(&rig, "bad", "older value", NULL), OK);
+	assert_int_equal(store_rig_put(&rig, "bad", "newer value", NULL), OK);
+	assert_int_equal(engine_peek(rig.engine, 0, bytes_str("bad"), &info),
+			 OK);
+	store_rig_stop(&rig);
+	snprintf(path, sizeof(path), "data/%08x.log", loc_file_id(info.loc));
+	assert_int_equal(
+		vfs_sim_flip(rig.disk, path,
+			     loc_off(info.loc) + RECORD_HEADER_BYTES + 5, 4),
+		OK);
+	assert_int_equal(rescue_open(&o, &rescue, &why), OK);
+	to.partitions = rescue_partitions(rescue);
+	to.parts = rescue_parts(rescue);
+	assert_int_equal(restore_begin(&to, &restore, &why), OK);
+	assert_int_equal(rescue_read(rescue, add_to, restore, &records), OK);
+	assert_int_equal(rescue_damaged(rescue, damaged, &count), 1);
+	assert_int_equal(count, 1);
+	assert_int_equal(damaged[0].key_bytes, 3);
+	assert_memory_equal(damaged[0].key, "bad", 3);
+	assert_int_equal(restore_commit(restore), OK);
+	assert_int_equal(restore_keys(restore), 1);
+	restore_end(restore);
+	rescue_close(rescue);
+	rig.dir = "new";
+	store_rig_start(&rig);
+	store_rig_expect(&rig, "good", "value");
+	store_rig_expect(&rig, "bad", NULL);
+	free(damaged);
+	buf_done(&why);
+	store_rig_done(&rig);
+}
+
 static void names_and_numbers_that_cannot_be_are_refused(void **state)
 {
 	struct backup_part part = { .index = 7 };
@@ -411,6 +474,7 @@ int main(void)
 		cmocka_unit_test(cursors_of_the_old_cluster_are_told_so),
 		cmocka_unit_test(every_flipped_bit_and_every_cut_is_found),
 		cmocka_unit_test(every_failing_call_is_an_error),
+		cmocka_unit_test(a_damaged_value_is_told_and_left_out),
 		cmocka_unit_test(names_and_numbers_that_cannot_be_are_refused),
 	};
 
