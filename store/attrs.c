@@ -11,7 +11,6 @@
 enum {
 	FORMAT = 1,
 	TAG_XATTRS = 12, /* it and all above: a length and bytes            */
-	XATTR_HEAD_BYTES = 3,
 	TYPE_MAX = 15,
 	PERMISSIONS_MAX = 07777,
 	VARINT_BYTES_MAX = 10,
@@ -102,14 +101,14 @@ bool attrs_xattr_next(struct bytes xattrs, size_t *off, struct bytes *name,
 	size_t left = xattrs.n - *off, n;
 
 	CHECK(*off <= xattrs.n);
-	if (left < XATTR_HEAD_BYTES)
+	if (left < ATTRS_XATTR_HEAD_BYTES)
 		return false;
 	n = (size_t)p[0] + get_u16(p + 1);
-	if (n > left - XATTR_HEAD_BYTES)
+	if (n > left - ATTRS_XATTR_HEAD_BYTES)
 		return false;
-	*name = bytes_of(p + XATTR_HEAD_BYTES, p[0]);
-	*value = bytes_of(p + XATTR_HEAD_BYTES + p[0], get_u16(p + 1));
-	*off += XATTR_HEAD_BYTES + n;
+	*name = bytes_of(p + ATTRS_XATTR_HEAD_BYTES, p[0]);
+	*value = bytes_of(p + ATTRS_XATTR_HEAD_BYTES + p[0], get_u16(p + 1));
+	*off += ATTRS_XATTR_HEAD_BYTES + n;
 	return true;
 }
 
@@ -258,4 +257,16 @@ size_t attrs_encode(const struct attrs *a, uint8_t *dst)
 		at += a->unknown.n;
 	}
 	return (size_t)(at - dst);
+}
+
+size_t attrs_xattr_put(uint8_t *dst, struct bytes name, struct bytes value)
+{
+	CHECK(name.n >= 1 && name.n <= UINT8_MAX);
+	CHECK(value.n <= UINT16_MAX);
+	dst[0] = (uint8_t)name.n;
+	put_u16(dst + 1, (uint16_t)value.n);
+	memcpy(dst + ATTRS_XATTR_HEAD_BYTES, name.p, name.n);
+	if (value.n > 0)
+		memcpy(dst + ATTRS_XATTR_HEAD_BYTES + name.n, value.p, value.n);
+	return ATTRS_XATTR_HEAD_BYTES + name.n + value.n;
 }

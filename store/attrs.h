@@ -45,7 +45,10 @@ enum {
 	ATTRS_XATTRS = 1 << 12,
 };
 
-enum { ATTRS_FIXED_BYTES_MAX = 160 }; /* of all but xattrs and unknown tags */
+enum {
+	ATTRS_FIXED_BYTES_MAX = 160, /* of all but xattrs and unknown tags  */
+	ATTRS_XATTR_HEAD_BYTES = 3,
+};
 
 struct attrs {
 	uint32_t has;  /* ATTRS_*: which of the following are there           */
@@ -69,5 +72,8 @@ size_t attrs_encode(const struct attrs *a, uint8_t *dst);
 /* The next extended attribute; *off 0 at first. False: no more. */
 bool attrs_xattr_next(struct bytes xattrs, size_t *off, struct bytes *name,
 		      struct bytes *value);
+
+/* Write one to dst (room for head, name, value). Returns the bytes written. */
+size_t attrs_xattr_put(uint8_t *dst, struct bytes name, struct bytes value);
 
 #endif

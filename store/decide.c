@@ -8,26 +8,22 @@
  * overlay back and appends nothing.
  *
  * An outcome that needs bytes that are not applied yet (a value condition, a
- * GET, the attributes of a key that is replaced) waits until they are:
- * ERR_PENDING ends the batch in front of it. Everything else is known from the
- * overlay.
+ * GET, the value of a file that loses one of several names) waits until they
+ * are: ERR_PENDING ends the batch in front of it. Everything else is known from
+ * the overlay.
  */
 #include <stdlib.h>
 
 #include "base/check.h"
 #include "base/log.h"
+#include "store/file_internal.h"
 #include "store/hidden.h"
-#include "store/keyrules.h"
-#include "store/store_internal.h"
 
 struct decision {
-	struct store *s;
-	struct partition *p;
+	struct file_decision f; /* op NULL */
 	struct store_write *w;
-	struct view view;
 	const struct store_op *ops;
 	uint32_t op_count;
-	uint32_t contents;	     /* opened in this entry so far */
 	struct store_upload *upload; /* whose commit this is */
 };
 
@@ -37,6 +33,7 @@ enum err content_id_of(struct store *s, struct partition *p, struct bytes key,
 	struct engine_value v;
 	enum err err;
 
+	CHECK(!(state->flags & LOC_INODE));
 	if (state->pending) {
 		*id = state->content_id;
 		return OK;
@@ -61,49 +58,17 @@ static enum err drop_old_content(struct decision *d, struct bytes key,
 
 	if (!state->present || !(state->flags & LOC_CONTENT))
 		return OK;
-	err = content_id_of(d->s, d->p, key, state, &id);
+	err = content_id_of(d->f.s, d->f.p, key, state, &id);
 	if (err == ERR_NOMEM)
 		return err;
 	if (err) {
 		/* Damage must not keep a key from being replaced; its chunks
 		 * are lost space. */
 		log_warn("store", "content_unknown partition=%u error=%s",
-			 (unsigned)d->p->id, err_text(err));
+			 (unsigned)d->f.p->id, err_text(err));
 		return OK;
 	}
-	return entry_drop_content(&d->s->entry, id);
-}
-
-/* A key that is replaced keeps the attributes of its record. */
-static enum err keep_attrs(struct decision *d, struct bytes key,
-			   const struct key_state *state,
-			   struct engine_record *put)
-{
-	struct engine_value v;
-	uint8_t *room;
-	enum err err;
-
-	if (!state->present || !state->attr_bytes)
-		return OK;
-	if (state->pending) {
-		put->attrs = state->attrs;
-		return OK;
-	}
-	err = engine_get(d->s->engine, d->p->id, key, ENGINE_HEAD, &v);
-	if (err == ERR_NOMEM)
-		return err;
-	if (err) { /* as with its content: a damaged key can be replaced */
-		log_warn("store", "attributes_lost partition=%u error=%s",
-			 (unsigned)d->p->id, err_text(err));
-		return OK;
-	}
-	room = entry_room(&d->s->entry, v.attrs.n);
-	if (room) {
-		memcpy(room, v.attrs.p, v.attrs.n);
-		put->attrs = bytes_of(room, v.attrs.n);
-	}
-	engine_value_done(&v);
-	return room ? OK : ERR_NOMEM;
+	return entry_drop_content(&d->f.s->entry, id);
 }
 
 /* ---------------------------------------------------------- conditions --- */
@@ -121,7 +86,7 @@ static enum err compare_value(struct decision *d,
 		return OK;
 	if (state->pending)
 		return ERR_PENDING;
-	err = value_get(d->s, d->p->id, c->key, &v);
+	err = value_get(d->f.s, d->f.p->id, c->key, &v);
 	if (err)
 		return err == ERR_IO ? ERR_CORRUPT : err;
 	*met = true;
@@ -145,7 +110,7 @@ static enum err check_condition(struct decision *d,
 {
 	struct key_state state;
 
-	view_get(&d->view, c->key, &state);
+	view_get(&d->f.view, c->key, &state);
 	*rev = state.rev;
 	switch (c->kind) {
 	case STORE_IF_REV:
@@ -183,8 +148,8 @@ static enum err check_conditions(struct decision *d, bool *met, uint64_t *rev)
 static enum err put_in_chunks(struct decision *d, struct engine_record *put,
 			      struct bytes value, struct pending_state *becomes)
 {
-	struct entry_builder *b = &d->s->entry;
-	uint64_t id = version_pack(becomes->index, d->contents++);
+	struct entry_builder *b = &d->f.s->entry;
+	uint64_t id = file_new_content(&d->f);
 	uint8_t *named = entry_room(b, RECORD_CONTENT_BYTES);
 
 	if (!named)
@@ -197,52 +162,103 @@ static enum err put_in_chunks(struct decision *d, struct engine_record *put,
 	return entry_chunks(b, id, 0, value);
 }
 
+/* Value and expiry of operation i, with the records of a large value. */
+static enum err make_value(struct decision *d, uint32_t i,
+			   struct engine_record *put,
+			   struct pending_state *becomes)
+{
+	const struct store_op *op = &d->ops[i];
+
+	if (op->ttl_ns)
+		put->expiry_ns = log_clock_ns(d->f.s, d->f.p) + op->ttl_ns;
+	if (d->upload && i == 0)
+		return upload_commit_records(d->f.s, d->f.p, d->upload, put,
+					     becomes);
+	if (op->value.n > STORE_INLINE_BYTES_MAX)
+		return put_in_chunks(d, put, op->value, becomes);
+	return OK;
+}
+
+/* Write put as the data of the file with several names that state is. */
+static enum err put_linked(struct decision *d, const struct engine_record *put,
+			   const struct pending_state *becomes)
+{
+	struct file_node n = { 0 };
+	enum err err = file_find(&d->f.view, put->key, &n);
+
+	if (!err)
+		err = file_drop_content(&d->f, &n);
+	if (!err) {
+		n.flags = put->flags & LOC_CONTENT;
+		n.bytes = becomes->bytes;
+		n.content_id = becomes->content_id;
+		n.chunk_bytes = STORE_CHUNK_BYTES;
+		n.content_flags = 0;
+		n.value = put->value;
+		n.has_value = true;
+		n.expiry_ns = put->expiry_ns;
+		n.attrs.has &= ~(uint32_t)ATTRS_CHUNKS;
+		file_note_data(&n);
+		err = file_node_put(&d->f, &n);
+	}
+	file_node_done(&n);
+	return err;
+}
+
+static enum err put_plain(struct decision *d, const struct key_state *state,
+			  struct engine_record *put,
+			  struct pending_state *becomes)
+{
+	struct entry_builder *b = &d->f.s->entry;
+	struct engine_record *r;
+	enum err err;
+
+	err = drop_old_content(d, put->key, state);
+	if (!err)
+		err = file_keep_attrs(&d->f, put->key, state, &put->attrs);
+	if (err)
+		return err;
+	/* Its place is its number: docs/format-store.md. */
+	if (put->attrs.n == 0 && b->count >= STORE_INO_BLOCK)
+		return ERR_TOO_LARGE;
+	r = entry_record(b);
+	if (!r)
+		return ERR_NOMEM;
+	if (put->expiry_ns)
+		put->flags |= LOC_EXPIRES;
+	*r = *put;
+	becomes->flags = put->flags;
+	becomes->attrs = put->attrs;
+	becomes->expiry_ns = put->expiry_ns;
+	becomes->mtime_ns = entry_mtime(d->f.s);
+	becomes->position = (uint16_t)(b->count - 1);
+	return pending_set(&d->f.p->pending, put->key, becomes);
+}
+
 static enum err decide_put(struct decision *d, uint32_t i)
 {
 	const struct store_op *op = &d->ops[i];
-	struct entry_builder *b = &d->s->entry;
 	struct key_state state;
 	struct pending_state becomes = {
 		.present = true,
-		.index = d->p->last_index + 1,
+		.index = d->f.index,
 		.bytes = op->value.n,
 	};
 	struct engine_record put = { .type = RECORD_PUT,
 				     .key = op->key,
 				     .value = op->value };
-	struct engine_record *r;
 	enum err err;
 
-	view_get(&d->view, op->key, &state);
-	err = tree_check_put(&d->view, op->key, &state);
-	if (err)
-		return err;
-	err = drop_old_content(d, op->key, &state);
+	view_get(&d->f.view, op->key, &state);
+	if (state.present && state.flags & (LOC_LINK | LOC_SPECIAL))
+		return ERR_NOT_FILE;
+	err = tree_check_put(&d->f.view, op->key, &state);
 	if (!err)
-		err = keep_attrs(d, op->key, &state, &put);
-	if (err)
-		return err;
-	becomes.attrs = put.attrs;
-	becomes.mtime_ns = entry_mtime(d->s);
-	if (op->ttl_ns) {
-		put.flags |= LOC_EXPIRES;
-		put.expiry_ns = log_clock_ns(d->s, d->p) + op->ttl_ns;
-	}
-	if (d->upload && i == 0)
-		err = upload_commit_records(d->s, d->p, d->upload, &put,
-					    &becomes);
-	else if (op->value.n > STORE_INLINE_BYTES_MAX)
-		err = put_in_chunks(d, &put, op->value, &becomes);
-	if (err)
-		return err;
-	r = entry_record(b);
-	if (!r)
-		return ERR_NOMEM;
-	*r = put;
-	becomes.flags = put.flags;
-	becomes.expiry_ns = put.expiry_ns;
-	becomes.position = (uint16_t)(b->count - 1);
-	err = pending_set(&d->p->pending, op->key, &becomes);
+		err = make_value(d, i, &put, &becomes);
+	if (!err && state.flags & LOC_INODE)
+		err = put_linked(d, &put, &becomes);
+	else if (!err)
+		err = put_plain(d, &state, &put, &becomes);
 	if (err)
 		return err;
 	if (d->w->results) {
@@ -256,28 +272,22 @@ static enum err decide_delete(struct decision *d, uint32_t i)
 {
 	const struct store_op *op = &d->ops[i];
 	struct key_state state;
-	struct engine_record *r;
 	enum err err;
 
-	view_get(&d->view, op->key, &state);
-	err = tree_check_delete(&d->view, op->key, &state);
+	view_get(&d->f.view, op->key, &state);
+	err = tree_check_delete(&d->f.view, op->key, &state);
 	if (err)
 		return err;
 	if (d->w->results)
 		d->w->results[i].existed = state.present;
 	if (!state.present)
 		return OK;
+	if (state.flags & LOC_INODE)
+		return file_remove_linked(&d->f, op->key, RECORD_DELETE);
 	err = drop_old_content(d, op->key, &state);
 	if (err)
 		return err;
-	r = entry_record(&d->s->entry);
-	if (!r)
-		return ERR_NOMEM;
-	r->type = RECORD_DELETE;
-	r->key = op->key;
-	return pending_set(
-		&d->p->pending, op->key,
-		&(struct pending_state){ .index = d->p->last_index + 1 });
+	return file_add_delete(&d->f, op->key, RECORD_DELETE);
 }
 
 /* The write of the same transaction, before operation i, that set key. */
@@ -298,7 +308,7 @@ static enum err decide_get(struct decision *d, uint32_t i)
 	struct store_value *v = NULL;
 	enum err err;
 
-	view_get(&d->view, key, &state);
+	view_get(&d->f.view, key, &state);
 	if (!state.present || !d->w->results)
 		return OK;
 	if (state.pending) {
@@ -308,7 +318,7 @@ static enum err decide_get(struct decision *d, uint32_t i)
 			return ERR_PENDING;
 		err = value_of_bytes(own->value, state.rev, &v);
 	} else {
-		err = value_get(d->s, d->p->id, key, &v);
+		err = value_get(d->f.s, d->f.p->id, key, &v);
 	}
 	if (err)
 		return err == ERR_IO ? ERR_CORRUPT : err;
@@ -378,7 +388,11 @@ static enum err choose_ops(struct decision *d)
 enum err decide_write(struct store *s, struct store_write *w)
 {
 	struct partition *p = &s->partitions[w->queued.partition];
-	struct decision d = { .s = s, .p = p, .w = w, .view = view_of(s, p) };
+	struct decision d = { .f = { .s = s,
+				     .p = p,
+				     .view = view_of(s, p),
+				     .index = p->last_index + 1 },
+			      .w = w };
 	enum err err;
 
 	w->err = OK;
@@ -406,186 +420,5 @@ enum err decide_write(struct store *s, struct store_write *w)
 	} else if (d.upload) {
 		upload_committed(p, d.upload);
 	}
-	return OK;
-}
-
-/* ------------------------------------------------------ prefix deletion -- */
-
-/* What a walk below a prefix found, to be put into records. */
-struct prefix_walk {
-	uint64_t keys;
-	bool first_bytes[256];
-	struct buf contents; /* content ids, u64 each */
-	struct buf unread;   /* keys whose record names the content: u32, key */
-};
-
-static enum err walk_prefix(struct view *view, struct bytes prefix,
-			    struct prefix_walk *out)
-{
-	struct view_iter it;
-	struct key_state state;
-	struct bytes key;
-	enum err err = OK;
-
-	view_begin(view, prefix, &it);
-	while (!err && view_next(&it, &key, &state)) {
-		uint32_t n = (uint32_t)key.n;
-
-		if (!key_is_user(key))
-			continue;
-		out->keys++;
-		out->first_bytes[key.p[0]] = true;
-		if (!(state.flags & LOC_CONTENT))
-			continue;
-		if (state.pending) {
-			err = buf_add(&out->contents, &state.content_id, 8);
-			continue;
-		}
-		err = buf_add(&out->unread, &n, sizeof(n));
-		if (!err)
-			err = buf_add(&out->unread, key.p, key.n);
-	}
-	view_end(&it);
-	return err;
-}
-
-/* Read the records found, without the key directory's lock. */
-static enum err read_contents(struct store *s, struct partition *p,
-			      struct prefix_walk *walk)
-{
-	const struct key_state applied = { .present = true };
-
-	for (size_t off = 0; off < walk->unread.n;) {
-		size_t n = get_u32(walk->unread.p + off);
-		struct bytes key = bytes_of(walk->unread.p + off + 4, n);
-		uint64_t id;
-		enum err err = content_id_of(s, p, key, &applied, &id);
-
-		if (!err)
-			err = buf_add(&walk->contents, &id, sizeof(id));
-		if (err == ERR_NOMEM)
-			return err;
-		if (err)
-			log_warn("store",
-				 "content_unknown partition=%u error=%s",
-				 (unsigned)p->id, err_text(err));
-		off += 4 + n;
-	}
-	return OK;
-}
-
-static enum err add_prefix_record(struct store *s, struct partition *p,
-				  struct bytes prefix)
-{
-	struct engine_record *r = entry_record(&s->entry);
-
-	if (!r)
-		return ERR_NOMEM;
-	r->type = RECORD_DELETE_PREFIX;
-	r->key = prefix;
-	return pending_set_prefix(&p->pending, prefix, p->last_index + 1);
-}
-
-/*
- * The records of one partition's share. An empty prefix stands for all user
- * keys: one record for each first byte that occurs, for a record with an empty
- * prefix would take the store's own keys along.
- */
-static enum err prefix_records(struct store *s, struct partition *p,
-			       struct bytes prefix,
-			       const struct prefix_walk *walk)
-{
-	enum err err = OK;
-
-	if (prefix.n > 0)
-		return add_prefix_record(s, p, prefix);
-	for (unsigned byte = 1; byte < 256 && !err; byte++) {
-		uint8_t *room;
-
-		if (!walk->first_bytes[byte])
-			continue;
-		room = entry_room(&s->entry, 1);
-		if (!room)
-			return ERR_NOMEM;
-		*room = (uint8_t)byte;
-		err = add_prefix_record(s, p, bytes_of(room, 1));
-	}
-	return err;
-}
-
-enum { CONTENTS_PER_ENTRY = 32768 };
-
-/*
- * The chunks of the values that went, in entries of their own when they are
- * very many. They lie in the same batch, hence in the same frame: a crash
- * keeps all of it or nothing.
- */
-static enum err drop_contents(struct store *s, struct partition *p,
-			      const struct prefix_walk *walk, uint64_t *index)
-{
-	size_t count = walk->contents.n / 8;
-	enum err err = OK;
-
-	for (size_t i = 0; i < count && !err; i++) {
-		uint64_t id = get_u64(walk->contents.p + 8 * i);
-
-		if (s->entry.count >= CONTENTS_PER_ENTRY) {
-			err = entry_append(s, p, index);
-			if (err)
-				return err;
-			entry_begin(&s->entry);
-		}
-		err = entry_drop_content(&s->entry, id);
-	}
-	if (err) {
-		pending_rollback(&p->pending);
-		return err;
-	}
-	return entry_append(s, p, index);
-}
-
-static enum err delete_in_partition(struct store *s, struct partition *p,
-				    struct store_write *w)
-{
-	struct view view = view_of(s, p);
-	struct prefix_walk walk = { .contents = BUF_INIT, .unread = BUF_INIT };
-	enum err err;
-
-	err = walk_prefix(&view, w->prefix, &walk);
-	if (!err)
-		err = read_contents(s, p, &walk);
-	if (!err && walk.keys > 0) {
-		w->deleted = walk.keys; /* forwarded, it is in the entry */
-		entry_begin(&s->entry);
-		err = prefix_records(s, p, w->prefix, &walk);
-		if (err)
-			pending_rollback(&p->pending);
-		else
-			err = drop_contents(s, p, &walk, &w->queued.index);
-	}
-	if (err)
-		w->deleted = 0;
-	buf_done(&walk.contents);
-	buf_done(&walk.unread);
-	return err;
-}
-
-enum err decide_delete_prefix(struct store *s, struct store_write *w)
-{
-	struct partition *p = &s->partitions[w->queued.partition];
-	uint64_t before = p->last_index;
-	enum err err;
-
-	w->deleted = 0;
-	w->succeeded = true;
-	w->atomic = true;
-	err = delete_in_partition(s, p, w);
-	w->revision = p->last_index;
-	if (err == ERR_IO)
-		return err;
-	/* With a share done already the whole is neither done nor undone. */
-	if (err && p->last_index > before)
-		err = ERR_UNKNOWN;
-	w->err = err;
 	return OK;
 }

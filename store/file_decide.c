@@ -6,7 +6,7 @@
  * reserved are those that its entry could give away, hence it gives none, and
  * the record that it leaves is there only because an entry must have one.
  */
-#include "store/file_decide.h"
+#include "store/file_internal.h"
 #include "store/forward.h"
 #include "store/hidden.h"
 
@@ -29,13 +29,20 @@ static enum err decide_kind(struct file_decision *d)
 	case STORE_FILE_RESERVE:
 		return decide_reserve(d);
 	case STORE_FILE_CREATE:
+		return decide_file_create(d);
 	case STORE_FILE_REMOVE:
-	case STORE_FILE_RENAME:
+		return decide_file_remove(d);
 	case STORE_FILE_LINK:
+		return decide_file_link(d);
 	case STORE_FILE_SET:
+		if (d->op->set & STORE_SET_BYTES)
+			break;
+		return decide_file_set(d);
+	case STORE_FILE_XATTR:
+		return decide_file_xattr(d);
+	case STORE_FILE_RENAME:
 	case STORE_FILE_WRITE:
 	case STORE_FILE_ALLOCATE:
-	case STORE_FILE_XATTR:
 		break;
 	}
 	return ERR_INVALID;

@@ -25,6 +25,16 @@ enum err file_find_parent(struct file_decision *d, struct bytes path,
 	return dir_ino && parent->ino != dir_ino ? ERR_STALE : OK;
 }
 
+enum err file_check_dir(struct file_decision *d, struct bytes path,
+			uint64_t dir_ino)
+{
+	struct file_node parent;
+	enum err err = file_find_parent(d, path, dir_ino, &parent);
+
+	file_node_done(&parent);
+	return err;
+}
+
 enum err file_touch(struct file_decision *d, struct file_node *parent)
 {
 	CHECK(parent->is_dir);

@@ -76,6 +76,13 @@ MUST_CHECK enum err file_find(const struct view *v, struct bytes path,
 MUST_CHECK enum err file_find_ino(const struct view *v, struct bytes path,
 				  uint64_t ino, struct file_node *n);
 
+/*
+ * The file with several names that has number ino, without any of them: key is
+ * empty. ERR_NOT_FOUND; others as file_find.
+ */
+MUST_CHECK enum err file_find_inode(const struct view *v, uint64_t ino,
+				    struct file_node *n);
+
 /* Release what n holds. */
 void file_node_done(struct file_node *n);
 
@@ -85,8 +92,9 @@ struct view file_view_applied(struct store *s, uint32_t partition);
 /* The directory that path lies in; the root's is the root. A view into path. */
 struct bytes file_parent_path(struct bytes path);
 
-/* S_IFMT bits of what n is. */
+/* S_IFMT bits of what n is; its names. */
 uint32_t file_type(const struct file_node *n);
+uint32_t file_links(const struct file_node *n);
 
 /* ------------------------------------------------------------- file_put.c - */
 
@@ -136,6 +144,24 @@ MUST_CHECK enum err file_add_name(struct file_decision *d, uint64_t ino,
 MUST_CHECK enum err file_drop_name(struct file_decision *d, uint64_t ino,
 				   struct bytes name);
 
+/* Of a file with several names all are gone: add the rest of it. */
+MUST_CHECK enum err file_remove_inode(struct file_decision *d,
+				      const struct file_node *n);
+
+/*
+ * For whoever deals in keys, not files. The name key of a file with several
+ * goes (type as file_node_remove). The record of key goes, which has nothing
+ * else. The attributes that key has when it is replaced: those of before, of a
+ * damaged record none; *attrs lives as long as the entry.
+ */
+MUST_CHECK enum err file_remove_linked(struct file_decision *d,
+				       struct bytes key, uint8_t type);
+MUST_CHECK enum err file_add_delete(struct file_decision *d, struct bytes key,
+				    uint8_t type);
+MUST_CHECK enum err file_keep_attrs(struct file_decision *d, struct bytes key,
+				    const struct key_state *state,
+				    struct bytes *attrs);
+
 /* Add the record that deletes the content of n, if it has one. */
 MUST_CHECK enum err file_drop_content(struct file_decision *d,
 				      const struct file_node *n);
@@ -150,6 +176,10 @@ MUST_CHECK enum err file_drop_content(struct file_decision *d,
 MUST_CHECK enum err file_find_parent(struct file_decision *d, struct bytes path,
 				     uint64_t dir_ino,
 				     struct file_node *parent);
+
+/* Is path's directory dir_ino? ERR_STALE; others as file_find_parent. */
+MUST_CHECK enum err file_check_dir(struct file_decision *d, struct bytes path,
+				   uint64_t dir_ino);
 
 /*
  * Names in the directory have changed: with STORE_FILE_POSIX it gets the
@@ -166,5 +196,18 @@ MUST_CHECK enum err file_touch(struct file_decision *d,
  */
 MUST_CHECK enum err file_make(struct file_decision *d, enum err found,
 			      struct file_node *n, struct file_node *parent);
+
+/* ----------------------------------------------------------------- kinds -- */
+
+/* Each decides d->op, of its kind: see store/file_decide.h. */
+MUST_CHECK enum err decide_file_create(struct file_decision *d);
+MUST_CHECK enum err decide_file_remove(struct file_decision *d);
+MUST_CHECK enum err decide_file_link(struct file_decision *d);
+MUST_CHECK enum err decide_file_set(struct file_decision *d);
+MUST_CHECK enum err decide_file_xattr(struct file_decision *d);
+
+/* The extended attribute name of n: true and a view valid as n's. */
+bool file_xattr_find(const struct file_node *n, struct bytes name,
+		     struct bytes *value);
 
 #endif

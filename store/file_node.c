@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #include "base/check.h"
+#include "store/content.h"
 #include "store/file_internal.h"
 #include "store/hidden.h"
 #include "store/keyrules.h"
@@ -64,6 +65,11 @@ uint32_t file_type(const struct file_node *n)
 	if (n->attrs.has & ATTRS_TYPE && n->attrs.type)
 		return n->attrs.type << 12;
 	return n->flags & LOC_LINK ? S_IFLNK : S_IFREG;
+}
+
+uint32_t file_links(const struct file_node *n)
+{
+	return n->attrs.has & ATTRS_NAMES ? n->attrs.names : 1;
 }
 
 void file_node_done(struct file_node *n)
@@ -176,22 +182,33 @@ static enum err take_inode(const struct view *v, struct file_node *n,
 {
 	uint8_t room[INODE_KEY_BYTES];
 	struct found f;
-	enum err err = find_record(v, inode_key(room, ino), &f);
+	enum err err;
 
-	if (err)
-		return err;
 	n->linked = true;
 	n->ino = ino;
+	err = find_record(v, inode_key(room, ino), &f);
+	if (err)
+		return err;
 	if (version_index(f.version) > n->rev)
 		n->rev = version_index(f.version);
 	return take_record(n, &f);
+}
+
+/* An inode is not there. True: its name still is as it was. */
+static bool is_lost(const struct view *v, struct bytes name, uint64_t version)
+{
+	struct key_state state;
+
+	view_get(v, name, &state);
+	return state.version == version &&
+	       (state.pending ||
+		content_is_still(v->engine, v->partition, name, version, NULL));
 }
 
 /* n->key is set: fill the rest from its record. */
 static enum err take_key(const struct view *v, struct file_node *n)
 {
 	struct found f;
-	struct key_state again;
 	enum err err = find_record(v, n->key, &f);
 
 	if (err)
@@ -201,11 +218,9 @@ static enum err take_key(const struct view *v, struct file_node *n)
 	if (f.flags & LOC_INODE) {
 		engine_value_done(&f.held);
 		err = take_inode(v, n, f.content_id);
-		if (err == ERR_NOT_FOUND) {
-			view_get(v, n->key, &again);
-			err = again.version == f.version ? ERR_CORRUPT
-							 : ERR_BUSY;
-		}
+		if (err == ERR_NOT_FOUND)
+			err = is_lost(v, n->key, f.version) ? ERR_CORRUPT
+							    : ERR_BUSY;
 		return err;
 	}
 	err = take_record(n, &f);
@@ -220,7 +235,8 @@ static enum err take_key(const struct view *v, struct file_node *n)
 static void begin(struct file_node *n, struct bytes path)
 {
 	CHECK(path.n < FILE_KEY_ROOM);
-	*n = (struct file_node){ .path = path };
+	memset(n, 0, offsetof(struct file_node, room));
+	n->path = path;
 	if (path.n > 0)
 		memcpy(n->room, path.p, path.n);
 	n->room[path.n] = '/';
@@ -252,6 +268,11 @@ static enum err find_dir(const struct view *v, struct file_node *n)
 		return err;
 	}
 	if (tree_exists_under(v, n->key)) {
+		struct key_state state;
+
+		view_get(v, n->key, &state);
+		if (state.present)
+			return ERR_BUSY; /* it has just got a record */
 		n->present = true;
 		n->implicit = true;
 		n->ino = file_implicit_ino(n->path);
@@ -285,6 +306,19 @@ enum err file_find(const struct view *v, struct bytes path, struct file_node *n)
 	for (int i = 0; i < RACES_MAX && err == ERR_BUSY; i++) {
 		file_node_done(n);
 		err = find_once(v, path, n);
+	}
+	return err == ERR_BUSY ? ERR_IO : err;
+}
+
+enum err file_find_inode(const struct view *v, uint64_t ino,
+			 struct file_node *n)
+{
+	enum err err = ERR_BUSY;
+
+	for (int i = 0; i < RACES_MAX && err == ERR_BUSY; i++) {
+		begin(n, bytes_of(NULL, 0));
+		err = take_inode(v, n, ino);
+		n->present = !err;
 	}
 	return err == ERR_BUSY ? ERR_IO : err;
 }

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "store/file_internal.h"
 #include "store/hidden.h"
 #include "store/keyrules.h"
@@ -52,8 +53,8 @@ static enum err add_put(struct file_decision *d, const struct engine_record *r,
 	return pending_set(&d->p->pending, r->key, becomes);
 }
 
-static enum err add_delete(struct file_decision *d, struct bytes key,
-			   uint8_t type)
+enum err file_add_delete(struct file_decision *d, struct bytes key,
+			 uint8_t type)
 {
 	const struct pending_state gone = { .index = d->index };
 	struct engine_record *r = entry_record(&d->s->entry);
@@ -296,8 +297,8 @@ enum err file_drop_name(struct file_decision *d, uint64_t ino,
 	CHECK(name.n + NAMES_PREFIX_BYTES <= RECORD_KEY_BYTES_MAX);
 	names_prefix(room, ino);
 	memcpy(room + NAMES_PREFIX_BYTES, name.p, name.n);
-	return add_delete(d, bytes_of(room, NAMES_PREFIX_BYTES + name.n),
-			  RECORD_DELETE);
+	return file_add_delete(d, bytes_of(room, NAMES_PREFIX_BYTES + name.n),
+			       RECORD_DELETE);
 }
 
 /* ------------------------------------------------------------------ put -- */
@@ -324,7 +325,7 @@ enum err file_node_put(struct file_decision *d, struct file_node *n)
 	uint8_t room[INODE_KEY_BYTES];
 	enum err err;
 
-	CHECK(n->key.n > 0);
+	CHECK(n->linked || n->key.n > 0);
 	if (n->linked) {
 		CHECK(n->ino);
 		err = put_record(d, n, inode_key(room, n->ino), 0);
@@ -345,10 +346,23 @@ enum err file_node_put(struct file_decision *d, struct file_node *n)
 
 /* --------------------------------------------------------------- remove -- */
 
-static enum err remove_linked(struct file_decision *d, struct file_node *n)
+static enum err drop_inode(struct file_decision *d, uint64_t ino)
 {
 	uint8_t room[INODE_KEY_BYTES];
-	uint32_t names = n->attrs.has & ATTRS_NAMES ? n->attrs.names : 1;
+
+	return file_add_delete(d, inode_key(room, ino), RECORD_DELETE);
+}
+
+enum err file_remove_inode(struct file_decision *d, const struct file_node *n)
+{
+	enum err err = file_drop_content(d, n);
+
+	return err ? err : drop_inode(d, n->ino);
+}
+
+static enum err remove_linked(struct file_decision *d, struct file_node *n)
+{
+	uint32_t names = file_links(n);
 	enum err err = file_drop_name(d, n->ino, n->key);
 
 	if (err)
@@ -359,10 +373,7 @@ static enum err remove_linked(struct file_decision *d, struct file_node *n)
 		file_note_change(n);
 		return file_node_put(d, n);
 	}
-	err = file_drop_content(d, n);
-	if (err)
-		return err;
-	return add_delete(d, inode_key(room, n->ino), RECORD_DELETE);
+	return file_remove_inode(d, n);
 }
 
 enum err file_node_remove(struct file_decision *d, struct file_node *n,
@@ -372,12 +383,97 @@ enum err file_node_remove(struct file_decision *d, struct file_node *n,
 
 	CHECK(n->present && !n->implicit);
 	CHECK(key_is_user(n->key));
-	err = add_delete(d, n->key, type);
+	err = file_add_delete(d, n->key, type);
 	if (!err)
 		err = n->linked ? remove_linked(d, n) : file_drop_content(d, n);
 	if (err)
 		return err;
 	n->present = false;
 	n->pending = true;
+	return OK;
+}
+
+/* --------------------------------------------- for who deals in keys ----- */
+
+enum err file_remove_linked(struct file_decision *d, struct bytes key,
+			    uint8_t type)
+{
+	struct file_node n = { 0 };
+	enum err err = file_find(&d->view, key, &n);
+
+	if (!err && file_links(&n) > 1)
+		err = file_node_value(d, &n);
+	if (!err) {
+		err = file_node_remove(d, &n, type);
+	} else if (err == ERR_CORRUPT && n.linked) {
+		/* What is damaged stays as it is, but without this name. */
+		log_warn("store", "inode_unknown partition=%u error=%s",
+			 (unsigned)d->p->id, err_text(err));
+		err = file_add_delete(d, key, type);
+		if (!err)
+			err = file_drop_name(d, n.ino, key);
+	}
+	file_node_done(&n);
+	return err;
+}
+
+/* As they were, but for what a change of the data puts in their place. */
+static enum err renew_attrs(struct file_decision *d, struct bytes before,
+			    uint64_t version, struct bytes *attrs)
+{
+	struct attrs a;
+	enum err err = attrs_decode(before, &a);
+
+	if (err)
+		return err;
+	if (!(a.has & ATTRS_INO)) {
+		a.has |= ATTRS_INO;
+		a.ino = file_ino_of(d->p->id, version);
+	}
+	a.has &= ~(ATTRS_MTIME | ATTRS_CTIME | ATTRS_CHUNKS);
+	return encode_attrs(d, &a, attrs);
+}
+
+static enum err renew_from_file(struct file_decision *d, struct bytes key,
+				struct bytes *attrs)
+{
+	struct engine_value v;
+	enum err err = engine_get(d->s->engine, d->p->id, key, ENGINE_HEAD, &v);
+
+	if (err)
+		return err;
+	err = renew_attrs(d, v.attrs, v.version, attrs);
+	engine_value_done(&v);
+	return err;
+}
+
+/* A directory that gets a key of its own keeps the number it had without. */
+static enum err implicit_attrs(struct file_decision *d, struct bytes key,
+			       struct bytes *attrs)
+{
+	struct attrs a = { .has = ATTRS_INO };
+
+	if (!key_is_dir(key) || !tree_exists_under(&d->view, key))
+		return OK;
+	a.ino = file_implicit_ino(bytes_of(key.p, key.n - 1));
+	return encode_attrs(d, &a, attrs);
+}
+
+enum err file_keep_attrs(struct file_decision *d, struct bytes key,
+			 const struct key_state *state, struct bytes *attrs)
+{
+	enum err err;
+
+	CHECK(!(state->flags & LOC_INODE));
+	if (!state->present)
+		return implicit_attrs(d, key, attrs);
+	if (state->pending || state->attr_bytes == 0)
+		err = renew_attrs(d, state->attrs, state->version, attrs);
+	else
+		err = renew_from_file(d, key, attrs);
+	if (!err || err == ERR_NOMEM)
+		return err;
+	log_warn("store", "attributes_lost partition=%u error=%s",
+		 (unsigned)d->p->id, err_text(err));
 	return OK;
 }

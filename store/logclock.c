@@ -11,6 +11,7 @@
  * 100 ms late; until then it is there for everyone.
  */
 #include "base/check.h"
+#include "store/file_internal.h"
 #include "store/group_internal.h"
 
 enum {
@@ -56,34 +57,40 @@ static void look_up_next(struct store *s, struct partition *p)
 		p->expiry_ns = UINT64_MAX;
 }
 
+/* The records that end key, whose state is applied. */
+static enum err expiry_records(struct store *s, struct partition *p,
+			       struct bytes key, const struct key_state *state)
+{
+	struct file_decision d = { .s = s,
+				   .p = p,
+				   .view = view_of(s, p),
+				   .index = p->last_index + 1 };
+	uint64_t content_id;
+	enum err err;
+
+	if (state->flags & LOC_INODE)
+		return file_remove_linked(&d, key, RECORD_EXPIRE);
+	err = file_add_delete(&d, key, RECORD_EXPIRE);
+	if (!err && state->flags & LOC_CONTENT &&
+	    content_id_of(s, p, key, state, &content_id) == OK)
+		err = entry_drop_content(&s->entry, content_id);
+	return err;
+}
+
 /* Append the end of one key. ERR_IO: poisoned; other errors: another time. */
 static enum err expire_one(struct store *s, struct partition *p,
 			   struct bytes key)
 {
 	struct view view = view_of(s, p);
 	struct key_state state;
-	struct engine_record *r;
-	uint64_t index, content_id;
+	uint64_t index;
 	enum err err;
 
 	view_get(&view, key, &state);
 	if (state.pending)
 		return OK; /* decided already: the settle will tell */
 	entry_begin(&s->entry);
-	r = entry_record(&s->entry);
-	if (!r)
-		return ERR_NOMEM;
-	r->type = RECORD_EXPIRE;
-	r->key = key;
-	if (state.flags & LOC_CONTENT &&
-	    content_id_of(s, p, key, &state, &content_id) == OK) {
-		err = entry_drop_content(&s->entry, content_id);
-		if (err)
-			return err;
-	}
-	err = pending_set(
-		&p->pending, key,
-		&(struct pending_state){ .index = p->last_index + 1 });
+	err = expiry_records(s, p, key, &state);
 	if (err) {
 		pending_rollback(&p->pending);
 		return err;

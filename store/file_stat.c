@@ -1,0 +1,227 @@
+/*
+ * store/file_stat.c - what is known of a file without its data: from the
+ * applied state, on any thread.
+ */
+#include "base/check.h"
+#include "store/file_internal.h"
+#include "store/keyrules.h"
+
+enum { SUBDIRS_STEPS_MAX = 4096 }; /* with the key directory locked */
+
+static enum err check_path(struct bytes path)
+{
+	enum err err = path.n > 0 ? store_key_check(path) : OK;
+
+	if (!err && key_is_dir(path))
+		err = ERR_BAD_KEY;
+	return err;
+}
+
+static enum err find(struct store *s, struct bytes path, uint64_t ino,
+		     struct file_node *n)
+{
+	struct view v;
+	enum err err = check_path(path);
+
+	if (err)
+		return err;
+	v = file_view_applied(s, path.n > 0 ? store_partition_of(s, path) : 0);
+	return file_find_ino(&v, path, ino, n);
+}
+
+/* ------------------------------------------------------------------ stat -- */
+
+static void fill(const struct file_node *n, struct store_file *f)
+{
+	const struct attrs *a = &n->attrs;
+
+	*f = (struct store_file){
+		.ino = n->ino,
+		.rev = n->rev,
+		.bytes = n->bytes,
+		.stored_bytes = n->bytes,
+		.nlink = file_links(n),
+		.mode = file_type(n) | a->permissions,
+		.uid = a->uid,
+		.gid = a->gid,
+		.rdev = a->rdev,
+		.implicit = n->implicit,
+		.has_xattrs = a->has & ATTRS_XATTRS,
+	};
+	if (a->has & ATTRS_CHUNKS)
+		f->stored_bytes = a->chunks * n->chunk_bytes;
+	if (a->has & ATTRS_PERMISSIONS)
+		f->fields |= STORE_HAS_MODE;
+	if (a->has & ATTRS_UID)
+		f->fields |= STORE_HAS_UID;
+	if (a->has & ATTRS_GID)
+		f->fields |= STORE_HAS_GID;
+	f->mtime_ns = a->has & ATTRS_MTIME ? a->mtime_ns : n->mtime_ns;
+	f->ctime_ns = a->has & ATTRS_CTIME ? a->ctime_ns : n->mtime_ns;
+	f->atime_ns = a->has & ATTRS_ATIME ? a->atime_ns : f->mtime_ns;
+}
+
+/* The root changes with what lies in any partition. */
+static enum err add_root_times(struct store *s, struct store_file *f)
+{
+	for (uint32_t i = 1; i < s->partition_count; i++) {
+		struct view v = file_view_applied(s, i);
+		struct store_file share;
+		struct file_node n;
+		enum err err = file_find(&v, bytes_of(NULL, 0), &n);
+
+		if (!err)
+			fill(&n, &share);
+		file_node_done(&n);
+		if (err)
+			return err;
+		if (n.implicit)
+			continue;
+		f->implicit = false;
+		if (share.mtime_ns > f->mtime_ns)
+			f->mtime_ns = share.mtime_ns;
+		if (share.ctime_ns > f->ctime_ns)
+			f->ctime_ns = share.ctime_ns;
+	}
+	return OK;
+}
+
+enum err store_file_stat_ino(struct store *s, struct bytes path, uint64_t ino,
+			     struct store_file *file)
+{
+	struct store_file found;
+	struct file_node n = { 0 };
+	enum err err = find(s, path, ino, &n);
+
+	if (!err)
+		fill(&n, &found);
+	file_node_done(&n);
+	if (!err && path.n == 0)
+		err = add_root_times(s, &found);
+	if (!err)
+		*file = found;
+	return err;
+}
+
+enum err store_file_stat(struct store *s, struct bytes path,
+			 struct store_file *file)
+{
+	return store_file_stat_ino(s, path, 0, file);
+}
+
+/* --------------------------------------------------------------- subdirs -- */
+
+struct subdirs {
+	uint8_t at[FILE_KEY_ROOM]; /* the next key to look at, or above */
+	size_t n;
+	size_t prefix_bytes; /* of at: the directory's */
+	uint64_t count;
+};
+
+/* Go on behind key, a child or something below one. False: no more. */
+static bool note_child(struct subdirs *x, struct bytes key)
+{
+	const uint8_t *rest = key.p + x->prefix_bytes;
+	const uint8_t *slash = memchr(rest, '/', key.n - x->prefix_bytes);
+
+	memcpy(x->at, key.p, key.n);
+	if (!slash) {
+		x->at[key.n] = 0;
+		x->n = key.n + 1;
+		return true;
+	}
+	x->count++;
+	x->n = prefix_successor(bytes_of(key.p, (size_t)(slash - key.p) + 1),
+				x->at);
+	return x->n > 0;
+}
+
+/* Some steps under one lock. False: that was all. */
+static bool some_subdirs(const struct view *v, struct bytes prefix,
+			 struct subdirs *x)
+{
+	struct engine_iter it;
+	struct engine_info info;
+	struct bytes key;
+	bool more = true;
+
+	engine_iter_begin(v->engine, v->partition, &it);
+	for (int i = 0; i < SUBDIRS_STEPS_MAX && more; i++)
+		more = engine_iter_seek(&it, bytes_of(x->at, x->n), &key,
+					&info) &&
+		       bytes_begins(key, prefix) && note_child(x, key);
+	engine_iter_end(&it);
+	return more;
+}
+
+static uint64_t count_subdirs(const struct view *v, struct bytes prefix)
+{
+	struct subdirs x = { .prefix_bytes = prefix.n, .n = prefix.n + 1 };
+
+	/* Behind the directory's own key, and behind the hidden ones. */
+	memcpy(x.at, prefix.p, prefix.n);
+	x.at[prefix.n] = 1;
+	while (some_subdirs(v, prefix, &x))
+		;
+	return x.count;
+}
+
+enum err store_subdirs(struct store *s, struct bytes path, uint64_t *count)
+{
+	uint8_t prefix[FILE_KEY_ROOM];
+	uint32_t from = 0, to = s->partition_count;
+	enum err err = check_path(path);
+
+	if (err)
+		return err;
+	memcpy(prefix, path.n > 0 ? path.p : prefix, path.n);
+	prefix[path.n] = '/';
+	if (path.n > 0) {
+		from = store_partition_of(s, path);
+		to = from + 1;
+	}
+	*count = 0;
+	for (uint32_t i = from; i < to; i++) {
+		struct view v = file_view_applied(s, i);
+
+		*count += count_subdirs(
+			&v, bytes_of(prefix, path.n > 0 ? path.n + 1 : 0));
+	}
+	return OK;
+}
+
+/* --------------------------------------------------- extended attributes -- */
+
+enum err store_xattr_get(struct store *s, struct bytes path, uint64_t ino,
+			 struct bytes name, struct buf *value)
+{
+	struct file_node n = { 0 };
+	struct bytes found;
+	enum err err = find(s, path, ino, &n);
+
+	if (!err && !file_xattr_find(&n, name, &found))
+		err = ERR_NO_ATTR;
+	if (!err)
+		err = buf_add(value, found.p, found.n);
+	file_node_done(&n);
+	return err;
+}
+
+enum err store_xattr_list(struct store *s, struct bytes path, uint64_t ino,
+			  struct buf *names)
+{
+	struct file_node n = { 0 };
+	struct bytes name, value;
+	size_t off = 0, before = names->n;
+	enum err err = find(s, path, ino, &n);
+
+	while (!err && attrs_xattr_next(n.attrs.xattrs, &off, &name, &value)) {
+		err = buf_add(names, name.p, name.n);
+		if (!err)
+			err = buf_add(names, "", 1);
+	}
+	if (err)
+		names->n = before;
+	file_node_done(&n);
+	return err;
+}
