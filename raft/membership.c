@@ -10,7 +10,13 @@
  *    (thesis 4.1, erratum 2015): of their two entries at most one commits, for
  *    both need a majority of the configuration that both started from;
  *  - a node with a committed change that it has not applied does not stand for
- *    election (election.c).
+ *    election (election.c);
+ *  - whoever has a change in its log knows that the one before it is committed:
+ *    the message that brought it said so, and the driver made that durable
+ *    first (raft.h). So of the memberships by which a candidate and the voters
+ *    of later entries go, one follows the other, and their majorities meet. A
+ *    node that came back with an older one could be elected by members that
+ *    were removed long ago.
  *
  * Adding a voter: first as a learner, promoted when it has caught up (thesis
  * 4.2.1); when that is, the driver sees from raft_progress_of.

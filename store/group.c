@@ -49,6 +49,40 @@ void group_touch(struct partition *p)
 	s->active[s->active_count++] = p;
 }
 
+/* ------------------------------------------------------ before a change -- */
+
+/*
+ * Whoever has a membership change in its log must know, also after a restart,
+ * that the change before it is committed: of two memberships that follow each
+ * other any majorities meet, of others not. So the commit index goes into the
+ * stream before such an entry does, else only now and then.
+ */
+enum err group_save_commit(struct partition *p, uint64_t before)
+{
+	struct engine_hard_state hs;
+	struct raft_status st;
+	enum err err;
+
+	raft_status(p->raft, &st);
+	hs = (struct engine_hard_state){ .term = st.term,
+					 .vote = st.vote,
+					 .commit = st.commit };
+	if (hs.commit >= before)
+		hs.commit = before - 1;
+	if (hs.commit <= p->saved.commit)
+		return OK;
+	err = engine_set_hard_state(p->s->engine, p->id, &hs);
+	if (err)
+		return err;
+	p->saved = (struct raft_hard_state){ hs.term, hs.vote, hs.commit };
+	/* one that still waits for room is not to be older than that */
+	p->hard.term = hs.term;
+	p->hard.vote = hs.vote;
+	if (p->hard.commit < hs.commit)
+		p->hard.commit = hs.commit;
+	return OK;
+}
+
 /* --------------------------------------------------------------- input --- */
 
 static enum err append_own(struct partition *p)
@@ -60,7 +94,10 @@ static enum err append_own(struct partition *p)
 
 	entry_begin(&s->entry);
 	if (p->own.leave_joint) {
-		err = members_conf_record(s, p, raft_conf(p->raft), &leave);
+		err = group_save_commit(p, p->own.index);
+		if (!err)
+			err = members_conf_record(s, p, raft_conf(p->raft),
+						  &leave);
 	} else {
 		r = entry_record(&s->entry);
 		if (r)
@@ -164,6 +201,8 @@ static enum err propose_change(struct partition *p,
 	if (!group_open(p) || raft_change_refusal(p->raft, change))
 		return ERR_BUSY;
 	err = raft_proposable(p->raft, 0, index, &term);
+	if (!err)
+		err = group_save_commit(p, *index);
 	if (!err)
 		err = entry_append_at(s, p, *index, term);
 	if (err)

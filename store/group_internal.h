@@ -91,6 +91,13 @@ MUST_CHECK enum err groups_start(struct store *s);
 
 /* ------------------------------------------------------- the round ------- */
 
+/*
+ * A membership change is about to stand at index `before` of p's log: put the
+ * commit index, below that, into the log first. Errors as
+ * engine_set_hard_state; the change must not be appended then.
+ */
+MUST_CHECK enum err group_save_commit(struct partition *p, uint64_t before);
+
 /* p has something to do. */
 void group_touch(struct partition *p);
 

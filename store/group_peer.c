@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "store/group_internal.h"
+#include "store/hidden.h"
 #include "store/state.h"
 
 enum { BATCH_BYTES_MAX = 8 << 20 };
@@ -103,6 +104,25 @@ static void tell_cut(struct partition *p, enum err err)
 	p->cut = err != OK;
 }
 
+static bool changes_members(const struct engine_entry *e)
+{
+	for (uint32_t i = 0; i < e->record_count; i++) {
+		if (bytes_equal(e->records[i].key, conf_key()))
+			return true;
+	}
+	return false;
+}
+
+static enum err append_one(struct store *s, struct partition *p, uint64_t index)
+{
+	const struct engine_entry *e = &s->groups->wire_entry.entry;
+	enum err err = OK;
+
+	if (changes_members(e))
+		err = group_save_commit(p, index);
+	return err ? err : entry_take_over(s, p, index, e);
+}
+
 /* Put what raft accepted into the log; what does not go in is cut off. */
 static enum err append_accepted(struct store *s, struct partition *p,
 				const struct raft_msg *m,
@@ -121,8 +141,7 @@ static enum err append_accepted(struct store *s, struct partition *p,
 
 		err = wire_entry_decode(&in, &g->wire_entry);
 		if (!err)
-			err = entry_take_over(s, p, index,
-					      &g->wire_entry.entry);
+			err = append_one(s, p, index);
 		if (!err)
 			continue;
 		raft_cut(p->raft, index);

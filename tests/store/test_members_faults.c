@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "raft/raft.h"
+#include "store/store_internal.h"
 #include "tests/lib/cluster_rig.h"
 
 enum { READS_MAX = 512 };
@@ -295,6 +296,63 @@ static void a_removed_node_with_an_old_configuration_deposes_nobody(void **s)
 	cluster_expect_same(&c, 10000);
 }
 
+static const struct raft *raft_at(uint64_t id)
+{
+	return cluster_node(&c, id)->store->partitions[0].raft;
+}
+
+static uint64_t pending_change(uint64_t id)
+{
+	struct raft_status st;
+
+	raft_status(raft_at(id), &st);
+	return st.pending_change;
+}
+
+static uint64_t last_index(uint64_t id)
+{
+	struct raft_status st;
+
+	raft_status(raft_at(id), &st);
+	return st.last_index;
+}
+
+/*
+ * Whoever has the second change in its log goes by the first, also when it is
+ * killed the moment it has it: with the membership before both it could be
+ * elected by a majority that none of the newer ones meets.
+ */
+static void a_restart_brings_no_older_membership_back(void **state)
+{
+	for (int victim = 0; victim < 3; victim++) {
+		uint64_t at, x, first, second;
+
+		begin(3, 40 + (uint64_t)victim);
+		at = leader();
+		x = (at + (uint64_t)victim) % 3 + 1; /* at last the leader */
+		(void)cluster_new_node(&c, 4);
+		assert_int_equal(ask(at, STORE_MEMBER_ADD, "n4"), OK);
+		cluster_start(&c, 4);
+		for (first = 0; !first; cluster_step(&c, CLUSTER_NEVER))
+			if (pending_change(at) > 2)
+				first = pending_change(at);
+		for (second = 0; !second; cluster_step(&c, CLUSTER_NEVER))
+			if (pending_change(at) > first)
+				second = pending_change(at);
+		while (last_index(x) < second)
+			cluster_step(&c, CLUSTER_NEVER);
+		cluster_run(&c, 1); /* from memory to the disk */
+		cluster_kill(&c, x);
+		cluster_start(&c, x);
+		assert_true(last_index(x) >= second);
+		assert_int_not_equal(raft_conf_role(raft_conf(raft_at(x)), 4),
+				     0);
+		cluster_expect_same(&c, 20000);
+		cluster_done(&c);
+	}
+	begin(3, 40);
+}
+
 static void lead(uint32_t partition, uint64_t id)
 {
 	for (int i = 0; i < 100 && cluster_leader(&c, partition) != id; i++) {
@@ -398,6 +456,7 @@ int main(void)
 		FAULT(changes_of_two_leaders_end_in_one_membership),
 		FAULT(reads_at_a_leader_that_removes_itself_end),
 		FAULT(a_removed_node_with_an_old_configuration_deposes_nobody),
+		FAULT(a_restart_brings_no_older_membership_back),
 		FAULT(a_removed_node_is_heard_while_a_group_here_has_it),
 		FAULT(a_change_may_be_asked_of_any_node),
 		FAULT(a_full_map_refuses_and_has_room_again),
