@@ -129,6 +129,8 @@ static void set_limits(struct store *s, struct raft_config *c)
 	c->lazy_commit = true; /* groups_tell */
 	/* by a clock that is at most 1 % faster than another */
 	c->lease_ns = (c->election_ticks - 1) * s->tick_ns / 100 * 99;
+	if (s->o.append_bytes_max)
+		c->append_bytes_max = s->o.append_bytes_max;
 	c->uncommitted_bytes_max = RAFT_NO_LIMIT; /* group_is_full instead */
 	if (s->o.net) {
 		c->members_max = RAFT_MEMBERS_MAX;

@@ -81,6 +81,8 @@ struct store_options {
 	struct store_member self; /* id as engine_identity; addresses as
 				     configured now: the map follows them     */
 	uint64_t heartbeat_ms, election_ms; /* 0: 100, 1000                   */
+	uint64_t append_bytes_max;  /* entries in one message, one always; 0:
+				      1 MiB                                   */
 	uint64_t commit_timeout_ms; /* a write's outcome is unknown then; 0:
 				       5000                                  */
 	/* A request waits and the core thread may sleep: wake it. Any thread. */

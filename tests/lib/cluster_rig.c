@@ -597,6 +597,7 @@ static enum err open_store(struct cluster_node *n)
 		.self = member_of(n),
 		.heartbeat_ms = c->o.heartbeat_ms,
 		.election_ms = c->o.election_ms,
+		.append_bytes_max = c->o.append_bytes_max,
 		.commit_timeout_ms = c->o.commit_timeout_ms,
 		.wake = note_wake,
 		.wake_ctx = n,

@@ -57,6 +57,7 @@ struct cluster_options {
 	uint64_t disk_bytes, segment_bytes;
 	uint64_t max_value_bytes, watch_history_bytes, staging_idle_ms;
 	uint64_t heartbeat_ms, election_ms, commit_timeout_ms; /* 0: store's */
+	uint64_t append_bytes_max; /* 0: store's                              */
 	uint64_t min_free_bytes;
 	uint64_t step_ns; /* what a step of the core thread takes            */
 	enum engine_read_mode read_mode;

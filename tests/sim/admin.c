@@ -1,10 +1,11 @@
 /*
  * tests/sim/admin.c - members come, go and are replaced; leaders hand over.
  *
- * One change at a time is under way, as one operator would do it. The nodes
- * that run follow the member map of the newest state: an id that is in it and
- * has no node gets one, a node whose id is gone from it counts no more. So a change
- * whose outcome nobody knows is cleared up too.
+ * One change at a time is under way, as one operator would do it; in runs with
+ * haste up to three, through any nodes, a change asked for during a change. The
+ * nodes that run follow the member map of the newest state: an id that is in it
+ * and has no node gets one, a node whose id is gone from it counts no more. So
+ * a change whose outcome nobody knows is cleared up too.
  */
 #include <stdio.h>
 
@@ -14,7 +15,9 @@
 enum {
 	MEMBERS_MIN = 3,
 	MEMBERS_MAX = 7,
-	SPARE_IDS = 5,	/* for disks that must be replaced                    */
+	SPARE_IDS = 5, /* for disks that must be replaced                    */
+	HASTE_MS = 60,
+	GOING_MS = 60000,
 	LOOKS_GONE = 4, /* looks at the map until who is missing is gone     */
 };
 
@@ -23,13 +26,32 @@ static void set_done(struct store_change *change)
 	*(bool *)change->user = true;
 }
 
+/* An operator who waits for nothing; NULL: all do. */
+static struct admin *idle_operator(struct sim *s)
+{
+	for (uint32_t i = 0; i < SIM_OPERATORS; i++)
+		if (!s->admin[i].busy)
+			return &s->admin[i];
+	return NULL;
+}
+
+static uint32_t busy_operators(const struct sim *s)
+{
+	uint32_t busy = 0;
+
+	for (uint32_t i = 0; i < SIM_OPERATORS; i++)
+		busy += s->admin[i].busy;
+	return busy;
+}
+
 static void ask(struct sim *s, struct store_change change, uint64_t about)
 {
-	struct admin *a = &s->admin;
+	uint32_t before = busy_operators(s);
+	struct admin *a = idle_operator(s);
 	uint64_t via = sim_any_node(s);
 	enum err err;
 
-	if (a->busy || !via)
+	if (!a || !via || (before && !s->plan.faults[FAULT_HASTE]))
 		return;
 	a->change = change;
 	a->change.done = set_done;
@@ -39,6 +61,10 @@ static void ask(struct sim *s, struct store_change change, uint64_t about)
 	a->done_flag = false;
 	err = store_change(s->c.node[via].store, &a->change);
 	a->busy = !err;
+	s->count[SIM_changes_at_once] += a->busy && before;
+	if (!err && (change.kind == STORE_MEMBER_REMOVE ||
+		     change.kind == STORE_MEMBER_REPLACE))
+		s->going_until[about] = s->c.now_ns + GOING_MS * SIM_MS;
 	sim_trace(s, "change %d of \"%s\" through n%llu: %s", change.kind,
 		  change.member.name, (unsigned long long)via, err_text(err));
 }
@@ -75,21 +101,27 @@ static void named(struct store_change *change, const struct cluster_node *n)
 }
 
 /*
- * Nobody with his wits takes a node away while others are still learning, or
- * when those who remain have a majority of bad disks.
+ * Nobody with his wits takes a node away when those who remain are too few or
+ * have a majority of bad disks, or, unless in haste, while others still come
+ * or go. What was asked for lately may happen yet.
  */
 static bool may_remove(struct sim *s, uint64_t id,
 		       const struct store_member_status *map, uint32_t count)
 {
 	uint32_t voters = 0, bad = 0;
+	bool haste = s->plan.faults[FAULT_HASTE];
 
 	for (uint32_t i = 0; i < count; i++) {
 		uint64_t member = map[i].member.id;
+		bool moves = map[i].leaving ||
+			     map[i].learner != map[i].member.stays_learner;
 
-		if (map[i].leaving ||
-		    map[i].learner != map[i].member.stays_learner)
+		if (moves && !haste)
 			return false;
-		if (map[i].learner || member == id)
+		if (moves || map[i].learner || member == id)
+			continue;
+		if (member <= CLUSTER_NODES_MAX &&
+		    s->going_until[member] > s->c.now_ns)
 			continue;
 		voters++;
 		bad += member > CLUSTER_NODES_MAX || s->damaged[member];
@@ -97,36 +129,70 @@ static bool may_remove(struct sim *s, uint64_t id,
 	return voters >= MEMBERS_MIN && bad <= (voters - 1) / 2;
 }
 
-void admin_change(struct sim *s)
+/* A map to act upon; 0: none. */
+static uint32_t newest_map(struct sim *s, struct store_member_status *map)
+{
+	uint64_t as_of;
+	uint32_t count = read_map(s, map, &as_of);
+
+	/* Who has just started may show what was true long ago. */
+	if (count > CLUSTER_NODES_MAX || (count && as_of < s->map_as_of))
+		return 0;
+	s->map_as_of = count ? as_of : s->map_as_of;
+	return count;
+}
+
+static bool has_spare_ids(const struct sim *s)
+{
+	return s->c.count < CLUSTER_NODES_MAX - SPARE_IDS;
+}
+
+static void change_one(struct sim *s, uint64_t unused_a, uint64_t unused_b)
 {
 	struct store_member_status map[CLUSTER_NODES_MAX];
 	struct store_change change = { 0 };
-	uint64_t as_of;
-	uint32_t count = read_map(s, map, &as_of);
+	uint32_t count = newest_map(s, map);
 	uint64_t id = sim_any_node(s);
-	struct cluster_node *n = &s->c.node[id];
 
-	if (!id || count == 0 || count > CLUSTER_NODES_MAX)
+	if (!id || count == 0 || s->ending)
 		return;
-	/* Who has just started may show what was true long ago. */
-	if (as_of < s->map_as_of)
-		return;
-	s->map_as_of = as_of;
-	if (s->c.count < CLUSTER_NODES_MAX - SPARE_IDS && count < MEMBERS_MAX &&
+	if (has_spare_ids(s) && count < MEMBERS_MAX &&
 	    (count <= MEMBERS_MIN || sim_chance(s, 500))) {
 		change.kind = STORE_MEMBER_ADD;
 		snprintf(change.member.name, sizeof(change.member.name),
-			 "new%u", s->c.count + 1);
+			 "new%u", s->c.count + 1 + busy_operators(s));
 		snprintf(change.member.peer, sizeof(change.member.peer),
-			 "new%u:7000", s->c.count + 1);
+			 "new%u:7000", s->c.count + 1 + busy_operators(s));
 		change.member.stays_learner = sim_chance(s, 200);
 	} else if (may_remove(s, id, map, count)) {
 		change.kind = STORE_MEMBER_REMOVE;
-		named(&change, n);
+		named(&change, &s->c.node[id]);
 	} else {
 		return;
 	}
 	ask(s, change, id);
+}
+
+void admin_change(struct sim *s)
+{
+	change_one(s, 0, 0);
+	if (!s->plan.faults[FAULT_HASTE] ||
+	    s->timer_count + SIM_OPERATORS + 10 > SIM_TIMERS_MAX)
+		return;
+	/* another operator, while the first change is under way */
+	for (uint32_t i = 1; i < SIM_OPERATORS; i++)
+		sim_after_ns(s, sim_draw(s, HASTE_MS * SIM_MS), change_one, 0,
+			     0);
+}
+
+void admin_exchange(struct sim *s)
+{
+	struct store_member_status map[CLUSTER_NODES_MAX];
+	uint32_t count = newest_map(s, map);
+	uint64_t id = sim_any_node(s);
+
+	if (id && count && has_spare_ids(s) && may_remove(s, id, map, count))
+		admin_replace(s, id);
 }
 
 void admin_transfer(struct sim *s)
@@ -150,11 +216,9 @@ void admin_replace(struct sim *s, uint64_t id)
 	ask(s, change, id);
 }
 
-/* What came of the change that was under way. */
-static void take_answer(struct sim *s)
+/* What came of a change that was under way. */
+static void take_one(struct sim *s, struct admin *a)
 {
-	struct admin *a = &s->admin;
-
 	if (!a->busy || !a->done_flag)
 		return;
 	a->busy = false;
@@ -168,6 +232,12 @@ static void take_answer(struct sim *s)
 		s->count[SIM_membership_changes]++;
 	if (a->change.kind == STORE_MEMBER_REPLACE)
 		s->count[SIM_replaced_members]++;
+}
+
+static void take_answers(struct sim *s)
+{
+	for (uint32_t i = 0; i < SIM_OPERATORS; i++)
+		take_one(s, &s->admin[i]);
 }
 
 static void adopt(struct sim *s, const struct store_member *m)
@@ -190,7 +260,7 @@ void admin_follow(struct sim *s)
 	uint64_t as_of;
 	uint32_t count;
 
-	take_answer(s);
+	take_answers(s);
 	count = read_map(s, map, &as_of);
 	if (count == 0 || count > CLUSTER_NODES_MAX)
 		return;
@@ -227,10 +297,10 @@ bool admin_idle(struct sim *s, struct buf *why)
 	uint64_t as_of;
 	uint32_t count = read_map(s, map, &as_of);
 
-	take_answer(s);
-	if (s->admin.busy && why)
+	take_answers(s);
+	if (busy_operators(s) && why)
 		(void)!buf_addf(why, "a membership change is under way");
-	if (s->admin.busy || count > CLUSTER_NODES_MAX)
+	if (busy_operators(s) || count > CLUSTER_NODES_MAX)
 		return false;
 	for (uint32_t i = 0; i < count; i++) {
 		const struct store_member_status *m = &map[i];

@@ -26,6 +26,8 @@ enum {
 	ID_BYTES = 32,
 	PIECE_BYTES = 48 << 10,
 	RETRY_MS = 50,
+	HOT_NS = 20000000,
+	HOT_KEYS = 4,
 	ANSWER_MS_MAX = 60000,
 	PREFIX_LETTERS = 2, /* a, b: prefixes that are deleted whole         */
 	TXN_LETTERS = 2,    /* c, d: keys that transactions join             */
@@ -210,12 +212,21 @@ static void add_write(struct client *c, enum linear_outcome outcome)
 
 /* ----------------------------------------------------------------- reads - */
 
+/* A leader has just changed: who relies on leases looks closely. */
+static bool is_hot(const struct sim *s)
+{
+	return s->plan.leases && !s->ending && s->c.now_ns < s->hot_until;
+}
+
 static void forget_answer(struct client *c)
 {
 	c->stage = THINKING;
 	c->answered = c->gone = false;
-	c->due = c->s->c.now_ns +
-		 SIM_MS * (1 + sim_about(c->s, c->s->plan.think_ms));
+	c->due =
+		c->s->c.now_ns +
+		(is_hot(c->s)
+			 ? sim_draw(c->s, HOT_NS) + 1
+			 : SIM_MS * (1 + sim_about(c->s, c->s->plan.think_ms)));
 }
 
 /* The node is as it was when it was asked. */
@@ -327,7 +338,7 @@ static void barrier_done(struct store_barrier *b, enum err err)
 	c->due = c->s->c.now_ns;
 }
 
-static void start_read(struct client *c, uint32_t k)
+static void start_read(struct client *c, uint32_t k, bool lease)
 {
 	struct sim *s = c->s;
 	struct store *store = s->c.node[c->node].store;
@@ -339,6 +350,8 @@ static void start_read(struct client *c, uint32_t k)
 		r < 60 || !s->plan.leases ? STORE_LINEARIZABLE : STORE_LEASE;
 	if (r >= 85)
 		c->consistency = STORE_STALE;
+	if (lease)
+		c->consistency = STORE_LEASE;
 	c->partition = store_partition_of(store, key_of(k));
 	c->floor = s->oracle.partition[c->partition].applied_max;
 	c->barrier = (struct store_barrier){ .done = barrier_done, .user = c };
@@ -708,11 +721,15 @@ static void start_one(struct client *c)
 {
 	struct sim *s = c->s;
 	uint32_t k = (uint32_t)sim_draw(s, s->plan.keys);
+	bool hot = is_hot(s), lease = hot && sim_chance(s, 600);
 
-	if (sim_chance(s, 400))
+	if (hot) { /* few keys, the old leader and the new one */
+		k %= HOT_KEYS;
+		c->node = s->hot_node[lease ? sim_draw(s, 2) : 0];
+	} else if (sim_chance(s, 400))
 		c->node = cluster_leader(&s->c, 0);
 	if (!cluster_awake(&s->c, c->node) || s->c.node[c->node].removed ||
-	    sim_chance(s, 200))
+	    (!hot && sim_chance(s, 200)))
 		c->node = sim_any_node(s);
 	if (!c->node) {
 		c->due = s->c.now_ns + RETRY_MS * SIM_MS;
@@ -720,12 +737,33 @@ static void start_one(struct client *c)
 	}
 	c->starts = s->c.node[c->node].starts;
 	c->start_ns = s->c.now_ns;
-	c->action = draw_action(c);
+	c->action = lease ? ACT_READ : draw_action(c);
 	c->gone = c->answered = false;
 	if (c->action == ACT_READ)
-		start_read(c, k);
+		start_read(c, k, lease);
 	else
 		start_write(c, k);
+}
+
+void clients_ask_lease(struct sim *s, uint64_t id)
+{
+	struct cluster_node *n = &s->c.node[id];
+	struct client *c = NULL;
+
+	if (!s->plan.leases || s->ending || !n->store)
+		return;
+	for (uint32_t i = 0; i < s->plan.clients && !c; i++)
+		if (s->client[i].stage == THINKING)
+			c = &s->client[i];
+	if (!c)
+		return;
+	cluster_clock_rate(&s->c, id, n->rate_ppb); /* its clock is read */
+	c->node = id;
+	c->starts = n->starts;
+	c->start_ns = s->c.now_ns;
+	c->action = ACT_READ;
+	c->gone = c->answered = false;
+	start_read(c, (uint32_t)sim_draw(s, s->plan.keys) % HOT_KEYS, true);
 }
 
 static void check_patience(struct client *c)

@@ -17,14 +17,21 @@ enum {
 	FLIP_MARGIN_BYTES = 96 << 10, /* the newest of a log is unproven yet */
 };
 
+void sim_after_ns(struct sim *s, uint64_t ns,
+		  void (*fn)(struct sim *s, uint64_t a, uint64_t b), uint64_t a,
+		  uint64_t b)
+{
+	CHECK(s->timer_count < SIM_TIMERS_MAX);
+	s->timers[s->timer_count++] = (struct sim_timer){
+		.at = s->c.now_ns + ns, .fn = fn, .a = a, .b = b
+	};
+}
+
 void sim_after(struct sim *s, uint64_t ms,
 	       void (*fn)(struct sim *s, uint64_t a, uint64_t b), uint64_t a,
 	       uint64_t b)
 {
-	CHECK(s->timer_count < SIM_TIMERS_MAX);
-	s->timers[s->timer_count++] = (struct sim_timer){
-		.at = s->c.now_ns + ms * SIM_MS, .fn = fn, .a = a, .b = b
-	};
+	sim_after_ns(s, ms * SIM_MS, fn, a, b);
 }
 
 static uint32_t first_timer(const struct sim *s)
@@ -84,9 +91,16 @@ static void restart_in(struct sim *s, uint64_t id, uint64_t ms)
 	sim_after(s, ms, planned_start, id, 0);
 }
 
+void fault_restart_soon(struct sim *s, uint64_t id, uint64_t ms)
+{
+	restart_in(s, id, ms);
+}
+
 void fault_restart_later(struct sim *s, uint64_t id)
 {
-	restart_in(s, id, 20 + sim_about(s, 1500));
+	bool storm = s->c.now_ns < s->storm_until;
+
+	restart_in(s, id, 20 + sim_about(s, storm ? 200 : 1500));
 }
 
 static bool crash(struct sim *s, uint64_t id)
@@ -135,9 +149,30 @@ static bool long_outage(struct sim *s, uint64_t id)
 	return true;
 }
 
-static bool pause_node(struct sim *s, uint64_t id)
+/* Its front ends may be the first to run again. */
+static void ask_as_it_wakes(struct sim *s, uint64_t id, uint64_t unused)
 {
-	cluster_pause(&s->c, id, 100 + sim_about(s, 2000));
+	clients_ask_lease(s, id);
+}
+
+/* Half of the time whoever leads; it is the one that counts on its clock. */
+static uint64_t leader_or(struct sim *s, uint64_t id)
+{
+	uint64_t leader = cluster_leader(
+		&s->c, (uint32_t)sim_draw(s, s->plan.partitions));
+
+	return leader && cluster_awake(&s->c, leader) && sim_draw(s, 2) ? leader
+									: id;
+}
+
+static bool pause_node(struct sim *s, uint64_t any)
+{
+	uint64_t id = leader_or(s, any);
+
+	uint64_t ms = 100 + sim_about(s, 2000);
+
+	cluster_pause(&s->c, id, ms);
+	sim_after_ns(s, ms * SIM_MS - 1, ask_as_it_wakes, id, 0);
 	s->count[SIM_pauses]++;
 	return true;
 }
@@ -287,7 +322,8 @@ static enum err choose_file(void *ctx, const char *name)
 	struct file_choice *f = ctx;
 
 	if (!ends_in(name, ".log") && !ends_in(name, ".dat") &&
-	    !ends_in(name, ".hint"))
+	    !ends_in(name, ".hint") && !ends_in(name, "MANIFEST") &&
+	    !ends_in(name, "state"))
 		return OK;
 	if (sim_draw(f->s, ++f->seen) == 0)
 		snprintf(f->name, sizeof(f->name), "%s", name);
@@ -387,26 +423,36 @@ static bool clock_jump(struct sim *s, uint64_t id)
 {
 	int64_t wall = (int64_t)(sim_draw(s, 7200) * 1000 * SIM_MS) -
 		       (int64_t)(3600 * 1000 * SIM_MS);
+	uint64_t mono = 0, boot = 0;
 
-	cluster_clock_jump(&s->c, id, 0, 0, wall);
+	/* a machine that slept, or one that was moved while it ran */
+	if (sim_chance(s, 500))
+		boot = SIM_MS * sim_draw(s, 10000);
+	if (sim_chance(s, 200))
+		mono = SIM_MS * sim_draw(s, 5000);
+	cluster_clock_jump(&s->c, id, mono, boot + mono, wall);
 	s->count[SIM_clock_jumps]++;
 	return true;
 }
 
-/* At most what leases allow for. */
 static bool clock_rate(struct sim *s, uint64_t id)
 {
-	cluster_clock_rate(&s->c, id, (int64_t)sim_draw(s, 400001) - 200000);
+	uint64_t most = sim_draw(s, 2) ? s->plan.drift_ppb : 200000;
+
+	cluster_clock_rate(&s->c, id,
+			   (int64_t)sim_draw(s, 2 * most + 1) - (int64_t)most);
 	return true;
 }
 
 /* The machine sleeps: nothing runs, only the boot clock goes on counting. */
-static bool suspend(struct sim *s, uint64_t id)
+static bool suspend(struct sim *s, uint64_t any)
 {
+	uint64_t id = leader_or(s, any);
 	uint64_t ms = 100 + sim_about(s, 3000);
 
 	cluster_pause(&s->c, id, ms);
 	cluster_clock_stop(&s->c, id, ms);
+	sim_after_ns(s, ms * SIM_MS - 1, ask_as_it_wakes, id, 0);
 	s->count[SIM_pauses]++;
 	return true;
 }
@@ -419,9 +465,29 @@ static bool member(struct sim *s, uint64_t id)
 	return true;
 }
 
+static bool exchange(struct sim *s, uint64_t id)
+{
+	admin_exchange(s);
+	return true;
+}
+
+/* Whoever hands over may be the last to hear of it. */
+static void isolate_from(struct sim *s, uint64_t id, uint64_t unused)
+{
+	if (s->ending)
+		return;
+	cluster_isolate(&s->c, id);
+	heal_later(s);
+}
+
 static bool transfer(struct sim *s, uint64_t id)
 {
+	uint64_t leader = cluster_leader(&s->c, 0);
+
 	admin_transfer(s);
+	if (leader && sim_draw(s, 2))
+		sim_after_ns(s, sim_draw(s, 12 * SIM_MS), isolate_from, leader,
+			     0);
 	return true;
 }
 
@@ -454,6 +520,9 @@ static bool (*const kinds[FAULT_COUNT])(struct sim *s, uint64_t id) = {
 	[FAULT_TRANSFER] = transfer,
 	[FAULT_MERGE] = merge,
 	[FAULT_LONG_OUTAGE] = long_outage,
+	[FAULT_AT_SYNC] = strike_at_sync,
+	[FAULT_STORM] = strike_storm,
+	[FAULT_REPLACE] = exchange,
 };
 
 /* How often, beside the others. */
@@ -469,7 +538,11 @@ static uint32_t weight_of(const struct sim *s, enum sim_fault f)
 	case FAULT_CRASH:
 	case FAULT_CRASH_IN_CALL:
 	case FAULT_SPLIT:
+	case FAULT_AT_SYNC:
 		return 2;
+	case FAULT_AT_CHANGE: /* beside the others, not for itself */
+	case FAULT_HASTE:
+		return 0;
 	default:
 		return 1;
 	}

@@ -321,6 +321,7 @@ static void look_at_leader(struct sim *s, struct cluster_node *n, uint16_t p,
 		sim_trace(s, "n%llu leads partition %u in term %llu",
 			  (unsigned long long)n->id, p,
 			  (unsigned long long)term);
+		strike_leader(s, n->id, p);
 	}
 	c->leads = leads;
 	c->term = term;
@@ -353,6 +354,12 @@ static void look_at(struct sim *s, struct cluster_node *n, uint16_t p)
 		look_at_applied(s, n, p, applied);
 	if (st.term != c->term || (st.role == RAFT_LEADER) != c->leads)
 		look_at_leader(s, n, p, st.role == RAFT_LEADER, st.term);
+	if (n->store->partitions[p].conf_index != c->conf_index) {
+		c->conf_index = n->store->partitions[p].conf_index;
+		strike_at_change(s, n->id,
+				 raft_conf_is_joint(raft_conf(
+					 n->store->partitions[p].raft)));
+	}
 	sim_mix(s, st.term << 48 ^ st.commit << 32 ^ info.last_index << 16 ^
 			   applied);
 }
@@ -379,6 +386,7 @@ void oracle_started(struct sim *s, struct cluster_node *n)
 		/* What it knew before is no news now. */
 		c->commit = info.base_index;
 		c->applied = info.base_index;
+		c->conf_index = n->store->partitions[p].conf_index;
 	}
 	oracle_look(s, n);
 }

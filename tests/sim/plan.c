@@ -6,12 +6,17 @@
  */
 #include "tests/sim/sim.h"
 
+/* Leases promise to be safe when no clock is 1 % faster than another. */
+#define DRIFT_PROMISED_PPB UINT64_C(4900000)
+#define DRIFT_WILD_PPB	   UINT64_C(200000000)
+
 static const char *const fault_names[FAULT_COUNT] = {
 	"crash",      "crash_in_call", "kill",	   "stop",   "pause",
 	"split",      "one_way",       "isolate",  "reset",  "weather",
 	"disk_full",  "sync",	       "no_space", "flip",   "bad_sector",
 	"clock_jump", "clock_rate",    "suspend",  "member", "transfer",
-	"merge",      "long_outage",
+	"merge",      "long_outage",   "at_sync",  "storm",  "replace",
+	"at_change",  "haste",
 };
 
 const char *sim_fault_name(enum sim_fault f)
@@ -46,6 +51,9 @@ void sim_plan(uint64_t seed, struct sim_plan *p)
 	p->ttl_permille = seed_below(&s, 2) ? between(&s, 10, 100) : 0;
 	p->prefix_permille = seed_below(&s, 2) ? between(&s, 5, 30) : 0;
 	p->leases = seed_below(&s, 2);
+	/* one entry a message: what goes wrong between two entries shows */
+	p->append_bytes_max = seed_below(&s, 3) ? 0 : 1 + seed_below(&s, 3000);
+	p->drift_ppb = p->leases ? DRIFT_PROMISED_PPB : DRIFT_WILD_PPB;
 	for (int i = 0; i < FAULT_COUNT; i++)
 		p->faults[i] = seed_below(&s, 2);
 	p->faults[FAULT_MERGE] = seed_below(&s, 4) > 0;

@@ -6,6 +6,7 @@
  *    run.c      the run itself: clients, faults, then all faults off
  *    client.c   clients, and the history that the judge of linear.h gets
  *    fault.c    what goes wrong, and when it ends
+ *    strike.c   what goes wrong at the worst moment
  *    admin.c    members come, go and are replaced
  *    oracle.c   what must hold after every step
  *    model.c    every partition's state as it follows from what was applied
@@ -25,6 +26,7 @@ enum {
 	SIM_TIMERS_MAX = 64,
 	SIM_KEYS_MAX = 64,
 	SIM_VALUE_BYTES_MAX = 400 << 10,
+	SIM_OPERATORS = 3,
 };
 
 #define SIM_MS UINT64_C(1000000)
@@ -51,6 +53,11 @@ struct sim;
 	X(replaced_members)                                                    \
 	X(crashes)                                                             \
 	X(crashes_in_a_call)                                                   \
+	X(crashes_at_a_sync)                                                   \
+	X(storms)                                                              \
+	X(strikes)                                                             \
+	X(joint_memberships)                                                   \
+	X(changes_at_once)                                                     \
 	X(torn_tails)                                                          \
 	X(recovery_copies)                                                     \
 	X(merges)                                                              \
@@ -98,6 +105,11 @@ enum sim_fault {
 	FAULT_TRANSFER,
 	FAULT_MERGE,
 	FAULT_LONG_OUTAGE,
+	FAULT_AT_SYNC,
+	FAULT_STORM,
+	FAULT_REPLACE,
+	FAULT_AT_CHANGE,
+	FAULT_HASTE,
 	FAULT_COUNT
 };
 
@@ -110,6 +122,8 @@ struct sim_plan {
 	bool faults[FAULT_COUNT];
 	uint64_t victims; /* bit id: nodes whose disks may decay             */
 	uint32_t read_percent, ttl_permille, prefix_permille;
+	uint64_t append_bytes_max;
+	uint64_t drift_ppb; /* how far a clock may be from true time         */
 	bool leases;
 };
 
@@ -171,7 +185,7 @@ uint64_t model_hash(struct bytes b);
 
 /* What was seen last of one node's copy of a partition. */
 struct sim_copy {
-	uint64_t term, commit, applied, last_index, last_term;
+	uint64_t term, commit, applied, last_index, last_term, conf_index;
 	bool leads;
 	uint64_t *terms; /* of its entries, by index                         */
 	uint64_t terms_cap, first; /* known from first on                    */
@@ -208,6 +222,8 @@ void clients_start(struct sim *s);
 /* When the next client has something to do. */
 uint64_t clients_due(struct sim *s);
 void clients_run(struct sim *s);
+/* Some client reads through id now, even if it is just about to wake. */
+void clients_ask_lease(struct sim *s, uint64_t id);
 /* The node goes down: give up what must be given up before. */
 void clients_node_down(struct sim *s, struct cluster_node *n);
 /* No new requests; true: none is under way. */
@@ -229,16 +245,33 @@ struct sim_timer {
 void sim_after(struct sim *s, uint64_t ms,
 	       void (*fn)(struct sim *s, uint64_t a, uint64_t b), uint64_t a,
 	       uint64_t b);
+void sim_after_ns(struct sim *s, uint64_t ns,
+		  void (*fn)(struct sim *s, uint64_t a, uint64_t b), uint64_t a,
+		  uint64_t b);
 uint64_t faults_due(struct sim *s);
 void faults_run(struct sim *s);
 /* Everything off; what is down is started again. */
 void faults_end(struct sim *s);
 /* Start node id in a while, again and again until it runs. */
 void fault_restart_later(struct sim *s, uint64_t id);
+void fault_restart_soon(struct sim *s, uint64_t id, uint64_t ms);
+
+/* -------------------------------------------------------------- strikes -- */
+
+/* Power goes at the next sync, of one node or of several at once. */
+bool strike_at_sync(struct sim *s, uint64_t id);
+/* For a while no leader lasts. */
+bool strike_storm(struct sim *s, uint64_t id);
+/* id leads a partition since now: is it struck? */
+void strike_leader(struct sim *s, uint64_t id, uint32_t partition);
+/* id has applied a membership change: is someone struck? */
+void strike_at_change(struct sim *s, uint64_t id, bool joint);
 
 /* --------------------------------------------------------------- members - */
 
 void admin_change(struct sim *s);
+/* A sound node is exchanged, as for a new machine. */
+void admin_exchange(struct sim *s);
 void admin_transfer(struct sim *s);
 /* Node id's disk is lost for good. */
 void admin_replace(struct sim *s, uint64_t id);
@@ -261,11 +294,14 @@ struct sim {
 	struct oracle oracle;
 	struct linear *history;
 	struct client *client;
-	struct admin admin;
+	struct admin admin[SIM_OPERATORS];
+	uint64_t going_until[CLUSTER_NODES_MAX + 1]; /* asked to be removed   */
 	struct seed chance;
 	struct sim_timer timers[SIM_TIMERS_MAX];
 	uint32_t timer_count;
 	uint64_t next_fault, steps_compared;
+	uint64_t storm_until, hot_until; /* hot: a leader has just changed    */
+	uint64_t hot_node[2];		 /* the new one, the one before       */
 	bool ending; /* all faults are off                                   */
 	bool damaged[CLUSTER_NODES_MAX + 1]; /* its disk was harmed          */
 	uint32_t failed_starts[CLUSTER_NODES_MAX + 1];

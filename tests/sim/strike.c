@@ -1,0 +1,217 @@
+/*
+ * tests/sim/strike.c - what goes wrong at the worst moment.
+ *
+ *   at a sync    power goes at the next sync of one node, or of several at the
+ *                same time: what was promised before it is found out
+ *   storm        for some seconds no leader lasts: each is struck within
+ *                milliseconds, and those struck before are back soon. This is
+ *                how entries of several old terms come to stand at one index
+ *                (paper 5.4.2, figure 8)
+ *   usurper      a node that hears no leader any more, and voters that start
+ *                anew, while the leader holds its lease
+ *   at a change  somebody is struck when a membership is entered or left
+ *
+ * Everything happens by timers: a strike is noticed inside a call into a node,
+ * and must not pull the node away under it.
+ */
+#include "base/check.h"
+#include "tests/sim/sim.h"
+
+enum {
+	SOON_NS = 6000000,
+	LATER_NS = 60000000,
+	BACK_MS = 300,
+	ROOM = 20, /* timers that others may need */
+};
+
+enum blow {
+	BLOW_CRASH,
+	BLOW_KILL,
+	BLOW_ISOLATE,
+	BLOW_MUTE,
+	BLOW_PAUSE,
+	BLOW_AT_SYNC,
+	BLOW_COUNT
+};
+
+static bool in_storm(const struct sim *s)
+{
+	return s->c.now_ns < s->storm_until;
+}
+
+static bool has_room(const struct sim *s)
+{
+	return !s->ending && s->timer_count + ROOM < SIM_TIMERS_MAX;
+}
+
+static void heal(struct sim *s, uint64_t a, uint64_t b)
+{
+	cluster_heal_all(&s->c);
+}
+
+/* Cut id off for about an election timeout; only what it sends, or both. */
+static void cut_off(struct sim *s, uint64_t id, bool both)
+{
+	for (uint64_t i = 1; i <= s->c.count; i++) {
+		if (i == id)
+			continue;
+		cluster_cut(&s->c, id, i);
+		if (both)
+			cluster_cut(&s->c, i, id);
+	}
+	s->count[SIM_partitions]++;
+	sim_after(s,
+		  s->c.o.election_ms / 2 + sim_draw(s, 2 * s->c.o.election_ms),
+		  heal, 0, 0);
+}
+
+static void power_at_sync(struct sim *s, uint64_t id)
+{
+	if (s->c.node[id].off_at)
+		return;
+	s->count[SIM_crashes_at_a_sync]++;
+	cluster_crash_at(&s->c, id, VFS_SIM_SYNC, 1, sim_chance(s, 200));
+}
+
+static void strike(struct sim *s, uint64_t id, uint64_t blow)
+{
+	if (!has_room(s) || !cluster_runs(&s->c, id))
+		return;
+	s->count[SIM_strikes]++;
+	sim_trace(s, "strike %llu n%llu", (unsigned long long)blow,
+		  (unsigned long long)id);
+	switch ((enum blow)blow) {
+	case BLOW_CRASH:
+		s->count[SIM_crashes]++;
+		cluster_crash(&s->c, id);
+		fault_restart_soon(s, id, 5 + sim_draw(s, BACK_MS));
+		return;
+	case BLOW_KILL:
+		cluster_kill(&s->c, id);
+		fault_restart_soon(s, id, 5 + sim_draw(s, BACK_MS));
+		return;
+	case BLOW_ISOLATE:
+	case BLOW_MUTE:
+		cut_off(s, id, blow == BLOW_ISOLATE);
+		return;
+	case BLOW_PAUSE:
+		cluster_pause(&s->c, id,
+			      s->c.o.election_ms / 2 +
+				      sim_draw(s, s->c.o.election_ms));
+		s->count[SIM_pauses]++;
+		return;
+	case BLOW_AT_SYNC:
+		power_at_sync(s, id);
+		return;
+	case BLOW_COUNT:
+		return;
+	}
+}
+
+static void strike_within(struct sim *s, uint64_t id, uint64_t ns)
+{
+	uint64_t blow = sim_draw(s, BLOW_COUNT);
+
+	if (has_room(s))
+		sim_after_ns(s, sim_draw(s, ns), strike, id, blow);
+}
+
+/* ---------------------------------------------------------------- faults - */
+
+bool strike_at_sync(struct sim *s, uint64_t id)
+{
+	uint64_t leader = cluster_leader(
+		&s->c, (uint32_t)sim_draw(s, s->plan.partitions));
+	uint32_t more = (uint32_t)sim_draw(s, 3);
+
+	if (leader && sim_draw(s, 2))
+		id = leader;
+	power_at_sync(s, id);
+	while (more-- > 0) {
+		uint64_t other = sim_any_node(s);
+
+		if (other)
+			power_at_sync(s, other);
+	}
+	return true;
+}
+
+/* A voter forgets whom it has heard; the usurper asks it for its vote. */
+static void forget_leader(struct sim *s, uint64_t leader, uint64_t usurper)
+{
+	if (s->ending)
+		return;
+	for (uint64_t id = 1; id <= s->c.count; id++) {
+		if (id == leader || id == usurper ||
+		    !cluster_awake(&s->c, id) || !has_room(s) || sim_draw(s, 2))
+			continue;
+		cluster_kill(&s->c, id);
+		fault_restart_soon(s, id, 1 + sim_draw(s, 10));
+	}
+}
+
+static void begin_usurper(struct sim *s)
+{
+	uint64_t leader = cluster_leader(
+		&s->c, (uint32_t)sim_draw(s, s->plan.partitions));
+	uint64_t other = sim_any_node(s), ms = s->c.o.election_ms;
+
+	if (!leader || !other || other == leader)
+		return;
+	cluster_cut(&s->c, leader, other);
+	cluster_cut(&s->c, other, leader);
+	for (uint64_t i = 1; i <= 8 && has_room(s); i++)
+		sim_after(s, ms / 2 + sim_draw(s, 2 * ms), forget_leader,
+			  leader, other);
+	sim_after(s, 3 * ms, heal, 0, 0);
+	s->hot_until = s->c.now_ns + 3 * ms * SIM_MS;
+	s->hot_node[0] = other;
+	s->hot_node[1] = leader;
+}
+
+bool strike_storm(struct sim *s, uint64_t id)
+{
+	if (!has_room(s) || in_storm(s))
+		return false;
+	s->count[SIM_storms]++;
+	if (sim_chance(s, 300)) {
+		begin_usurper(s);
+		return true;
+	}
+	s->storm_until = s->c.now_ns + SIM_MS * (3000 + sim_draw(s, 15000));
+	id = cluster_leader(&s->c, (uint32_t)sim_draw(s, s->plan.partitions));
+	if (id)
+		strike_within(s, id, LATER_NS);
+	return true;
+}
+
+/* ---------------------------------------------------------------- moments  */
+
+void strike_leader(struct sim *s, uint64_t id, uint32_t partition)
+{
+	if (s->hot_node[0] != id) {
+		s->hot_node[1] = s->hot_node[0];
+		s->hot_node[0] = id;
+	}
+	s->hot_until = s->c.now_ns + 2 * s->c.o.election_ms * SIM_MS;
+	if (in_storm(s) && sim_chance(s, 800))
+		strike_within(s, id, sim_draw(s, 2) ? SOON_NS : LATER_NS);
+}
+
+void strike_at_change(struct sim *s, uint64_t id, bool joint)
+{
+	uint64_t other;
+
+	s->count[SIM_joint_memberships] += joint;
+	if (!s->plan.faults[FAULT_AT_CHANGE] ||
+	    !sim_chance(s, joint ? 300 : 100))
+		return;
+	other = sim_draw(s, 2) ? id : sim_any_node(s);
+	if (!other)
+		return;
+	strike_within(s, other, sim_draw(s, 2) ? SOON_NS : LATER_NS);
+	other = cluster_leader(&s->c,
+			       (uint32_t)sim_draw(s, s->plan.partitions));
+	if (other && sim_draw(s, 2))
+		strike_within(s, other, SOON_NS);
+}
