@@ -311,6 +311,9 @@ static enum err decide_get(struct decision *d, uint32_t i)
 	view_get(&d->f.view, key, &state);
 	if (!state.present || !d->w->results)
 		return OK;
+	/* Another of its names is in this transaction, or this one was. */
+	if (state.flags & LOC_INODE && state.rev == d->f.index)
+		return ERR_DUPLICATE;
 	if (state.pending) {
 		const struct store_op *own = own_put(d, i);
 

@@ -9,8 +9,8 @@
  * IDENTITY. Every key has an inode number, given where its creation is decided,
  * over HTTP too, and kept until its last name goes. Numbers of a partition are
  *
- *    63       62..52       51..12           11..0
- *    0        partition    index of entry   number within it
+ *    63       62..12                                     11..0
+ *    0        index of entry * partitions + partition    number within it
  *    1        hash of the path: an implicit directory, which has no record
  *
  * so none is ever used twice. The root is STORE_ROOT_INO. A node that must know

@@ -19,7 +19,7 @@ static enum err decide_reserve(struct file_decision *d)
 		return ERR_NOMEM;
 	r->type = RECORD_PUT;
 	r->key = reserved_key(key, forward_asker(d->s));
-	d->op->found_ino = file_ino(d->p->id, d->index, 0);
+	d->op->found_ino = file_ino(&d->view, d->index, 0);
 	return OK;
 }
 

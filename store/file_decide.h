@@ -30,17 +30,14 @@ struct file_decision {
 	uint32_t contents; /* content ids given away in it                   */
 };
 
-enum { FILE_INO_INDEX_SHIFT = 12, FILE_INO_PARTITION_SHIFT = 52 };
-#define FILE_INO_INDEX_MAX ((1ull << 40) - 1)
-
-/* Inode number `number` of those that entry index of a partition gives. */
-static inline uint64_t file_ino(uint32_t partition, uint64_t index,
+/* Inode number `number` of those that entry index of v's partition gives. */
+static inline uint64_t file_ino(const struct view *v, uint64_t index,
 				uint32_t number)
 {
 	CHECK(number < STORE_INO_BLOCK);
-	CHECK(index <= FILE_INO_INDEX_MAX);
-	return (uint64_t)partition << FILE_INO_PARTITION_SHIFT |
-	       index << FILE_INO_INDEX_SHIFT | number;
+	CHECK(v->partition < v->partitions);
+	return (index * v->partitions + v->partition) * STORE_INO_BLOCK +
+	       number;
 }
 
 /* A content id that nobody has had. */

@@ -44,7 +44,8 @@ struct file_node {
 	bool has_value;
 	struct bytes value;
 	/* private */
-	bool pending; /* its record is not applied yet */
+	bool pending;	  /* its record is not applied yet */
+	uint64_t version; /* of the record that has the value */
 	struct engine_value held;
 	uint8_t *copy; /* of pending attributes */
 	uint8_t room[FILE_KEY_ROOM];
@@ -53,7 +54,7 @@ struct file_node {
 /* ------------------------------------------------------------ file_node.c - */
 
 /* The number that a record without ATTRS_INO has. */
-uint64_t file_ino_of(uint32_t partition, uint64_t version);
+uint64_t file_ino_of(const struct view *v, uint64_t version);
 
 /* The number of the directory path while it has no record. */
 uint64_t file_implicit_ino(struct bytes path);

@@ -23,9 +23,9 @@
 
 enum { RACES_MAX = 1000 };
 
-uint64_t file_ino_of(uint32_t partition, uint64_t version)
+uint64_t file_ino_of(const struct view *v, uint64_t version)
 {
-	return file_ino(partition, version_index(version) & FILE_INO_INDEX_MAX,
+	return file_ino(v, version_index(version),
 			(uint32_t)version & (STORE_INO_BLOCK - 1));
 }
 
@@ -46,7 +46,8 @@ struct view file_view_applied(struct store *s, uint32_t partition)
 
 	return (struct view){ .engine = s->engine,
 			      .pending = &nothing,
-			      .partition = (uint16_t)partition };
+			      .partition = (uint16_t)partition,
+			      .partitions = s->partition_count };
 }
 
 struct bytes file_parent_path(struct bytes path)
@@ -159,6 +160,7 @@ static enum err take_record(struct file_node *n, struct found *f)
 	file_node_done(n);
 	n->held = f->held;
 	n->pending = f->pending;
+	n->version = f->version;
 	n->flags = f->flags & (LOC_CONTENT | LOC_LINK | LOC_SPECIAL);
 	n->bytes = f->bytes;
 	n->mtime_ns = f->mtime_ns;
@@ -224,9 +226,8 @@ static enum err take_key(const struct view *v, struct file_node *n)
 		return err;
 	}
 	err = take_record(n, &f);
-	n->ino = n->attrs.has & ATTRS_INO
-			 ? n->attrs.ino
-			 : file_ino_of(v->partition, f.version);
+	n->ino = n->attrs.has & ATTRS_INO ? n->attrs.ino
+					  : file_ino_of(v, f.version);
 	return err;
 }
 

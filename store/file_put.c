@@ -70,6 +70,20 @@ enum err file_add_delete(struct file_decision *d, struct bytes key,
 
 /* ---------------------------------------------------------------- value -- */
 
+/* The value is in the entry that is being made, or in one not applied yet. */
+static enum err pending_value(struct file_decision *d, struct file_node *n)
+{
+	uint32_t position = (uint32_t)n->version & ENTRY_POSITION_MAX;
+
+	if (version_index(n->version) != d->index)
+		return ERR_PENDING;
+	CHECK(position < d->s->entry.count);
+	n->value = d->s->entry.records[position].value;
+	CHECK(n->value.n == n->bytes);
+	n->has_value = true;
+	return OK;
+}
+
 enum err file_node_value(struct file_decision *d, struct file_node *n)
 {
 	uint8_t room[INODE_KEY_BYTES];
@@ -84,7 +98,7 @@ enum err file_node_value(struct file_decision *d, struct file_node *n)
 		return OK;
 	}
 	if (n->pending)
-		return ERR_PENDING;
+		return pending_value(d, n);
 	err = engine_get(d->s->engine, d->p->id, key, ENGINE_VERIFY, &v);
 	if (err)
 		return err == ERR_IO ? ERR_CORRUPT : err;
@@ -160,7 +174,7 @@ static enum err give_number(struct file_decision *d, struct file_node *n)
 	}
 	if (position >= STORE_INO_BLOCK)
 		return ERR_TOO_LARGE;
-	n->ino = file_ino_of(d->p->id, version_pack(d->index, position));
+	n->ino = file_ino_of(&d->view, version_pack(d->index, position));
 	n->attrs.has &= ~(uint32_t)ATTRS_INO;
 	return OK;
 }
@@ -428,7 +442,7 @@ static enum err renew_attrs(struct file_decision *d, struct bytes before,
 		return err;
 	if (!(a.has & ATTRS_INO)) {
 		a.has |= ATTRS_INO;
-		a.ino = file_ino_of(d->p->id, version);
+		a.ino = file_ino_of(&d->view, version);
 	}
 	a.has &= ~(ATTRS_MTIME | ATTRS_CTIME | ATTRS_CHUNKS);
 	return encode_attrs(d, &a, attrs);

@@ -3,6 +3,7 @@
  * applied state, on any thread.
  */
 #include "base/check.h"
+#include "store/content.h"
 #include "store/file_internal.h"
 #include "store/keyrules.h"
 
@@ -48,8 +49,12 @@ static void fill(const struct file_node *n, struct store_file *f)
 		.implicit = n->implicit,
 		.has_xattrs = a->has & ATTRS_XATTRS,
 	};
-	if (a->has & ATTRS_CHUNKS)
+	/* The last chunk, and any that was written in part, may be shorter. */
+	if (n->content_flags & CONTENT_SPARSE && a->has & ATTRS_CHUNKS &&
+	    a->chunks < n->bytes / n->chunk_bytes + 1)
 		f->stored_bytes = a->chunks * n->chunk_bytes;
+	if (f->stored_bytes > n->bytes)
+		f->stored_bytes = n->bytes;
 	if (a->has & ATTRS_PERMISSIONS)
 		f->fields |= STORE_HAS_MODE;
 	if (a->has & ATTRS_UID)

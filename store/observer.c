@@ -103,8 +103,9 @@ static bool reserve_seen(struct observing *o, uint32_t count)
 }
 
 /* The number that r gives the key it puts; 0: it cannot be told. */
-static uint64_t ino_of(const struct record *r)
+static uint64_t ino_of(struct store *s, const struct record *r)
 {
+	struct view v = file_view_applied(s, r->partition);
 	struct attrs a;
 
 	if (r->flags & LOC_INODE)
@@ -114,11 +115,12 @@ static uint64_t ino_of(const struct record *r)
 		return 0;
 	if (a.has & ATTRS_INO)
 		return a.ino;
-	return file_ino_of(r->partition, version_pack(r->index, r->position));
+	return file_ino_of(&v, version_pack(r->index, r->position));
 }
 
 /* False: users see nothing of r. */
-static bool describe(const struct record *r, struct store_seen *seen)
+static bool describe(struct store *s, const struct record *r,
+		     struct store_seen *seen)
 {
 	*seen = (struct store_seen){ .key = r->key };
 	if (r->type == RECORD_PUT && bytes_equal(r->key, root_key())) {
@@ -132,7 +134,7 @@ static bool describe(const struct record *r, struct store_seen *seen)
 	switch (r->type) {
 	case RECORD_PUT:
 		seen->kind = STORE_SEEN_PUT;
-		seen->ino = ino_of(r);
+		seen->ino = ino_of(s, r);
 		return true;
 	case RECORD_DELETE:
 	case RECORD_EXPIRE:
@@ -230,7 +232,7 @@ static void on_before(void *ctx, const struct record *r, uint32_t number,
 
 	if (number == 0)
 		begin_seen(o, count);
-	if (!o->lost && describe(r, &o->seen[o->seen_count]))
+	if (!o->lost && describe(s, r, &o->seen[o->seen_count]))
 		o->seen_count++;
 	if (number == count - 1)
 		tell_before(o, r->partition, r->index);

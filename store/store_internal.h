@@ -403,7 +403,8 @@ static inline struct view view_of(struct store *s, struct partition *p)
 {
 	return (struct view){ .engine = s->engine,
 			      .pending = &p->pending,
-			      .partition = p->id };
+			      .partition = p->id,
+			      .partitions = s->partition_count };
 }
 
 static inline struct store_write *write_of(const struct store_queued *q)

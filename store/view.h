@@ -13,6 +13,7 @@ struct view {
 	struct engine *engine;
 	const struct pending *pending;
 	uint16_t partition;
+	uint32_t partitions; /* of the store                              */
 };
 
 /* What is known of a key; rev 0 when it is absent. */

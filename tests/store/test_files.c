@@ -762,6 +762,60 @@ static void conditions_know_all_names(void **state)
 	store_rig_done(&rig);
 }
 
+static struct store_op op_of(enum store_op_kind kind, const char *key,
+			     const char *value)
+{
+	return (struct store_op){ .kind = kind,
+				  .key = bytes_str(key),
+				  .value = text(value) };
+}
+
+/* One file by two of its names in one transaction. */
+static void a_transaction_may_name_a_file_twice(void **state)
+{
+	struct store_result results[3];
+	struct store_op ops[3] = { op_of(STORE_PUT, "a", "one"),
+				   op_of(STORE_DELETE, "b", NULL),
+				   op_of(STORE_PUT, "c", "two") };
+	struct store_write w = { .then_ops = ops,
+				 .then_count = 2,
+				 .is_txn = true,
+				 .results = results };
+	uint64_t ino = 0;
+
+	set_up(1);
+	assert_int_equal(make("a", S_IFREG | 0640, "data", &ino), OK);
+	assert_int_equal(link_path("a", "b"), OK);
+	assert_int_equal(link_path("a", "c"), OK);
+	assert_int_equal(store_rig_write(&rig, &w), OK);
+	store_rig_expect(&rig, "a", "one");
+	store_rig_expect(&rig, "b", NULL);
+	store_rig_expect(&rig, "c", "one");
+	expect_same("a", "c", 2);
+	assert_int_equal(link_path("a", "b"), OK);
+	w.then_count = 3;
+	assert_int_equal(store_rig_write(&rig, &w), OK);
+	store_rig_expect(&rig, "a", "two");
+	expect_same("a", "c", 2);
+	/* what it would read has not a place to be read from yet */
+	ops[0] = op_of(STORE_PUT, "a", "three");
+	ops[1] = op_of(STORE_GET, "c", NULL);
+	w.then_count = 2;
+	assert_int_equal(store_rig_write(&rig, &w), ERR_DUPLICATE);
+	ops[0] = op_of(STORE_GET, "c", NULL);
+	ops[1] = op_of(STORE_PUT, "a", "three");
+	assert_int_equal(store_rig_write(&rig, &w), OK);
+	assert_true(results[0].found);
+	store_value_done(results[0].value);
+	store_rig_expect(&rig, "c", "three");
+	ops[0] = op_of(STORE_DELETE, "a", NULL);
+	ops[1] = op_of(STORE_DELETE, "c", NULL);
+	assert_int_equal(store_rig_write(&rig, &w), OK);
+	assert_int_equal(stat_err("a"), ERR_NOT_FOUND);
+	assert_int_equal(stat_err("c"), ERR_NOT_FOUND);
+	store_rig_done(&rig);
+}
+
 static void links_have_their_limits(void **state)
 {
 	struct store_file_op op = { .kind = STORE_FILE_LINK,
@@ -901,6 +955,7 @@ int main(void)
 		cmocka_unit_test(a_prefix_takes_some_names),
 		cmocka_unit_test(a_name_expires_by_itself),
 		cmocka_unit_test(conditions_know_all_names),
+		cmocka_unit_test(a_transaction_may_name_a_file_twice),
 		cmocka_unit_test(links_have_their_limits),
 		cmocka_unit_test(links_and_pipes_have_several_names_too),
 		cmocka_unit_test(subdirectories_are_counted),
