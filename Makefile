@@ -28,15 +28,18 @@ LIBS_bench := -Wl,--as-needed -llmdb -lleveldb -lrocksdb
 
 LIB_DIRS := base conf engine raft store httpd
 NODE_SRC := $(wildcard node/main.c)
+HELPER_SRC := node/mount_helper.c
 LIB_SRC := $(foreach d,$(LIB_DIRS),$(wildcard $(d)/*.c)) \
-	$(filter-out $(NODE_SRC),$(wildcard node/*.c))
+	$(filter-out $(NODE_SRC) $(HELPER_SRC),$(wildcard node/*.c))
 CTL_SRC := $(wildcard ctl/*.c)
 TEST_SRC := $(wildcard tests/*/test_*.c)
 TEST_LIB_SRC := $(wildcard tests/lib/*.c)
 SCRIPT_SRC := $(wildcard tests/raftscript/*.c)
 LINEAR_SRC := $(wildcard tests/linear/*.c)
 SIM_SRC := $(filter-out tests/sim/test_%,$(wildcard tests/sim/*.c))
-TEST_SH := $(wildcard tests/*/test_*.sh)
+# What takes minutes has a goal of its own.
+TEST_SH := $(filter-out tests/packaging/test_deb.sh,\
+	$(wildcard tests/*/test_*.sh))
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRC := $(wildcard bench/bench_*.c)
 BENCH_LIB_SRC := $(wildcard bench/lib/*.c)
@@ -45,7 +48,7 @@ BENCH_LIB_SRC := $(wildcard bench/lib/*.c)
 JOBS ?= $(shell nproc)
 
 .PHONY: help all deps run cluster test check sim mutants bench tests asan tests-asan tsan tests-tsan lint \
-	analyze fuzz cov tests-cov install uninstall clean
+	analyze fuzz cov tests-cov install uninstall deb deb-test clean
 .DELETE_ON_ERROR:
 
 # flavour: object tree, extra compile flags, extra link flags, compiler
@@ -59,6 +62,9 @@ $(1)/libraftcask.a: $$(patsubst %.c,$(1)/o/%.o,$$(LIB_SRC))
 	ar rcs $$@ $$^
 $(1)/raftcaskd: $$(patsubst %.c,$(1)/o/%.o,$$(NODE_SRC)) $(1)/libraftcask.a
 	$(4) $$(LDFLAGS) $(3) -pthread -o $$@ $$^ $$(LIBS_DAEMON) $$(LIBS_CORE)
+$(1)/raftcask-mount-helper: $$(patsubst %.c,$(1)/o/%.o,$$(HELPER_SRC)) \
+		$(1)/libraftcask.a
+	$(4) $$(LDFLAGS) $(3) -pthread -o $$@ $$^ -lconfig $$(LIBS_CORE)
 $(1)/raftcask: $$(patsubst %.c,$(1)/o/%.o,$$(CTL_SRC)) $(1)/libraftcask.a
 	$(4) $$(LDFLAGS) $(3) -pthread -o $$@ $$^ $$(LIBS_CTL) $$(LIBS_CORE)
 $(1)/raftscript: $$(patsubst %.c,$(1)/o/%.o,$$(SCRIPT_SRC)) \
@@ -95,6 +101,7 @@ $(eval $(call flavour,$(B)/fuzz,$(SAN_FUZZ),$(LINK_FUZZ),$$(CLANG)))
 $(eval $(call flavour,$(B)/cov,--coverage -O0,--coverage,$$(CC)))
 
 PROGRAMS := $(if $(NODE_SRC),$(B)/raftcaskd) $(if $(CTL_SRC),$(B)/raftcask)
+HELPER := $(B)/raftcask-mount-helper
 TESTS := $(patsubst tests/%.c,$(B)/t/%,$(TEST_SRC))
 
 help: ## show the goals
@@ -103,7 +110,7 @@ help: ## show the goals
 		while IFS='|' read -r goal text; do \
 			printf '%-12s %s\n' "$$goal" "$$text"; done
 
-all: $(PROGRAMS) $(B)/raftscript ## build the programs into build/
+all: $(PROGRAMS) $(HELPER) $(B)/raftscript ## build the programs into build/
 
 deps: ## install the packages that building and testing need
 	packaging/install-deps
@@ -170,7 +177,7 @@ lint: ## what a machine can see of the style
 	@tests/lint
 
 # One test program by hand: make build/t/base/test_crc32c && build/t/...
-tests: $(PROGRAMS) $(TESTS) $(B)/linear $(B)/sim
+tests: $(PROGRAMS) $(HELPER) $(TESTS) $(B)/linear $(B)/sim
 tests-asan: $(patsubst $(B)/t/%,$(B)/asan/t/%,$(TESTS)) $(B)/asan/raftscript \
 	$(patsubst $(B)/%,$(B)/asan/%,$(PROGRAMS))
 tests-tsan: $(patsubst $(B)/t/%,$(B)/tsan/t/%,$(TESTS)) \
@@ -187,7 +194,7 @@ $(B)/bench/%: $(B)/o/bench/%.o $(B)/libbench.a $(B)/libraftcask.a
 
 # Both analyzers: each finds what the other misses. A finding fails the goal.
 # gcc 12 takes a pointer to a first member for a leak: leaks are clang's part.
-PRODUCT_SRC := $(LIB_SRC) $(NODE_SRC) $(CTL_SRC)
+PRODUCT_SRC := $(LIB_SRC) $(NODE_SRC) $(HELPER_SRC) $(CTL_SRC)
 $(B)/analyze/%.gcc: %.c
 	@mkdir -p $(@D)
 	gcc $(STD) $(CPPFLAGS) -O1 -fanalyzer -Werror \
@@ -229,12 +236,60 @@ fuzz: $(FUZZERS) ## fuzz every decoder for FUZZ_SECONDS each
 			{ tail -n 40 $(B)/fuzz/$$f.log; exit 1; }; \
 		grep "^Done" $(B)/fuzz/$$f.log; done
 
-install: all ## install the programs below $(DESTDIR)$(prefix)
-	install -d $(DESTDIR)$(prefix)/bin
-	install -m 755 $(PROGRAMS) $(DESTDIR)$(prefix)/bin
+# Where the parts go. A packager sets prefix=/usr sysconfdir=/etc; the daemon
+# looks for its configuration in /etc whatever prefix is.
+bindir ?= $(prefix)/bin
+libexecdir ?= $(prefix)/libexec
+mandir ?= $(prefix)/share/man
+completiondir ?= $(prefix)/share/bash-completion/completions
+sysconfdir ?= /etc
+unitdir ?= $(prefix)/lib/systemd/system
+sysusersdir ?= $(prefix)/lib/sysusers.d
+tmpfilesdir ?= $(prefix)/lib/tmpfiles.d
+D := $(DESTDIR)
+MANUALS := $(wildcard docs/man/*.[1-8])
+man_of = $(D)$(mandir)/man$(subst .,,$(suffix $(1)))/$(notdir $(1))
 
-uninstall: ## remove what install put there
-	rm -f $(patsubst $(B)/%,$(DESTDIR)$(prefix)/bin/%,$(PROGRAMS))
+install: all ## install programs, manuals, unit below $(DESTDIR)$(prefix)
+	install -d $(D)$(bindir) $(D)$(libexecdir) $(D)$(unitdir) \
+		$(D)$(sysusersdir) $(D)$(tmpfilesdir) $(D)$(completiondir) \
+		$(D)$(sysconfdir)/raftcask/conf.d
+	install -m 755 $(PROGRAMS) $(D)$(bindir)
+	install -m 755 $(HELPER) $(D)$(libexecdir)
+	for m in $(MANUALS); do install -D -m 644 $$m \
+		$(D)$(mandir)/man$${m##*.}/$${m##*/} || exit 1; done
+	install -m 644 packaging/raftcask.bash $(D)$(completiondir)/raftcask
+	sed 's,@BINDIR@,$(bindir),; s,@LIBEXECDIR@,$(libexecdir),' \
+		packaging/systemd/raftcask.service.in \
+		>$(D)$(unitdir)/raftcask.service
+	chmod 644 $(D)$(unitdir)/raftcask.service
+	install -m 644 packaging/systemd/raftcask.sysusers \
+		$(D)$(sysusersdir)/raftcask.conf
+	install -m 644 packaging/systemd/raftcask.tmpfiles \
+		$(D)$(tmpfilesdir)/raftcask.conf
+	[ -e $(D)$(sysconfdir)/raftcask/raftcask.conf ] || \
+		install -m 644 conf/raftcask.conf $(D)$(sysconfdir)/raftcask
+
+uninstall: ## remove what install put there; configuration and data stay
+	rm -f $(patsubst $(B)/%,$(D)$(bindir)/%,$(PROGRAMS)) \
+		$(patsubst $(B)/%,$(D)$(libexecdir)/%,$(HELPER)) \
+		$(foreach m,$(MANUALS),$(call man_of,$(m))) \
+		$(D)$(completiondir)/raftcask $(D)$(unitdir)/raftcask.service \
+		$(D)$(sysusersdir)/raftcask.conf \
+		$(D)$(tmpfilesdir)/raftcask.conf
+
+deb: ## build the Debian packages into build/deb/
+	packaging/install-deps deb
+	@packaging/build-deb $(B)/deb
+
+$(B)/mount_daemon: $(B)/o/tests/packaging/mount_daemon.o $(B)/libtest.a \
+		$(B)/libraftcask.a
+	$(CC) $(LDFLAGS) -pthread -o $@ $^
+
+deb-test: ## build, judge, install, upgrade, purge the packages in a container
+	packaging/install-deps deb debtest
+	@$(MAKE) --no-print-directory -j$(JOBS) $(B)/mount_daemon
+	@BUILD=$(B) tests/run -t 1800 tests/packaging/test_deb.sh
 
 clean: ## remove build/
 	rm -rf $(B)

@@ -1,0 +1,248 @@
+#!/bin/bash
+# tests/packaging/in_container.sh - what a machine goes through with the
+# packages; run by test_deb.sh as root in a booted container of its own.
+
+cd /opt/test || exit 1
+export DEBIAN_FRONTEND=noninteractive
+U=http://127.0.0.1:8080
+
+# $1: name of the case; the rest: a command that must succeed.
+check() {
+	local name=$1
+	shift
+	if "$@" >check.out 2>&1; then
+		echo "ok $name"
+	else
+		echo "not ok $name"
+		sed 's/^/  /' check.out
+		systemctl --no-pager -l status raftcask 2>&1 | sed 's/^/  | /'
+	fi
+}
+
+# $1: name of the case, $2: what it must be, $3: what it is.
+same() {
+	if [ "$2" = "$3" ]; then
+		echo "ok $1"
+	else
+		printf 'not ok %s\n  want: %s\n  got:  %s\n' "$1" "$2" "$3"
+		systemctl --no-pager -l status raftcask 2>&1 | sed 's/^/  | /'
+	fi
+}
+
+property() {
+	systemctl show -P "$1" raftcask
+}
+
+# The command succeeds within 20 s.
+soon() {
+	local tries=0
+	until "$@"; do
+		tries=$((tries + 1))
+		[ $tries -lt 100 ] || return 1
+		sleep 0.2
+	done
+}
+
+answers() {
+	curl -sf -o /dev/null -m 5 $U/_/ready
+}
+
+is_gone() {
+	[ ! -e "$1" ]
+}
+
+# $1: the process that was; another one has taken its place.
+runs_anew() {
+	[ "$(property ActiveState)" = active ] &&
+		[ "$(property MainPID)" != "$1" ]
+}
+
+# $1: name; lines of [Service] that hold until no_drop_in.
+drop_in() {
+	mkdir -p /run/systemd/system/raftcask.service.d
+	{ echo '[Service]'; printf '%s\n' "${@:2}"; } \
+		>"/run/systemd/system/raftcask.service.d/$1.conf"
+	systemctl daemon-reload
+}
+
+no_drop_in() {
+	rm -r /run/systemd/system/raftcask.service.d
+	systemctl daemon-reload
+}
+
+# What is mounted at /srv/keys, in the host's table.
+mounted() {
+	awk '$5 == "/srv/keys" {
+		for (i = 7; $i != "-"; i++);
+		print $(i + 1)
+	}' /proc/1/mountinfo
+}
+
+exposure() {
+	systemd-analyze security --no-pager raftcask.service |
+		sed -n 's/.*exposure level.*: \([0-9.]*\) .*/\1/p'
+}
+
+# ---------------------------------------------------------------- install ---
+check "apt installs both packages" \
+	apt-get install -y ./raftcask-server_*.deb ./raftcask-client_*.deb
+same "the node runs at once" active "$(property ActiveState)"
+check "and answers on loopback" answers
+same "it is enabled" enabled "$(systemctl is-enabled raftcask)"
+same "under its other name too" active "$(systemctl is-active raftcaskd)"
+same "as a user of its own" raftcask \
+	"$(ps -o user= -p "$(property MainPID)")"
+same "its data is its own" "raftcask:raftcask 750" \
+	"$(stat -c '%U:%G %a' /var/lib/raftcask)"
+# As the kernel writes 127.0.0.1:8080.
+same "it listens on loopback only" 0100007F:1F90 \
+	"$(awk '$4 == "0A" { print $2 }' /proc/net/tcp /proc/net/tcp6)"
+check "a key by curl" curl -sf -X PUT -d world $U/hello
+same "and by the client" world "$(raftcask get hello)"
+same "the configuration is root's" "root:root 644" \
+	"$(stat -c '%U:%G %a' /etc/raftcask/raftcask.conf)"
+same "the watchdog is set" 1min "$(property WatchdogUSec)"
+same "no capability" 0000000000000000 \
+	"$(sed -n 's/^CapEff:\t//p' "/proc/$(property MainPID)/status")"
+score=$(exposure)
+check "systemd-analyze security gives $score, at most 1.5" \
+	awk "BEGIN { exit !(\"$score\" != \"\" && $score + 0 <= 1.5) }"
+check "no warning in the journal" sh -c \
+	'! journalctl -u raftcask -o cat -p warning | grep .'
+for page in 1:raftcask 5:raftcask.conf 7:raftcask-fuse 7:raftcask-http \
+	8:raftcaskd 8:raftcask-mount-helper; do
+	check "manual ${page#*:}(${page%%:*})" \
+		test -e "/usr/share/man/man${page%%:*}/${page#*:}.${page%%:*}.gz"
+done
+check "bash completes verbs and keys" bash -c '
+	. /usr/share/bash-completion/completions/raftcask
+	COMP_WORDS=(raftcask re) COMP_CWORD=1; _raftcask
+	[[ " ${COMPREPLY[*]} " == *" repair "* ]] || exit 1
+	COMP_WORDS=(raftcask get hel) COMP_CWORD=2; _raftcask
+	[ "${COMPREPLY[*]}" = hello ] || exit 1
+	COMP_WORDS=(raftcask put --if-a) COMP_CWORD=2; _raftcask
+	[ "${COMPREPLY[*]}" = --if-absent ]'
+
+# ------------------------------------------------------------- everyday -----
+cat >/etc/raftcask/conf.d/own.conf <<'E2'
+log: { level = "debug"; };
+E2
+check "reload" systemctl reload raftcask
+check "takes over what can change" \
+	sh -c 'journalctl -u raftcask -o cat | grep -q "changed key=log.level"'
+old=$(property MainPID)
+kill -9 "$old"
+check "a killed node is started again" soon answers
+check "by systemd" test "$(property MainPID)" != "$old"
+same "with its data" world "$(raftcask get hello)"
+drop_in watchdog 'WatchdogSec=2s'
+systemctl restart raftcask
+old=$(property MainPID)
+sleep 5
+same "the watchdog is content with a node that lives" "$old" \
+	"$(property MainPID)"
+kill -STOP "$old"
+check "and ends one that hangs" soon runs_anew "$old"
+check "which serves again" soon answers
+no_drop_in
+
+echo 'node: { nane = "x"; };' >/etc/raftcask/conf.d/own.conf
+check "a reload with a fault changes nothing" sh -c \
+	'systemctl reload raftcask; curl -sf http://127.0.0.1:8080/_/health'
+systemctl restart raftcask 2>/dev/null
+same "a start with a fault says so" "failed 78" \
+	"$(property ActiveState) $(property ExecMainStatus)"
+sleep 5
+same "and is not tried again" "failed 0" \
+	"$(property ActiveState) $(property NRestarts)"
+rm /etc/raftcask/conf.d/own.conf
+check "mended, it starts" systemctl restart raftcask
+check "and serves" answers
+
+# ------------------------------------------------------------- the mount ----
+# The daemon of the test takes the descriptor inside the unit's own sandbox.
+drop_in mount ExecStart= ExecStart=/opt/test/mount_daemon
+echo 'mount: { path = "/srv/keys"; };' >/etc/raftcask/conf.d/mount.conf
+chmod 755 /opt/test /opt/test/mount_daemon
+check "a unit with a mount starts" systemctl restart raftcask
+same "the mount is on the host" fuse.raftcask "$(mounted)"
+check "served by the unprivileged daemon" stat -f /srv/keys
+same "other users may enter" 1 "$(setpriv --reuid=65534 --clear-groups \
+	stat -c %i /srv/keys)"
+score=$(exposure)
+check "with the sandbox at $score" \
+	awk "BEGIN { exit !(\"$score\" != \"\" && $score + 0 <= 1.5) }"
+systemctl stop raftcask
+same "a stop unmounts" "" "$(mounted)"
+check "it starts again" systemctl start raftcask
+old=$(property MainPID)
+kill -9 "$old"
+check "after a crash it is started again" soon runs_anew "$old"
+same "and mounted, once" fuse.raftcask "$(mounted)"
+check "and serves the mount" timeout 5 stat -f /srv/keys
+touch_file() {
+	systemctl stop raftcask
+	touch /srv/keys/file
+	systemctl start raftcask
+}
+check "over a directory with files it is not mounted" sh -c \
+	"! ($(declare -f touch_file); touch_file)"
+check "and says so" sh -c \
+	'journalctl -u raftcask -o cat | grep -q "/srv/keys: is not empty"'
+rm /srv/keys/file
+rm /etc/raftcask/conf.d/mount.conf
+no_drop_in
+systemctl reset-failed raftcask
+check "without it all is as before" systemctl restart raftcask
+
+# ---------------------------------------------------------------- upgrade ---
+for i in $(seq 100); do
+	curl -sf -X PUT -d "$i" "$U/many/$i" >/dev/null
+done
+sed -i 's/^#\tname = "n1";/\tname = "mine";/' /etc/raftcask/raftcask.conf
+old=$(property MainPID)
+check "apt upgrades" apt-get install -y -o Dpkg::Options::=--force-confold \
+	./next-server.deb ./next-client.deb
+check "the node is a new one" test "$(property MainPID)" != "$old"
+check "that serves" soon answers
+same "all keys are there" 101 "$(raftcask ls | wc -l)"
+check "the old one stopped cleanly" sh -c \
+	'journalctl -u raftcask -o cat | tail -n 20 | grep -q "node stopped"'
+check "what was changed in the configuration stays" \
+	grep -q 'name = "mine"' /etc/raftcask/raftcask.conf
+check "beside the new file" \
+	test -e /etc/raftcask/raftcask.conf.dpkg-dist
+same "its name is in force" mine "$(curl -sf $U/_/status | jq -r .node)"
+
+# ------------------------------------------------------------ autopkgtest ---
+for test in $(sed -n 's/^Tests: //p' autopkgtest/control | tr ',' ' '); do
+	export AUTOPKGTEST_TMP=/tmp/autopkgtest
+	mkdir -p $AUTOPKGTEST_TMP
+	check "autopkgtest $test" bash "autopkgtest/$test"
+done
+
+# ------------------------------------------------------- remove and purge ---
+check "remove" apt-get remove -y raftcask-server
+same "nothing runs" "" "$(pgrep -x raftcaskd)"
+check "the data is kept" test -d /var/lib/raftcask
+check "and the configuration" test -e /etc/raftcask/raftcask.conf
+check "installed again" apt-get install -y ./next-server.deb
+check "it serves" soon answers
+same "what it had" 101 "$(raftcask ls | wc -l)"
+mkdir -p /tmp/kept /var/lib/raftcask/mnt
+touch /tmp/kept/file
+mount --bind /tmp/kept /var/lib/raftcask/mnt
+check "purge with something mounted in the data" \
+	apt-get purge -y raftcask-server
+check "does not go into it" test -e /tmp/kept/file
+check "and leaves all" test -e /var/lib/raftcask/MANIFEST
+umount /var/lib/raftcask/mnt
+check "installed once more" apt-get install -y ./next-server.deb
+check "with its data" soon raftcask get many/7
+check "purge" apt-get purge -y raftcask-server raftcask-client
+check "takes the data" is_gone /var/lib/raftcask
+check "and the configuration" is_gone /etc/raftcask
+check "no unit is left" sh -c '! systemctl cat raftcask'
+check "no link of it" sh -c \
+	'! find /etc/systemd /lib/systemd -name "raftcask*" ! -name "*-test.*" | grep .'
+echo "end of the container"
