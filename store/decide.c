@@ -16,6 +16,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "store/content_change.h"
 #include "store/file_internal.h"
 #include "store/hidden.h"
 
@@ -159,6 +160,8 @@ static enum err put_in_chunks(struct decision *d, struct engine_record *put,
 	put->value = bytes_of(named, RECORD_CONTENT_BYTES);
 	becomes->content_id = id;
 	becomes->content_shape = STORE_CHUNK_BYTES;
+	if (content_note_chunks(d->f.p, becomes->index, id, 0, value.n))
+		return ERR_NOMEM;
 	return entry_chunks(b, id, 0, value);
 }
 

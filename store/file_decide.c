@@ -28,6 +28,10 @@ static enum err decide_kind(struct file_decision *d)
 	switch (d->op->kind) {
 	case STORE_FILE_RESERVE:
 		return decide_reserve(d);
+	case STORE_FILE_WRITE:
+		return decide_file_write(d);
+	case STORE_FILE_ALLOCATE:
+		return decide_file_allocate(d);
 	case STORE_FILE_CREATE:
 		return decide_file_create(d);
 	case STORE_FILE_REMOVE:
@@ -35,14 +39,10 @@ static enum err decide_kind(struct file_decision *d)
 	case STORE_FILE_LINK:
 		return decide_file_link(d);
 	case STORE_FILE_SET:
-		if (d->op->set & STORE_SET_BYTES)
-			break;
 		return decide_file_set(d);
 	case STORE_FILE_XATTR:
 		return decide_file_xattr(d);
 	case STORE_FILE_RENAME:
-	case STORE_FILE_WRITE:
-	case STORE_FILE_ALLOCATE:
 		break;
 	}
 	return ERR_INVALID;

@@ -37,9 +37,9 @@ enum err file_check_dir(struct file_decision *d, struct bytes path,
 
 enum err file_touch(struct file_decision *d, struct file_node *parent)
 {
-	CHECK(parent->is_dir);
 	if (!d->op || !(d->op->flags & STORE_FILE_POSIX))
 		return OK;
+	CHECK(parent->is_dir);
 	file_note_data(parent);
 	return file_node_put(d, parent);
 }

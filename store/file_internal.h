@@ -167,6 +167,12 @@ MUST_CHECK enum err file_keep_attrs(struct file_decision *d, struct bytes key,
 MUST_CHECK enum err file_drop_content(struct file_decision *d,
 				      const struct file_node *n);
 
+/* ------------------------------------------------------------ file_data.c - */
+
+/* The value of n gets d->op->off bytes; its size in n. As file_node_value. */
+MUST_CHECK enum err file_set_bytes(struct file_decision *d,
+				   struct file_node *n);
+
 /* ------------------------------------------------------------- file_dir.c - */
 
 /*
@@ -202,6 +208,8 @@ MUST_CHECK enum err file_make(struct file_decision *d, enum err found,
 
 /* Each decides d->op, of its kind: see store/file_decide.h. */
 MUST_CHECK enum err decide_file_create(struct file_decision *d);
+MUST_CHECK enum err decide_file_write(struct file_decision *d);
+MUST_CHECK enum err decide_file_allocate(struct file_decision *d);
 MUST_CHECK enum err decide_file_remove(struct file_decision *d);
 MUST_CHECK enum err decide_file_link(struct file_decision *d);
 MUST_CHECK enum err decide_file_set(struct file_decision *d);

@@ -54,7 +54,10 @@ static enum err set(struct file_decision *d, struct file_node *n)
 	if (err)
 		return err;
 	file_note_change(n);
-	err = file_node_value(d, n);
+	if (op->set & STORE_SET_BYTES)
+		err = file_set_bytes(d, n);
+	if (!err)
+		err = file_node_value(d, n);
 	if (err)
 		return err;
 	set_owner(op, &n->attrs);

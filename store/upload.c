@@ -24,6 +24,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "store/content_change.h"
 #include "store/hidden.h"
 #include "store/upload.h"
 
@@ -419,7 +420,8 @@ enum err upload_commit_records(struct store *s, struct partition *p,
 	put->value = bytes_of(named, RECORD_CONTENT_BYTES);
 	state->content_id = id;
 	state->content_shape = STORE_CHUNK_BYTES;
-	return entry_chunks(b, id, u->chunks, buf_bytes(&u->buf));
+	err = content_note_chunks(p, state->index, id, u->chunks, u->buf.n);
+	return err ? err : entry_chunks(b, id, u->chunks, buf_bytes(&u->buf));
 }
 
 void upload_committed(struct partition *p, struct store_upload *u)

@@ -69,10 +69,9 @@ bool value_source_is_still(struct store *s, uint32_t partition,
 				lock);
 }
 
-/* err, or that something changed under our eyes. */
-static enum err lost_or_changed(struct store *s, uint32_t partition,
-				struct bytes key,
-				const struct value_source *src, enum err err)
+enum err value_source_error(struct store *s, uint32_t partition,
+			    struct bytes key, const struct value_source *src,
+			    enum err err)
 {
 	if (err != ERR_NOT_FOUND && err != ERR_CORRUPT)
 		return err;
@@ -93,7 +92,7 @@ enum err value_source_open(struct store *s, uint32_t partition,
 	if (loc_flags(src->record.loc) & LOC_INODE)
 		err = open_inode(s, partition, src);
 	if (err) {
-		err = lost_or_changed(s, partition, key, src, err);
+		err = value_source_error(s, partition, key, src, err);
 		value_source_done(src);
 	}
 	return err;
@@ -119,7 +118,7 @@ enum err value_source_pin(struct store *s, uint32_t partition, struct bytes key,
 		err = content_pin(s->engine, (uint16_t)partition, ref, first,
 				  end, NULL, pins);
 		if (err)
-			return lost_or_changed(s, partition, key, src, err);
+			return value_source_error(s, partition, key, src, err);
 		if (value_source_is_still(s, partition, key, src, NULL))
 			return OK;
 		content_pins_done(pins);

@@ -45,6 +45,15 @@ bool value_source_is_still(struct store *s, uint32_t partition,
 			   const struct engine_iter *lock);
 
 /*
+ * Reading what src names gave err: the same, or ERR_BUSY when src is no longer
+ * what key is; what is not there although it should be is ERR_CORRUPT.
+ */
+MUST_CHECK enum err value_source_error(struct store *s, uint32_t partition,
+				       struct bytes key,
+				       const struct value_source *src,
+				       enum err err);
+
+/*
  * Hold the chunks first .. end - 1 of src, as of the revision that src is.
  * patient: without a race that can be lost, but writers wait meanwhile.
  * ERR_BUSY: src is no longer what key is. Else as content_pin.

@@ -101,14 +101,20 @@ static void settle_applied(struct view_iter *it)
 	}
 }
 
-void view_begin(const struct view *v, struct bytes prefix, struct view_iter *it)
+void view_begin_from(const struct view *v, struct bytes prefix,
+		     struct bytes from, struct view_iter *it)
 {
 	it->view = v;
 	it->prefix = prefix;
 	engine_iter_begin(v->engine, v->partition, &it->it);
-	it->applied = engine_iter_seek(&it->it, prefix, &it->applied_key,
+	it->applied = engine_iter_seek(&it->it, from, &it->applied_key,
 				       &it->applied_info);
-	it->node = pending_seek(v->pending, prefix);
+	it->node = pending_seek(v->pending, from);
+}
+
+void view_begin(const struct view *v, struct bytes prefix, struct view_iter *it)
+{
+	view_begin_from(v, prefix, prefix, it);
 }
 
 static void step_applied(struct view_iter *it)

@@ -49,9 +49,14 @@ struct view_iter {
 	uint8_t key[RECORD_KEY_BYTES_MAX], skip_to[RECORD_KEY_BYTES_MAX];
 };
 
-/* Begin; the next key, false: no more; end, which unlocks. */
+/*
+ * Begin, at the first key >= from if given (it begins with prefix); the next
+ * key, false: no more; end, which unlocks.
+ */
 void view_begin(const struct view *v, struct bytes prefix,
 		struct view_iter *it);
+void view_begin_from(const struct view *v, struct bytes prefix,
+		     struct bytes from, struct view_iter *it);
 bool view_next(struct view_iter *it, struct bytes *key,
 	       struct key_state *state);
 void view_end(struct view_iter *it);
