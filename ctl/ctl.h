@@ -65,6 +65,10 @@ enum ctl_exit verb_transfer(struct ctl *c, int argc, char **argv);
 /* verb_bench.c: */
 enum ctl_exit verb_bench(struct ctl *c, int argc, char **argv);
 
+/* verb_export.c, verb_import.c: */
+enum ctl_exit verb_export(struct ctl *c, int argc, char **argv);
+enum ctl_exit verb_import(struct ctl *c, int argc, char **argv);
+
 /* verb_backup.c: */
 enum ctl_exit verb_backup(struct ctl *c, int argc, char **argv);
 enum ctl_exit verb_restore(struct ctl *c, int argc, char **argv);

@@ -9,15 +9,30 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
+#include "base/clock.h"
 #include "ctl/secure.h"
 
+enum {
+	CONNECT_MS_MAX = 3000, /* where there are other nodes to ask         */
+	PATIENCE_MS = 5000,    /* for a leader, in all                       */
+	PAUSE_MS = 200,	       /* between two rounds                         */
+	WORDS_BYTES_MAX = 1000,
+};
+
 struct exchange {
+	const struct ctl *c;
 	CURL *curl;
+	struct curl_slist *headers;
 	const struct http_request *r;
 	struct http_answer *a;
 	size_t sent;  /* of r->body */
 	enum err err; /* ours, when curl says that a callback failed */
+	uint64_t deadline_ns;
+	bool may_be_done; /* an earlier try may have taken effect            */
+	bool sunk;	  /* some of an answer went into the sink            */
+	struct buf words; /* what went wrong, a line each                    */
 };
 
 static size_t on_body(char *p, size_t size, size_t count, void *ctx)
@@ -27,6 +42,7 @@ static size_t on_body(char *p, size_t size, size_t count, void *ctx)
 
 	curl_easy_getinfo(x->curl, CURLINFO_RESPONSE_CODE, &x->a->status);
 	if (x->r->sink && x->a->status / 100 == 2) {
+		x->sunk = true;
 		x->a->sink_ended = !x->r->sink(x->r->sink_ctx, bytes_of(p, n));
 		return x->a->sink_ended ? 0 : n;
 	}
@@ -92,22 +108,31 @@ static size_t on_header(char *line, size_t size, size_t count, void *ctx)
 	return n;
 }
 
-/* Time to connect; in all when short, without progress when long. */
-static void set_timeouts(CURL *curl, const struct ctl *c,
-			 const struct http_request *r)
+/*
+ * Time to connect; in all when short, without progress when long. Where others
+ * can be asked, a node that does not even connect does not get all of it.
+ */
+static void set_timeouts(CURL *curl, const struct exchange *x)
 {
-	long ms = (long)c->timeout_ms;
+	const struct http_request *r = x->r;
+	uint64_t now_ns = clock_mono_ns(clock_os()), ms = 1;
+	uint64_t connect_ms;
 
+	if (x->deadline_ns > now_ns + 1000000)
+		ms = (x->deadline_ns - now_ns) / 1000000;
+	connect_ms = ms;
+	if (x->c->endpoint_count > 1 && connect_ms > CONNECT_MS_MAX)
+		connect_ms = CONNECT_MS_MAX;
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, ms);
+	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
 	if (r->endless)
 		return;
 	if (r->body_file || r->sink) {
 		curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
 		curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME,
-				 (ms + 999) / 1000);
+				 (long)((ms + 999) / 1000));
 	} else {
-		curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, ms);
+		curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)ms);
 	}
 }
 
@@ -126,8 +151,12 @@ static void set_body(CURL *curl, const struct http_request *r)
 			 (curl_off_t)r->body.n);
 }
 
-static CURLcode perform(const struct ctl *c, struct exchange *x,
-			const char *url, struct curl_slist *headers)
+static bool reads(const struct http_request *r)
+{
+	return strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0;
+}
+
+static CURLcode perform(struct exchange *x, const char *url)
 {
 	const struct http_request *r = x->r;
 	CURL *curl = x->curl;
@@ -136,10 +165,13 @@ static CURLcode perform(const struct ctl *c, struct exchange *x,
 	curl_easy_setopt(curl, CURLOPT_URL, url);
 	curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
 	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, x->headers);
 	curl_easy_setopt(curl, CURLOPT_USERAGENT, "raftcask/" RAFTCASK_VERSION);
 	set_body(curl, r);
 	curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, r->method);
+	/* On a kept connection that breaks curl would send it again itself. */
+	if (!reads(r) && !r->may_repeat)
+		curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
 	if (strcmp(r->method, "HEAD") == 0)
 		curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
 	curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_read);
@@ -148,9 +180,9 @@ static CURLcode perform(const struct ctl *c, struct exchange *x,
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, x);
 	curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
 	curl_easy_setopt(curl, CURLOPT_HEADERDATA, x);
-	if (!secure_apply(&c->secure, curl))
+	if (!secure_apply(&x->c->secure, curl))
 		return CURLE_OUT_OF_MEMORY;
-	set_timeouts(curl, c, r);
+	set_timeouts(curl, x);
 	return curl_easy_perform(curl);
 }
 
@@ -176,87 +208,190 @@ static enum err make_url(const char *endpoint, const char *path,
 	return buf_add(url, "", 1);
 }
 
-static enum ctl_exit say_failure(const struct exchange *x, CURLcode code,
-				 const char *endpoint)
-{
-	const char *text = x->err ? err_text(x->err) : curl_easy_strerror(code);
-
-	ctl_say("%s: %s", endpoint, text);
-	if (!x->err && secure_hint(code))
-		ctl_say("%s", secure_hint(code));
-	if (!nothing_was_sent(code) && strcmp(x->r->method, "GET") != 0 &&
-	    strcmp(x->r->method, "HEAD") != 0)
-		ctl_say("the outcome is unknown: it may have been done");
-	return CTL_RUNTIME;
-}
-
 static void answer_reset(struct http_answer *a)
 {
 	buf_done(&a->body);
 	memset(a, 0, sizeof(*a));
 }
 
-/* One endpoint. *again: nothing has happened there, another may be tried. */
-static enum ctl_exit try_endpoint(const struct ctl *c, struct exchange *x,
-				  const char *endpoint,
-				  struct curl_slist *headers, bool last,
-				  bool *again)
+/* How one try went. */
+enum outcome {
+	ANSWERED,  /* whatever the answer is                               */
+	NOT_DONE,  /* and nothing will be                                  */
+	NOT_ALIVE, /* likewise; waiting does not help                      */
+	NOT_KNOWN, /* it may have been done                                */
+};
+
+static void note_failure(struct exchange *x, CURLcode code,
+			 const char *endpoint)
+{
+	const char *text = x->err ? err_text(x->err) : curl_easy_strerror(code);
+	const char *hint = x->err ? NULL : secure_hint(code);
+
+	if (x->words.n > WORDS_BYTES_MAX)
+		return;
+	(void)!buf_addf(&x->words, "raftcask: %s: %s\n", endpoint, text);
+	if (hint)
+		(void)!buf_addf(&x->words, "raftcask: %s\n", hint);
+}
+
+static enum outcome outcome_of(struct exchange *x, CURLcode code)
+{
+	if (code && !x->a->sink_ended)
+		return nothing_was_sent(code) ? NOT_ALIVE : NOT_KNOWN;
+	if (x->a->status == 503)
+		return NOT_DONE;
+	return x->a->status == 504 ? NOT_KNOWN : ANSWERED;
+}
+
+static enum outcome try_endpoint(struct exchange *x, const char *endpoint)
 {
 	struct buf url = BUF_INIT;
-	enum ctl_exit result = CTL_OK;
-	CURLcode code;
+	enum outcome outcome;
+	CURLcode code = CURLE_OUT_OF_MEMORY;
 
-	*again = false;
 	answer_reset(x->a);
 	x->sent = 0;
 	x->err = make_url(endpoint, x->r->path, &url);
-	if (x->err) {
-		buf_done(&url);
-		return say_failure(x, CURLE_OUT_OF_MEMORY, endpoint);
-	}
-	code = perform(c, x, (char *)url.p, headers);
+	if (!x->err)
+		code = perform(x, (char *)url.p);
 	buf_done(&url);
 	curl_easy_getinfo(x->curl, CURLINFO_RESPONSE_CODE, &x->a->status);
-	if (code && !x->a->sink_ended)
-		result = say_failure(x, code, endpoint);
-	if (code)
-		*again = nothing_was_sent(code);
-	else
-		*again = x->a->status == 503 && !last &&
-			 (!x->r->body_file || ftell(x->r->body_file) == 0);
-	return result;
+	outcome = outcome_of(x, code);
+	if (code && outcome != ANSWERED) {
+		note_failure(x, code, endpoint);
+		answer_reset(x->a);
+	}
+	if (outcome == NOT_KNOWN && !reads(x->r))
+		x->may_be_done = true;
+	return outcome;
+}
+
+/* May the request be sent once more, after a try that ended so? */
+static bool may_try_again(const struct exchange *x, enum outcome outcome)
+{
+	if (outcome == ANSWERED || x->sunk ||
+	    clock_mono_ns(clock_os()) >= x->deadline_ns)
+		return false;
+	if (x->r->body_file && ftell(x->r->body_file) != 0)
+		return false; /* its bytes are gone */
+	return outcome != NOT_KNOWN || reads(x->r) || x->r->may_repeat;
+}
+
+/* Each endpoint in turn. */
+static enum outcome try_all(struct exchange *x, bool *again)
+{
+	enum outcome outcome = NOT_ALIVE;
+	bool wait = false;
+
+	*again = true;
+	for (int i = 0; i < x->c->endpoint_count && *again; i++) {
+		outcome = try_endpoint(x, x->c->endpoint[i]);
+		if (outcome == NOT_DONE && x->words.n < WORDS_BYTES_MAX)
+			(void)!buf_addf(&x->words,
+					"raftcask: %s: does not serve (503)\n",
+					x->c->endpoint[i]);
+		*again = may_try_again(x, outcome);
+		wait |= outcome == NOT_DONE || x->a->status == 504;
+	}
+	*again = *again && wait;
+	return outcome;
+}
+
+static void pause_for(uint64_t ms)
+{
+	const struct timespec t = { .tv_sec = (time_t)(ms / 1000),
+				    .tv_nsec = (long)(ms % 1000) * 1000000 };
+
+	nanosleep(&t, NULL);
+}
+
+/* Round after round, as long as it helps and is allowed. */
+static enum ctl_exit exchange(struct exchange *x)
+{
+	uint64_t patient_ns =
+		clock_mono_ns(clock_os()) + PATIENCE_MS * 1000000ull;
+	enum outcome outcome;
+	bool again;
+
+	for (;;) {
+		outcome = try_all(x, &again);
+		if (!again || clock_mono_ns(clock_os()) >= patient_ns)
+			break;
+		pause_for(PAUSE_MS);
+	}
+	x->a->repeated = x->may_be_done;
+	if (outcome == ANSWERED || x->a->status)
+		return CTL_OK;
+	if (x->r->quiet)
+		return CTL_RUNTIME;
+	fflush(stdout);
+	if (x->words.n)
+		fwrite(x->words.p, 1, x->words.n, stderr);
+	if (x->may_be_done)
+		ctl_say("the outcome is unknown: it may have been done");
+	return CTL_RUNTIME;
+}
+
+static bool add_header(struct exchange *x, const char *line)
+{
+	struct curl_slist *more = curl_slist_append(x->headers, line);
+
+	if (more)
+		x->headers = more;
+	return more != NULL;
 }
 
 enum ctl_exit http_call(const struct ctl *c, const struct http_request *r,
 			struct http_answer *a)
 {
-	struct exchange x = { .r = r, .a = a };
+	/* Kept for its connections. */
+	static CURL *curl;
+	struct exchange x = { .c = c, .r = r, .a = a };
 	const char *who = secure_header(&c->secure);
-	struct curl_slist *headers = NULL, *more;
 	enum ctl_exit result = CTL_RUNTIME;
-	bool again = true;
+	bool ok;
 
 	memset(a, 0, sizeof(*a));
-	x.curl = curl_easy_init();
-	if (!x.curl) {
+	x.deadline_ns = clock_mono_ns(clock_os()) + c->timeout_ms * 1000000;
+	if (!curl)
+		curl = curl_easy_init();
+	x.curl = curl;
+	ok = curl && (!who || add_header(&x, who));
+	for (int i = 0; i < r->header_count && ok; i++)
+		ok = add_header(&x, r->header[i]);
+	if (ok)
+		result = exchange(&x);
+	else
 		ctl_say("out of memory");
-		return CTL_RUNTIME;
-	}
-	for (int i = who ? -1 : 0; i < r->header_count; i++) {
-		more = curl_slist_append(headers, i < 0 ? who : r->header[i]);
-		headers = more ? more : headers;
-		if (!more)
-			goto out;
-	}
-	for (int i = 0; again && i < c->endpoint_count; i++)
-		result = try_endpoint(c, &x, c->endpoint[i], headers,
-				      i + 1 == c->endpoint_count, &again);
-out:
-	curl_slist_free_all(headers);
-	curl_easy_cleanup(x.curl);
+	curl_slist_free_all(x.headers);
+	buf_done(&x.words);
 	if (result)
 		http_answer_done(a);
 	return result;
+}
+
+struct json_object *http_peek(const struct ctl *c, const char *path)
+{
+	const struct http_request r = { .method = "GET",
+					.path = path,
+					.quiet = true };
+	struct json_tokener *tokener = json_tokener_new();
+	struct json_object *root = NULL;
+	struct http_answer a;
+
+	if (tokener && !http_call(c, &r, &a)) {
+		if (a.status == 200)
+			root = json_tokener_parse_ex(tokener, (char *)a.body.p,
+						     (int)a.body.n);
+		http_answer_done(&a);
+	}
+	if (tokener)
+		json_tokener_free(tokener);
+	if (json_object_is_type(root, json_type_object))
+		return root;
+	json_object_put(root);
+	return NULL;
 }
 
 void http_answer_done(struct http_answer *a)

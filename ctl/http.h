@@ -1,13 +1,18 @@
 /*
  * ctl/http.h - one HTTP exchange with a node of the cluster.
  *
- * The endpoints are tried in turn as long as nothing can have happened: no
- * connection, or 503, which by contract means that nothing was done. Any other
- * failure is final, because the outcome of a write may be unknown.
+ * The endpoints are tried in turn, and again for a while, as long as nothing
+ * can have happened: no connection, or 503, which by contract means that
+ * nothing was done. A request whose outcome is not known (the connection broke,
+ * 504, no answer in time) is sent again only if that is harmless: it reads, or
+ * may_repeat says that doing it twice is as doing it once.
+ *
+ * Thread: main. Connections are kept from one exchange to the next.
  */
 #ifndef CTL_HTTP_H
 #define CTL_HTTP_H
 
+#include <json-c/json.h>
 #include <stdio.h>
 
 #include "ctl/ctl.h"
@@ -26,6 +31,8 @@ struct http_request {
 	struct bytes body; /* of a PUT or POST; or                           */
 	FILE *body_file;   /* read to its end; sent once, never again        */
 	bool endless;	   /* an answer that goes on: no timeout             */
+	bool quiet;	   /* say nothing when it fails                      */
+	bool may_repeat;   /* twice is as once; GET and HEAD may anyway      */
 	/*
 	 * Takes the body of a 2xx answer piece by piece; false ends the
 	 * exchange. NULL: it is held in the answer.
@@ -38,6 +45,7 @@ struct http_answer {
 	long status; /* 0: none came */
 	struct buf body;
 	bool sink_ended; /* sink said false */
+	bool repeated;	 /* an earlier try may have taken effect already     */
 	uint64_t content_length;
 	char etag[HTTP_TEXT_BYTES_MAX]; /* without quotes; empty: none       */
 	char revision[HTTP_TEXT_BYTES_MAX];
@@ -47,11 +55,17 @@ struct http_answer {
 };
 
 /*
- * Make the exchange. CTL_OK: an answer came whole, whatever its status;
+ * Make the exchange, in at most c->timeout_ms. CTL_OK: an answer came whole, whatever its status;
  * release it with http_answer_done. Otherwise it has been said why.
  */
 enum ctl_exit http_call(const struct ctl *c, const struct http_request *r,
 			struct http_answer *a);
+
+/*
+ * The object that GET path answers, or NULL, and nothing is said: for what is
+ * good to know but can be done without. Released by the caller.
+ */
+struct json_object *http_peek(const struct ctl *c, const char *path);
 
 /* Release what a holds. */
 void http_answer_done(struct http_answer *a);

@@ -64,6 +64,19 @@ static const struct ctl_verb verbs[] = {
 	  verb_members },
 	{ "transfer", "NAME", "let NAME lead every partition", verb_transfer },
 	{ "merge", "", "give back the space of dead records now", verb_merge },
+	{ "export", "[PREFIX]",
+	  "print keys and values as lines of JSON\n"
+	  "  {\"key\":\"a\",\"value\":\"v\",\"rev\":7}; what is not UTF-8 is base64 and\n"
+	  "  says so in \"encoding\" and \"value_encoding\"; \"ttl\" are the seconds\n"
+	  "  left. Not one moment, as a backup is, and without what only a\n"
+	  "  mount knows of files (modes, owners, links)",
+	  verb_export },
+	{ "import", "[FILE]",
+	  "put what export printed, from FILE or standard input\n"
+	  "  Other members of a line are ignored. When a line is refused it says\n"
+	  "  which; all before it are in. Twice does no harm\n"
+	  "  --from LINE     begin there",
+	  verb_import },
 	{ "backup", "FILE | -",
 	  "write all keys and values, as of one moment, to a file\n"
 	  "  FILE appears when all of it is there and verified; - is standard\n"
@@ -158,8 +171,10 @@ static enum ctl_exit say_help(const struct ctl_verb *verb)
 		printf("  %-14s %.*s\n", verbs[i].name,
 		       (int)strcspn(verbs[i].help, "\n"), verbs[i].help);
 	puts("\n"
-	     "  -e URL          a node to ask; repeat for more; default\n"
-	     "                  $RAFTCASK_URL or http://127.0.0.1:8080\n"
+	     "  -e URL          a node to ask; repeat for more, which are asked\n"
+	     "                  when it fails; default $RAFTCASK_URL or\n"
+	     "                  http://127.0.0.1:8080. What may have been done is\n"
+	     "                  sent again only if twice is as once\n"
 	     "  -o json|plain   form of the output\n"
 	     "  --timeout T     wait so long (ms s m h d; default 30s)\n"
 	     "  --token T       say who is asking: a token or @FILE; default\n"

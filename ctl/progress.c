@@ -156,7 +156,8 @@ void progress_to(struct progress *p, uint64_t done)
 		p->rate_ns = now_ns;
 		p->rate_done = done;
 	}
-	if (now_ns - p->shown_ns >= (p->is_terminal ? BAR_NS : LINE_NS))
+	if (!p->is_quiet &&
+	    now_ns - p->shown_ns >= (p->is_terminal ? BAR_NS : LINE_NS))
 		show(p, now_ns);
 }
 

@@ -19,6 +19,7 @@ struct progress {
 	uint64_t total; /* 0: not known. An estimate is good enough          */
 	uint64_t done;
 	bool is_terminal, is_drawn;
+	bool is_quiet; /* set it after progress_begin: nothing is shown     */
 	uint64_t begun_ns, shown_ns;
 	uint64_t rate_ns, rate_done; /* where the present rate began         */
 	double rate;		     /* a second                             */

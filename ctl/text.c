@@ -25,51 +25,63 @@ enum err text_add_escaped(struct buf *b, struct bytes in)
 	return err;
 }
 
+/* What a digit stands for, by its byte; 64: it is none. */
+static void digit_values(uint8_t value[256])
+{
+	memset(value, 64, 256);
+	for (uint8_t i = 0; i < 64; i++)
+		value[(uint8_t)base64_digits[i]] = i;
+}
+
 enum err text_add_unbase64(struct buf *b, const char *text, size_t n)
 {
+	uint8_t value[256];
 	uint32_t bits = 0;
+	size_t from = b->n;
 	int held = 0;
-	enum err err = OK;
 
 	while (n && text[n - 1] == '=')
 		n--;
-	for (size_t i = 0; !err && i < n; i++) {
-		const char *digit =
-			text[i] ? strchr(base64_digits, text[i]) : NULL;
-		uint8_t byte;
+	if (buf_reserve(b, n / 4 * 3 + 3))
+		return ERR_NOMEM;
+	digit_values(value);
+	for (size_t i = 0; i < n; i++) {
+		uint8_t digit = value[(uint8_t)text[i]];
 
-		if (!digit)
+		if (digit == 64) {
+			b->n = from;
 			return ERR_INVALID;
-		bits = bits << 6 | (uint32_t)(digit - base64_digits);
+		}
+		bits = bits << 6 | digit;
 		held += 6;
 		if (held < 8)
 			continue;
 		held -= 8;
-		byte = (uint8_t)(bits >> held);
-		err = buf_add(b, &byte, 1);
+		b->p[b->n++] = (uint8_t)(bits >> held);
 	}
-	return err;
+	return OK;
 }
 
 static enum err add_base64(struct buf *b, struct bytes in)
 {
-	enum err err = OK;
-
-	for (size_t i = 0; !err && i < in.n; i += 3) {
+	if (buf_reserve(b, (in.n + 2) / 3 * 4))
+		return ERR_NOMEM;
+	for (size_t i = 0; i < in.n; i += 3) {
 		size_t n = in.n - i < 3 ? in.n - i : 3;
 		uint32_t bits = (uint32_t)in.p[i] << 16 |
 				(n > 1 ? (uint32_t)in.p[i + 1] << 8 : 0) |
 				(n > 2 ? in.p[i + 2] : 0);
-		char four[4];
 
 		for (int j = 0; j < 4; j++)
-			four[j] = (size_t)j <= n
-					  ? base64_digits[bits >> (18 - 6 * j) &
-							  63]
-					  : '=';
-		err = buf_add(b, four, 4);
+			b->p[b->n++] =
+				(uint8_t)((size_t)j <= n
+						  ? base64_digits
+							    [bits >> (18 -
+								      6 * j) &
+							     63]
+						  : '=');
 	}
-	return err;
+	return OK;
 }
 
 /* Bytes of the UTF-8 sequence at p (at most n), 0: there is none. */

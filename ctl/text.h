@@ -13,7 +13,7 @@
 /* Append in, percent-encoded but for unreserved bytes and '/'. ERR_NOMEM. */
 MUST_CHECK enum err text_add_escaped(struct buf *b, struct bytes in);
 
-/* Append the bytes that base64 text stands for. ERR_INVALID: it is none. */
+/* Append what base64 text stands for. ERR_INVALID: it is none; ERR_NOMEM. */
 MUST_CHECK enum err text_add_unbase64(struct buf *b, const char *text,
 				      size_t n);
 

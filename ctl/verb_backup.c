@@ -140,26 +140,13 @@ static bool take_piece(void *ctx, struct bytes piece)
 /* About as many bytes as will come; 0: not known. */
 static uint64_t estimate(const struct ctl *c)
 {
-	const struct http_request r = { .method = "GET", .path = "/_/status" };
-	struct json_tokener *tokener = json_tokener_new();
-	struct json_object *root = NULL, *storage, *live;
-	struct http_answer a;
+	struct json_object *root = http_peek(c, "/_/status"), *storage, *live;
 	uint64_t bytes = 0;
 
-	if (!tokener || http_call(c, &r, &a)) {
-		if (tokener)
-			json_tokener_free(tokener);
-		return 0;
-	}
-	if (a.status == 200)
-		root = json_tokener_parse_ex(tokener, (char *)a.body.p,
-					     (int)a.body.n);
 	if (root && json_object_object_get_ex(root, "storage", &storage) &&
 	    json_object_object_get_ex(storage, "live_bytes", &live))
 		bytes = json_object_get_uint64(live);
 	json_object_put(root);
-	json_tokener_free(tokener);
-	http_answer_done(&a);
 	return bytes;
 }
 

@@ -115,6 +115,14 @@ static bool set_value(struct http_request *r, const char *value, FILE **opened)
 	return true;
 }
 
+/* A condition that is not met may not have been met because of us. */
+static void say_repeated(const struct http_answer *a)
+{
+	if (a->repeated)
+		ctl_say("an earlier try of this call got no answer: it may "
+			"have been the one that changed it");
+}
+
 /* PUT value under key, on condition (a header line, or NULL). */
 static enum ctl_exit put_key(struct ctl *c, const char *key, const char *query,
 			     const char *condition, const char *value)
@@ -124,6 +132,7 @@ static enum ctl_exit put_key(struct ctl *c, const char *key, const char *query,
 		.header = { "Content-Type: application/octet-stream",
 			    condition },
 		.header_count = condition ? 2 : 1,
+		.may_repeat = true, /* a condition is met once at most */
 	};
 	struct buf path = BUF_INIT;
 	struct http_answer a;
@@ -142,6 +151,8 @@ static enum ctl_exit put_key(struct ctl *c, const char *key, const char *query,
 	if (a.status == 412)
 		ctl_say("the key's revision is %s",
 			a.etag[0] ? a.etag : "0: there is no such key");
+	if (a.status == 412)
+		say_repeated(&a);
 	if (!result) {
 		print_written(c, &a);
 		result = ctl_flush();
@@ -213,13 +224,14 @@ enum ctl_exit verb_cas(struct ctl *c, int argc, char **argv)
 }
 
 static enum ctl_exit delete_path(struct ctl *c, const struct buf *path,
-				 const char *condition)
+				 const char *condition, bool may_repeat)
 {
 	struct http_request r = {
 		.method = "DELETE",
 		.path = (char *)path->p,
 		.header = { condition },
 		.header_count = condition ? 1 : 0,
+		.may_repeat = may_repeat,
 	};
 	struct http_answer a;
 	enum ctl_exit result = http_call(c, &r, &a);
@@ -227,6 +239,8 @@ static enum ctl_exit delete_path(struct ctl *c, const struct buf *path,
 	if (result)
 		return result;
 	result = http_judge(&a);
+	if (a.status == 412)
+		say_repeated(&a);
 	if (!result && c->json)
 		printf("%.*s\n", (int)a.body.n, (char *)a.body.p);
 	http_answer_done(&a);
@@ -244,7 +258,7 @@ static enum ctl_exit delete_prefix(struct ctl *c, const char *prefix)
 	    buf_add(&path, "", 1))
 		ctl_say("out of memory");
 	else
-		result = delete_path(c, &path, NULL);
+		result = delete_path(c, &path, NULL, false);
 	buf_done(&path);
 	return result;
 }
@@ -271,7 +285,8 @@ enum ctl_exit verb_del(struct ctl *c, int argc, char **argv)
 		struct buf path = BUF_INIT;
 
 		result = key_path(&path, argv[i], "")
-				 ? delete_path(c, &path, rev ? condition : NULL)
+				 ? delete_path(c, &path, rev ? condition : NULL,
+					       true)
 				 : CTL_RUNTIME;
 		buf_done(&path);
 	}

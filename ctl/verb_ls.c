@@ -8,62 +8,13 @@
 
 #include "ctl/args.h"
 #include "ctl/ctl.h"
-#include "ctl/http.h"
+#include "ctl/pages.h"
 #include "ctl/text.h"
 
-enum { PAGE_KEYS_MAX = 1000 };
-
 struct listing {
-	const char *prefix, *start, *end, *delimiter;
-	bool reverse, detail;
-	uint64_t left;	  /* keys still wanted */
-	struct buf after; /* the next page's cursor; empty: the first */
+	struct pages pages;
+	bool detail;
 };
-
-static enum err add_parameter(struct buf *path, const char *name,
-			      struct bytes value)
-{
-	enum err err;
-
-	if (!value.n)
-		return OK;
-	err = buf_addf(path, "&%s=", name);
-	return err ? err : text_add_escaped(path, value);
-}
-
-static struct bytes or_empty(const char *text)
-{
-	return bytes_str(text ? text : "");
-}
-
-static enum err make_path(const struct listing *l, struct buf *path)
-{
-	uint64_t limit = l->left < PAGE_KEYS_MAX ? l->left : PAGE_KEYS_MAX;
-	enum err err = buf_addf(path, "/_/kv?limit=%" PRIu64 "%s", limit,
-				l->reverse ? "&reverse=1" : "");
-
-	if (!err)
-		err = add_parameter(path, "prefix", or_empty(l->prefix));
-	if (!err)
-		err = add_parameter(path, "start", or_empty(l->start));
-	if (!err)
-		err = add_parameter(path, "end", or_empty(l->end));
-	if (!err)
-		err = add_parameter(path, "delimiter", or_empty(l->delimiter));
-	if (!err)
-		err = add_parameter(path, "after", buf_bytes(&l->after));
-	return err ? err : buf_add(path, "", 1);
-}
-
-/* A member that is a number, 0 when absent. */
-static uint64_t number(struct json_object *obj, const char *name)
-{
-	struct json_object *member;
-
-	return json_object_object_get_ex(obj, name, &member)
-		       ? json_object_get_uint64(member)
-		       : 0;
-}
 
 static bool print_key(const struct ctl *c, const struct listing *l,
 		      struct json_object *item)
@@ -77,8 +28,8 @@ static bool print_key(const struct ctl *c, const struct listing *l,
 	}
 	ok = text_from_json(item, "key", "encoding", &key);
 	if (ok && l->detail)
-		printf("%12" PRIu64 " %12" PRIu64 " ", number(item, "rev"),
-		       number(item, "size"));
+		printf("%12" PRIu64 " %12" PRIu64 " ",
+		       pages_number(item, "rev"), pages_number(item, "size"));
 	text_print(stdout, buf_bytes(&key));
 	putchar('\n');
 	buf_done(&key);
@@ -113,110 +64,66 @@ static bool print_prefix(const struct ctl *c, const struct listing *l,
 	return ok;
 }
 
-/* Print one page; *more tells whether there is another. */
-static bool print_page(const struct ctl *c, struct listing *l,
-		       struct json_object *page, bool *more)
+static bool print_page(const struct ctl *c, const struct listing *l,
+		       struct json_object *page)
 {
-	struct json_object *keys, *prefixes, *next;
-	bool ok = json_object_object_get_ex(page, "keys", &keys) &&
-		  json_object_is_type(keys, json_type_array);
-	size_t shown = 0;
+	struct json_object *keys = pages_array(page, "keys");
+	struct json_object *prefixes = pages_array(page, "prefixes");
+	size_t n = prefixes ? json_object_array_length(prefixes) : 0;
+	bool ok = true;
 
-	for (size_t i = 0; ok && i < json_object_array_length(keys); i++) {
+	for (size_t i = 0; ok && i < json_object_array_length(keys); i++)
 		ok = print_key(c, l, json_object_array_get_idx(keys, i));
-		shown++;
-	}
-	if (ok && json_object_object_get_ex(page, "prefixes", &prefixes) &&
-	    json_object_is_type(prefixes, json_type_array)) {
-		for (size_t i = 0; ok && i < json_object_array_length(prefixes);
-		     i++) {
-			ok = print_prefix(
-				c, l, json_object_array_get_idx(prefixes, i));
-			shown++;
-		}
-	}
-	l->left -= shown < l->left ? shown : l->left;
-	*more = ok && l->left &&
-		json_object_object_get_ex(page, "more", &next) &&
-		json_object_get_boolean(next) &&
-		json_object_object_get_ex(page, "next", &next) && next;
-	if (*more) {
-		l->after.n = 0;
-		ok = !buf_add(&l->after, json_object_get_string(next),
-			      (size_t)json_object_get_string_len(next));
-	}
+	for (size_t i = 0; ok && i < n; i++)
+		ok = print_prefix(c, l, json_object_array_get_idx(prefixes, i));
+	if (!ok)
+		ctl_say("the answer is not a listing");
 	return ok;
 }
 
-static enum ctl_exit list_page(const struct ctl *c, struct listing *l,
-			       bool *more)
+static enum ctl_exit list_page(const struct ctl *c, struct listing *l)
 {
-	struct http_request r = { .method = "GET" };
-	struct buf path = BUF_INIT;
-	struct json_tokener *tokener = json_tokener_new();
-	struct json_object *page = NULL;
-	struct http_answer a;
-	enum ctl_exit result = CTL_RUNTIME;
+	struct json_object *page;
+	enum ctl_exit result = pages_next(c, &l->pages, &page);
 
-	*more = false;
-	if (!tokener || make_path(l, &path)) {
-		ctl_say("out of memory");
-		goto out;
-	}
-	r.path = (char *)path.p;
-	result = http_call(c, &r, &a);
-	if (result)
-		goto out;
-	result = http_judge(&a);
-	if (!result) {
-		page = json_tokener_parse_ex(tokener, (char *)a.body.p,
-					     (int)a.body.n);
-		if (!print_page(c, l, page, more)) {
-			ctl_say("the answer is not a listing");
-			result = CTL_RUNTIME;
-		}
-	}
-	http_answer_done(&a);
-out:
+	if (!result && !print_page(c, l, page))
+		result = CTL_RUNTIME;
 	json_object_put(page);
-	if (tokener)
-		json_tokener_free(tokener);
-	buf_done(&path);
 	return result;
 }
 
 enum ctl_exit verb_ls(struct ctl *c, int argc, char **argv)
 {
-	struct listing l = { .left = UINT64_MAX };
+	struct listing l = { .detail = false };
 	const char *limit = NULL;
 	const struct args_option options[] = {
-		{ .name = "--prefix", .value = &l.prefix },
+		{ .name = "--prefix", .value = &l.pages.prefix },
 		{ .name = "--long", .alias = "-l", .set = &l.detail },
-		{ .name = "--delimiter", .value = &l.delimiter },
-		{ .name = "--start", .value = &l.start },
-		{ .name = "--end", .value = &l.end },
-		{ .name = "--reverse", .set = &l.reverse },
+		{ .name = "--delimiter", .value = &l.pages.delimiter },
+		{ .name = "--start", .value = &l.pages.start },
+		{ .name = "--end", .value = &l.pages.end },
+		{ .name = "--reverse", .set = &l.pages.reverse },
 		{ .name = "--limit", .value = &limit },
 		{ .name = NULL },
 	};
 	enum ctl_exit result = CTL_OK;
-	bool more = true;
 	char *end;
 
 	if (!args_take(&argc, argv, options, true) || argc > 1 ||
-	    (argc && l.prefix))
+	    (argc && l.pages.prefix))
 		return ctl_usage(c);
 	if (argc)
-		l.prefix = argv[0];
+		l.pages.prefix = argv[0];
 	if (limit) {
-		l.left = strtoull(limit, &end, 10);
-		if (*end || l.left == 0 || limit[0] == '-') {
+		l.pages.left = strtoull(limit, &end, 10);
+		if (*end || l.pages.left == 0 || limit[0] == '-') {
 			ctl_say("--limit takes a number of keys");
 			return CTL_USAGE;
 		}
 	}
-	while (!result && more)
-		result = list_page(c, &l, &more);
-	buf_done(&l.after);
+	pages_begin(&l.pages);
+	while (!result && l.pages.more)
+		result = list_page(c, &l);
+	pages_done(&l.pages);
 	return result ? result : ctl_flush();
 }

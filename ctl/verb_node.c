@@ -129,7 +129,9 @@ enum ctl_exit verb_status(struct ctl *c, int argc, char **argv)
 enum ctl_exit verb_merge(struct ctl *c, int argc, char **argv)
 {
 	const struct args_option none[] = { { .name = NULL } };
-	const struct http_request r = { .method = "POST", .path = "/_/merge" };
+	const struct http_request r = { .method = "POST",
+					.path = "/_/merge",
+					.may_repeat = true };
 	struct http_answer a;
 	enum ctl_exit result;
 

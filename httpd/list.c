@@ -24,6 +24,14 @@ static enum err add_value(struct buf *b, const struct store_list_item *item)
 	return json_add_member(b, "value", "value_encoding", item->value);
 }
 
+/* As X-Raftcask-TTL says it. */
+static enum err add_ttl(struct buf *b, uint64_t ttl_ns)
+{
+	uint64_t ms = (ttl_ns + 999999) / 1000000;
+
+	return buf_addf(b, ",\"ttl\":\"%lu.%03lu\"", ms / 1000, ms % 1000);
+}
+
 static enum err add_prefix(struct buf *b, struct bytes prefix)
 {
 	enum err err = b->n ? buf_add(b, ",", 1) : OK;
@@ -54,6 +62,8 @@ static enum err add_item(void *ctx, const struct store_list_item *item)
 	if (!err)
 		err = buf_addf(b, ",\"rev\":%lu,\"size\":%lu", item->info.rev,
 			       item->info.bytes);
+	if (!err && page->values && item->info.has_ttl && item->info.ttl_ns)
+		err = add_ttl(b, item->info.ttl_ns);
 	if (!err && page->values)
 		err = add_value(b, item);
 	if (!err)

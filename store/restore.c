@@ -72,7 +72,7 @@ static enum err open_installs(const struct restore_options *o,
 
 		p->index = o->parts[i].index + RESTORE_LEAP;
 		p->clock_ns = o->parts[i].clock_ns;
-		if (o->parts[i].index > VERSION_INDEX_MAX - RESTORE_LEAP)
+		if (o->parts[i].index > RESTORE_INDEX_MAX - RESTORE_LEAP)
 			return ERR_TOO_LARGE;
 		err = engine_install_open(r->engine, (uint16_t)i, p->index,
 					  FIRST_TERM, &p->install);

@@ -400,10 +400,11 @@ static void a_damaged_value_is_told_and_left_out(void **state)
 			 OK);
 	store_rig_stop(&rig);
 	snprintf(path, sizeof(path), "data/%08x.log", loc_file_id(info.loc));
-	assert_int_equal(
-		vfs_sim_flip(rig.disk, path,
-			     loc_off(info.loc) + RECORD_HEADER_BYTES + 5, 4),
-		OK);
+	assert_int_equal(vfs_sim_flip(rig.disk, path,
+				      loc_off(info.loc) + RECORD_HEADER_BYTES +
+					      5 + info.attr_bytes,
+				      4),
+			 OK);
 	assert_int_equal(rescue_open(&o, &rescue, &why), OK);
 	to.partitions = rescue_partitions(rescue);
 	to.parts = rescue_parts(rescue);
