@@ -16,7 +16,7 @@ VERSION := $(shell cat VERSION)
 STD += -DRAFTCASK_VERSION='"$(VERSION)"'
 LIBS_CORE := -lm
 LIBS_DAEMON := -lmicrohttpd -ljson-c -lconfig -lgnutls
-LIBS_CTL := -lcurl -ljson-c
+LIBS_CTL := -lcurl -ljson-c -lgnutls
 LIBS_TEST := -lcmocka $(LIBS_DAEMON) $(LIBS_CTL)
 
 # Allocations of the code under test pass through tests/lib/fail_alloc.c.

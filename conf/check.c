@@ -23,7 +23,6 @@ struct lack {
 };
 
 #define NO_MOUNT "has no effect: this version has no mount"
-#define NO_AUTH	 "this version has no authentication"
 
 static const struct lack lacks[] = {
 	{ "mount.path", true, "this version has no mount" },
@@ -32,9 +31,6 @@ static const struct lack lacks[] = {
 	{ "mount.gid", false, NO_MOUNT },
 	{ "mount.file_mode", false, NO_MOUNT },
 	{ "mount.dir_mode", false, NO_MOUNT },
-	{ "security.tokens", true, NO_AUTH },
-	{ "security.allow_origin", true,
-	  "this version has no cross-origin access" },
 };
 
 struct checker {
@@ -165,12 +161,16 @@ static void check_listen(struct checker *k)
 		    conf_http_is_guarded(k->c))
 			continue;
 		say(k, !k->c->insecure, "http.listen",
-		    k->c->insecure ? "%s is not a loopback address: anyone who "
-				     "reaches it reads and writes every key"
-				   : "%s is not a loopback address: that needs "
-				     "security.tls_cert and tls_key, and "
-				     "security.tokens = true or tls_ca, or "
-				     "security.insecure = true",
+		    k->c->insecure && k->c->tokens
+			    ? "%s is not a loopback address: without TLS "
+			      "anyone on the way can read the tokens"
+		    : k->c->insecure
+			    ? "%s is not a loopback address: anyone who "
+			      "reaches it reads and writes every key"
+			    : "%s is not a loopback address: that needs "
+			      "security.tls_cert and tls_key, and "
+			      "security.tokens = true or tls_ca, or "
+			      "security.insecure = true",
 		    list->addr[i].host);
 	}
 }
@@ -192,6 +192,34 @@ static void check_peer_tls(struct checker *k)
 		    : !c->peer_key[0] ? "security.peer_key"
 				      : "security.peer_ca",
 		    "peer_cert, peer_key and peer_ca go together");
+}
+
+/* "scheme://host[:port]", as a browser says it, or "*". */
+static bool is_origin(const char *text)
+{
+	const char *host = strstr(text, "://");
+	size_t n;
+
+	if (strcmp(text, "*") == 0)
+		return true;
+	if (!host || host == text)
+		return false;
+	n = strcspn(host + 3, "/?# ,");
+	return n > 0 && host[3 + n] == '\0';
+}
+
+static void check_origin(struct checker *k)
+{
+	const char *origin = k->c->allow_origin;
+
+	if (origin[0] && !is_origin(origin))
+		say(k, true, "security.allow_origin",
+		    "is an origin: write \"https://host\" or "
+		    "\"https://host:port\", without a path");
+	else if (strcmp(origin, "*") == 0 && !k->c->tokens)
+		say(k, false, "security.allow_origin",
+		    "\"*\" without tokens: any page that a browser on this "
+		    "network shows reads and writes every key");
 }
 
 /* Certificate and key go together; an authority is of no use without. */
@@ -268,6 +296,7 @@ enum err conf_check(const struct conf *c, struct buf *errors,
 	check_members(&k);
 	check_listen(&k);
 	check_tls(&k);
+	check_origin(&k);
 	check_peer_tls(&k);
 	check_cluster_listen(&k);
 	check_times(&k);

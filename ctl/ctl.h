@@ -62,6 +62,9 @@ enum ctl_exit verb_merge(struct ctl *c, int argc, char **argv);
 enum ctl_exit verb_members(struct ctl *c, int argc, char **argv);
 enum ctl_exit verb_transfer(struct ctl *c, int argc, char **argv);
 
+/* verb_token.c: */
+enum ctl_exit verb_token(struct ctl *c, int argc, char **argv);
+
 /* verb_bench.c: */
 enum ctl_exit verb_bench(struct ctl *c, int argc, char **argv);
 

@@ -63,6 +63,18 @@ static const struct ctl_verb verbs[] = {
 	  "  replace         NAME has lost its disk: it comes back empty",
 	  verb_members },
 	{ "transfer", "NAME", "let NAME lead every partition", verb_transfer },
+	{ "token",
+	  "[list] | add NAME --prefix P --rights R | remove NAME |\n"
+	  "       raftcask token init --data-dir DIR [--name NAME]",
+	  "show or change who may do what\n"
+	  "  list            names, rights and prefixes\n"
+	  "  add             a token for keys that begin with P (\"\": all);\n"
+	  "                  R is r (read), rw (write too) or admin (tokens\n"
+	  "                  below P too; with all keys: members, merge, backup)\n"
+	  "  remove          NAME lets nobody in any more\n"
+	  "  init            offline: the first administrator's token; also\n"
+	  "                  when all are lost",
+	  verb_token },
 	{ "merge", "", "give back the space of dead records now", verb_merge },
 	{ "export", "[PREFIX]",
 	  "print keys and values as lines of JSON\n"

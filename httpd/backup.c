@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "httpd/auth.h"
 #include "httpd/handlers.h"
 #include "httpd/reply.h"
 #include "httpd/request.h"
@@ -37,6 +38,8 @@ static ssize_t read_backup(void *cls, uint64_t pos, char *dst, size_t max)
 	(void)pos;
 	if (b->off == b->n) {
 		b->off = 0;
+		if (!auth_allows(b->r, STORE_RIGHT_ADMIN, bytes_of(NULL, 0)))
+			return MHD_CONTENT_READER_END_WITH_ERROR;
 		err = store_backup_read(b->source, b->block, BLOCK_BYTES,
 					&b->n);
 		if (err) {

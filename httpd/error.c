@@ -91,6 +91,10 @@ const char *error_reason(unsigned status)
 	switch (status) {
 	case 400:
 		return "Bad Request";
+	case 401:
+		return "Unauthorized";
+	case 403:
+		return "Forbidden";
 	case 408:
 		return "Request Timeout";
 	case 409:

@@ -10,6 +10,7 @@
  * still lives: a client that vanished without a word would never be noticed
  * without it. One that closed is found by the deadline thread.
  */
+#include "httpd/auth.h"
 #include "httpd/handlers.h"
 #include "httpd/json.h"
 #include "httpd/reply.h"
@@ -98,6 +99,8 @@ static ssize_t read_events(void *cls, uint64_t pos, char *dst, size_t max)
 			return drain(r, dst, max);
 		if (atomic_load(&r->h->stopping))
 			return MHD_CONTENT_READER_END_OF_STREAM;
+		if (!auth_allows(r, STORE_RIGHT_READ, r->q.prefix))
+			return MHD_CONTENT_READER_END_OF_STREAM;
 		request_arm_watch(r);
 		err = store_watch_next(r->watch, &event);
 		if (err == OK) {
@@ -160,6 +163,8 @@ static enum MHD_Result start_events(struct request *r)
 
 enum MHD_Result events_begin(struct request *r)
 {
+	if (!auth_allows(r, STORE_RIGHT_READ, r->q.prefix))
+		return auth_refuse(r);
 	r->run = start_events;
 	return MHD_YES;
 }

@@ -74,6 +74,9 @@ enum MHD_Result backup_begin(struct request *r);
 enum MHD_Result members_begin(struct request *r, struct bytes path);
 enum MHD_Result transfer_begin(struct request *r);
 
+/* /_/tokens and what is below it, likewise. */
+enum MHD_Result tokens_begin(struct request *r, struct bytes path);
+
 /* Append the JSON array of members as this node sees them. ERR_NOMEM. */
 MUST_CHECK enum err members_add_json(struct httpd *h, struct buf *b);
 

@@ -23,10 +23,19 @@ enum {
 	HTTPD_JSON_VALUE_BYTES_MAX = 1 << 20, /* larger ones go raw          */
 	HTTPD_REQUEST_ID_BYTES_MAX = 128,
 	HTTPD_LISTEN_MAX = 16,
+	HTTPD_ORIGIN_BYTES_MAX = 256,
 };
 
 struct httpd;
 struct tls;
+
+/* Who may ask. */
+struct httpd_access {
+	bool tokens;		  /* clients show one (store/token.h)        */
+	bool guard_host;	  /* refuse names of others on loopback      */
+	const char *allow_origin; /* pages of it may call; "": none but this
+				     node's own; "*": all; copied            */
+};
 
 struct httpd_options {
 	const char *const *listen; /* "host:port", "[v6]:port", ":port"; port
@@ -46,6 +55,7 @@ struct httpd_options {
 	uint64_t seed;	     /* makes request ids differ by start    */
 	const char *node_name, *cluster_id, *version; /* text, copied        */
 	uint64_t node_id;
+	struct httpd_access access;
 	bool loopback_only; /* an address that turns out to be another is
 			       ERR_PERMISSION                                */
 	struct tls *tls;    /* HTTPS with it on every address; NULL: HTTP. The
@@ -93,6 +103,11 @@ uint16_t httpd_port(const struct httpd *h, uint32_t i);
 /* New limits from a reloaded configuration; for what comes. Thread: any. */
 void httpd_set_limits(struct httpd *h, uint64_t max_value_bytes,
 		      uint32_t max_connections);
+
+/*
+ * Another rule for who may ask, from now on and for who waits. Thread: any.
+ */
+void httpd_set_access(struct httpd *h, const struct httpd_access *access);
 
 /*
  * Another certificate for connections that come from now on; those that are

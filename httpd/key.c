@@ -8,6 +8,7 @@
 #include <json-c/json.h>
 #include <strings.h>
 
+#include "httpd/auth.h"
 #include "httpd/handlers.h"
 #include "httpd/json.h"
 #include "httpd/reply.h"
@@ -72,12 +73,15 @@ static void write_done(struct store_write *w)
 }
 
 static enum MHD_Result key_written(struct request *r);
+static bool may(struct request *r);
 
 static enum MHD_Result submit(struct request *r)
 {
 	struct store_write *w = &r->write;
 	enum err err;
 
+	if (!may(r)) /* the body may have taken its time */
+		return auth_refuse(r);
 	*w = (struct store_write){
 		.conditions = r->conditions,
 		.condition_count = set_conditions(r),
@@ -291,10 +295,29 @@ static enum MHD_Result begin_write(struct request *r)
 	return begin_put(r, true);
 }
 
+static bool may(struct request *r)
+{
+	switch (r->method) {
+	case METHOD_GET:
+	case METHOD_HEAD:
+		return auth_allows(r, STORE_RIGHT_READ, r->key);
+	case METHOD_PUT:
+	case METHOD_POST:
+	case METHOD_DELETE:
+		return auth_allows(r, STORE_RIGHT_WRITE, r->key);
+	case METHOD_OTHER:
+		break;
+	}
+	return auth_is_known(r);
+}
+
 enum MHD_Result key_begin(struct request *r)
 {
 	enum err err = store_key_check(r->key);
 
+	/* Before anything is said of the key. */
+	if (!may(r))
+		return auth_refuse(r);
 	if (err)
 		return reply_error(r, err);
 	switch (r->method) {

@@ -1,6 +1,7 @@
 /*
  * httpd/list.c - pages of keys, and the deletion of all keys of a prefix.
  */
+#include "httpd/auth.h"
 #include "httpd/handlers.h"
 #include "httpd/json.h"
 #include "httpd/reply.h"
@@ -160,6 +161,8 @@ static enum MHD_Result list_read(struct request *r)
 
 enum MHD_Result list_begin(struct request *r)
 {
+	if (!auth_allows(r, STORE_RIGHT_READ, r->q.prefix))
+		return auth_refuse(r);
 	r->run = list_read;
 	return MHD_YES;
 }
@@ -211,6 +214,8 @@ static enum MHD_Result delete_prefix(struct request *r)
 
 enum MHD_Result list_delete_begin(struct request *r)
 {
+	if (!auth_allows(r, STORE_RIGHT_WRITE, r->q.prefix))
+		return auth_refuse(r);
 	if (r->q.prefix.n == 0 && !r->q.all)
 		return reply_problem(r, 400, "bad_request",
 				     "an empty prefix deletes every key: say "

@@ -17,6 +17,7 @@
 #include <json-c/json.h>
 #include <stdlib.h>
 
+#include "httpd/auth.h"
 #include "httpd/handlers.h"
 #include "httpd/json.h"
 #include "httpd/reply.h"
@@ -129,6 +130,9 @@ static enum MHD_Result refuse_invalid(struct request *r)
 	case STORE_MEMBER_PROMOTE:
 	case STORE_MEMBER_CLAIM:
 	case STORE_MEMBER_UPDATE:
+	case STORE_TOKEN_ADD:
+	case STORE_TOKEN_SET:
+	case STORE_TOKEN_REMOVE:
 		break;
 	}
 	return reply_error(r, ERR_INVALID);
@@ -343,6 +347,10 @@ enum MHD_Result members_begin(struct request *r, struct bytes path)
 	bool gets = r->method == METHOD_GET || r->method == METHOD_HEAD;
 	bool posts = r->method == METHOD_POST;
 
+	if (path.n == 0 && gets
+		    ? !auth_is_known(r)
+		    : !auth_allows(r, STORE_RIGHT_ADMIN, bytes_of(NULL, 0)))
+		return auth_refuse(r);
 	if (path.n == 0 && posts)
 		return begin_change(r, STORE_MEMBER_ADD, run_with_body);
 	if (path.n == 0 && !gets)

@@ -325,6 +325,27 @@ static enum err add_durations(struct stats *s, struct buf *b)
 	return err;
 }
 
+static enum err add_refused(struct stats *s, struct buf *b)
+{
+	static const char name[] = "raftcask_http_refused_total";
+	const struct {
+		const char *reason;
+		uint64_t n;
+	} rows[] = {
+		{ "token", stats_get(&s->refused_tokens) },
+		{ "rights", stats_get(&s->refused_rights) },
+		{ "origin", stats_get(&s->refused_origins) },
+		{ "host", stats_get(&s->refused_hosts) },
+	};
+	enum err err =
+		add_head(b, name, "counter", "Requests of those who may not.");
+
+	for (size_t i = 0; !err && i < sizeof(rows) / sizeof(rows[0]); i++)
+		err = buf_addf(b, "%s{reason=\"%s\"} %lu\n", name,
+			       rows[i].reason, rows[i].n);
+	return err;
+}
+
 static enum err add_http(struct httpd *h, struct buf *b)
 {
 	struct stats *s = &h->stats;
@@ -346,6 +367,9 @@ static enum err add_http(struct httpd *h, struct buf *b)
 		{ "raftcask_http_timeouts_total", "counter",
 		  "Connections given up on.",
 		  stats_get(&s->requests_timed_out) },
+		{ "raftcask_tls_handshake_failures_total", "counter",
+		  "Connections whose TLS handshake did not end.",
+		  stats_get(&s->tls_failures) },
 		{ "raftcask_http_watches", "gauge",
 		  "Long polls and event streams open.",
 		  stats_get(&s->watches) },
@@ -362,6 +386,8 @@ static enum err add_http(struct httpd *h, struct buf *b)
 	enum err err;
 
 	err = add_metrics(b, m, sizeof(m) / sizeof(m[0]));
+	if (!err)
+		err = add_refused(s, b);
 	if (!err)
 		err = add_requests(s, b);
 	if (!err)

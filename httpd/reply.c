@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "httpd/guard.h"
 #include "httpd/json.h"
 #include "httpd/request.h"
 #include "httpd/secure.h"
@@ -55,6 +56,7 @@ enum MHD_Result reply_send(struct request *r, unsigned status,
 		reply_header(&resp, "ETag", p);
 	}
 	reply_header(&resp, "X-Request-Id", r->id);
+	guard_headers(r, &resp);
 	if (r->close ||
 	    atomic_load_explicit(&r->h->stopping, memory_order_relaxed))
 		reply_header(&resp, "Connection", "close");
@@ -138,6 +140,8 @@ enum MHD_Result reply_refusal(struct request *r)
 	reply_header(&resp, "Content-Type", "application/json");
 	if (is_retryable(r->problem.status))
 		reply_header(&resp, "Retry-After", "1");
+	if (r->problem.status == 401)
+		reply_header(&resp, "WWW-Authenticate", "Bearer");
 	if (r->problem.status == 416)
 		reply_header(&resp, "Content-Range", r->content_range);
 	if (r->problem.allow)
@@ -157,11 +161,14 @@ void reply_past_body(struct request *r)
 			&b,
 			"HTTP/1.1 %u %s\r\nContent-Type: "
 			"application/json\r\nContent-Length: %zu\r\n"
-			"Connection: close\r\nX-Request-Id: %s\r\n%s\r\n",
+			"Connection: close\r\nX-Request-Id: %s\r\n%s%s\r\n",
 			r->problem.status, error_reason(r->problem.status),
 			body.n, r->id,
 			is_retryable(r->problem.status) ? "Retry-After: 1\r\n"
-							: "");
+							: "",
+			r->problem.status == 401
+				? "WWW-Authenticate: Bearer\r\n"
+				: "");
 	if (!err)
 		err = buf_add(&b, body.p, body.n);
 	if (!err) {

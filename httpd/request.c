@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "httpd/auth.h"
 #include "httpd/txn.h"
 
 enum { RAW_BYTES = 256 };
@@ -77,6 +78,7 @@ void request_end(struct request *r)
 		atomic_fetch_sub_explicit(&h->stats.watches, 1,
 					  memory_order_relaxed);
 	}
+	auth_end(r);
 	if (r->status)
 		stats_finish(&h->stats, r->method, r->status,
 			     httpd_now(h) - r->start_ns);

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <strings.h>
 
+#include "httpd/auth.h"
+#include "httpd/guard.h"
 #include "httpd/handlers.h"
 #include "httpd/reply.h"
 #include "httpd/request.h"
@@ -65,6 +67,25 @@ static void take_tags(struct collected *c, struct field_tags *tags,
 		object(c, "a condition field that is no list of tags", false);
 }
 
+/* Who asks, and from where. */
+static void take_who(struct fields *f, const char *name, const char *value)
+{
+	if (strcasecmp(name, "Authorization") == 0) {
+		f->many_authorizations = f->authorization != NULL;
+		f->authorization = value;
+	} else if (strcasecmp(name, "Host") == 0) {
+		f->host = value;
+	} else if (strcasecmp(name, "Origin") == 0) {
+		f->origin = value;
+	} else if (strcasecmp(name, "Sec-Fetch-Site") == 0) {
+		f->fetch_site = value;
+	} else if (strcasecmp(name, "Sec-Fetch-Mode") == 0) {
+		f->fetch_mode = value;
+	} else if (strcasecmp(name, "Access-Control-Request-Method") == 0) {
+		f->wants_method = true;
+	}
+}
+
 static void take_field(struct collected *c, const char *name, const char *value)
 {
 	struct fields *f = &c->r->f;
@@ -91,6 +112,8 @@ static void take_field(struct collected *c, const char *name, const char *value)
 		f->last_event_id = value;
 	else if (strcasecmp(name, "X-Request-Id") == 0)
 		c->request_id = value;
+	else
+		take_who(f, name, value);
 }
 
 static enum MHD_Result on_field(void *cls, enum MHD_ValueKind kind,
@@ -109,6 +132,9 @@ static enum MHD_Result on_field(void *cls, enum MHD_ValueKind kind,
 	case 'e':
 	case 'l':
 	case 'x':
+	case 'h':
+	case 'o':
+	case 's':
 		take_field(c, name, value ? value : "");
 		break;
 	default:
@@ -188,26 +214,52 @@ route_begin_of(struct request *r, bool post,
 	return begin(r);
 }
 
+/*
+ * What a system path needs when tokens are asked for. Where keys are named the
+ * handler asks for the right to them; what is not said here is an
+ * administrator's.
+ */
+enum need {
+	NEED_ADMIN, /* of every key                                          */
+	NEED_TOKEN, /* any, or the handler asks for more                     */
+	NEED_NOTHING,
+};
+
+static bool is_met(struct request *r, enum need need)
+{
+	switch (need) {
+	case NEED_ADMIN:
+		return auth_allows(r, STORE_RIGHT_ADMIN, bytes_of(NULL, 0));
+	case NEED_TOKEN:
+		return auth_is_known(r);
+	case NEED_NOTHING:
+		break;
+	}
+	return true;
+}
+
 /* path: after "_/". */
 static enum MHD_Result route_system(struct request *r, struct bytes path)
 {
 	static const struct {
 		const char *path;
 		bool post;
+		enum need need;
 		enum MHD_Result (*run)(struct request *r);
 		enum MHD_Result (*begin)(struct request *r);
 	} routes[] = {
-		{ "txn", true, NULL, txn_begin },
-		{ "transfer", true, NULL, transfer_begin },
-		{ "watch", false, NULL, events_begin },
-		{ "snapshot", false, NULL, backup_begin },
-		{ "merge", true, system_merge, NULL },
-		{ "status", false, system_status, NULL },
-		{ "health", false, system_health, NULL },
-		{ "ready", false, system_ready, NULL },
-		{ "metrics", false, metrics_answer, NULL },
+		{ "txn", true, NEED_TOKEN, NULL, txn_begin },
+		{ "transfer", true, NEED_ADMIN, NULL, transfer_begin },
+		{ "watch", false, NEED_TOKEN, NULL, events_begin },
+		{ "snapshot", false, NEED_ADMIN, NULL, backup_begin },
+		{ "merge", true, NEED_ADMIN, system_merge, NULL },
+		{ "status", false, NEED_TOKEN, system_status, NULL },
+		{ "health", false, NEED_NOTHING, system_health, NULL },
+		{ "ready", false, NEED_NOTHING, system_ready, NULL },
+		{ "metrics", false, NEED_TOKEN, metrics_answer, NULL },
 	};
 	const struct bytes members = bytes_str("members");
+	const struct bytes tokens = bytes_str("tokens");
 
 	if (bytes_begins(path, bytes_str("kv/"))) {
 		r->key = bytes_of(path.p + 3, path.n - 3);
@@ -215,6 +267,10 @@ static enum MHD_Result route_system(struct request *r, struct bytes path)
 	}
 	if (bytes_equal(path, bytes_str("kv")))
 		return route_list(r, false);
+	if (bytes_begins(path, tokens) &&
+	    (path.n == tokens.n || path.p[tokens.n] == '/'))
+		return tokens_begin(
+			r, bytes_of(path.p + tokens.n, path.n - tokens.n));
 	if (bytes_begins(path, members) &&
 	    (path.n == members.n || path.p[members.n] == '/'))
 		return members_begin(
@@ -222,11 +278,15 @@ static enum MHD_Result route_system(struct request *r, struct bytes path)
 	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
 		if (!bytes_equal(path, bytes_str(routes[i].path)))
 			continue;
+		if (!is_met(r, routes[i].need))
+			return auth_refuse(r);
 		if (routes[i].begin)
 			return route_begin_of(r, routes[i].post,
 					      routes[i].begin);
 		return only(r, !routes[i].post, routes[i].post, routes[i].run);
 	}
+	if (!auth_is_known(r))
+		return auth_refuse(r);
 	return reply_problem(r, 404, "not_found",
 			     "no such system path; keys that begin with _/ "
 			     "are under /_/kv/");
@@ -246,6 +306,7 @@ static enum MHD_Result route_target(struct request *r)
 	if (target_decode(p, &n, false))
 		return reply_problem(r, 400, "bad_key", "a bad percent escape");
 	r->path = bytes_of(p, n);
+	auth_begin(r);
 	if (query.n && target_parse_query(r->raw + (query.p - r->raw), query.n,
 					  &r->q, &why))
 		return bad_request(r, "a query parameter cannot be parsed");
@@ -274,6 +335,8 @@ static enum MHD_Result route_held(struct request *r)
 static enum MHD_Result begin(struct request *r, const char *version,
 			     const struct collected *c)
 {
+	enum MHD_Result result;
+
 	r->close = c->framing;
 	if (has_inner_nul(r, version)) {
 		r->close = true;
@@ -286,6 +349,13 @@ static enum MHD_Result begin(struct request *r, const char *version,
 	}
 	if (c->why)
 		return bad_request(r, c->why);
+	result = guard_begin(r);
+	if (result != MHD_YES || r->problem.status)
+		return result;
+	if (guard_is_preflight(r)) {
+		r->run = guard_preflight;
+		return MHD_YES;
+	}
 	if (atomic_load_explicit(&r->h->stopping, memory_order_relaxed))
 		return reply_error(r, ERR_CLOSED);
 	if (r->conn->over_limit) {
@@ -305,6 +375,7 @@ enum MHD_Result route_begin(struct request *r, const char *method,
 	enum MHD_Result result;
 
 	r->method = method_of(method);
+	r->is_options = strcmp(method, "OPTIONS") == 0;
 	MHD_get_connection_values(r->mhd, MHD_HEADER_KIND, on_field, &c);
 	set_request_id(r, c.request_id);
 	/* By libmicrohttpd's reading, whatever we think of it. */

@@ -23,6 +23,7 @@
 #include "base/check.h"
 #include "base/listen.h"
 #include "base/log.h"
+#include "httpd/auth.h"
 #include "httpd/handlers.h"
 #include "httpd/reply.h"
 #include "httpd/request.h"
@@ -346,12 +347,32 @@ static void look_for_end(struct conn *c)
 	c->ended_at_ns = over ? deadline_ns : 0;
 }
 
+/* Who waits asks again whether it may: at once, not when it has news. */
+static void look_at_rights(struct httpd *h)
+{
+	uint64_t version = auth_version(h);
+
+	if (version == h->swept_version)
+		return;
+	h->swept_version = version;
+	for (struct conn *c = h->conns; c; c = c->next) {
+		int stage = atomic_load(&c->stage);
+
+		if (stage != STAGE_WATCHING && stage != STAGE_STREAMING)
+			continue;
+		pthread_mutex_lock(&c->lock);
+		wake_late(c);
+		pthread_mutex_unlock(&c->lock);
+	}
+}
+
 static void sweep(struct httpd *h)
 {
 	bool look = h->sweep_count++ % LOOK_SWEEPS == 0;
 	uint64_t now = httpd_now(h);
 	bool stopping = atomic_load(&h->stopping);
 
+	look_at_rights(h);
 	for (struct conn *c = h->conns; c; c = c->next) {
 		bool overdue =
 			now >= atomic_load_explicit(&c->deadline_ns,
@@ -484,6 +505,7 @@ static struct httpd *new_httpd(const struct httpd_options *o)
 	h->is_secure = o->tls != NULL;
 	if (o->tls)
 		h->tls = tls_ref(o->tls);
+	h->o.access = (struct httpd_access){ 0 };
 	set_defaults(&h->o);
 	for (int i = 0; i < HTTPD_LISTEN_MAX; i++)
 		h->listen_fds[i] = -1;
@@ -496,6 +518,7 @@ static struct httpd *new_httpd(const struct httpd_options *o)
 	snprintf(h->hold_reason, sizeof(h->hold_reason), "starting");
 	pthread_mutex_init(&h->lock, NULL);
 	pthread_cond_init(&h->tick, NULL);
+	httpd_set_access(h, &o->access);
 	err = copy_text(&h->o.node_name);
 	if (copy_text(&h->o.cluster_id))
 		err = ERR_NOMEM;
@@ -685,6 +708,17 @@ void httpd_set_limits(struct httpd *h, uint64_t max_value_bytes,
 {
 	atomic_store(&h->max_value_bytes, max_value_bytes);
 	atomic_store(&h->max_connections, max_connections);
+}
+
+void httpd_set_access(struct httpd *h, const struct httpd_access *access)
+{
+	pthread_mutex_lock(&h->lock);
+	snprintf(h->allow_origin, sizeof(h->allow_origin), "%s",
+		 access->allow_origin ? access->allow_origin : "");
+	pthread_mutex_unlock(&h->lock);
+	atomic_store(&h->guards_host, access->guard_host);
+	atomic_store(&h->wants_tokens, access->tokens);
+	atomic_fetch_add(&h->access_version, 1);
 }
 
 void httpd_set_tls(struct httpd *h, struct tls *tls)

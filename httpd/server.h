@@ -101,6 +101,10 @@ struct httpd {
 	struct tls *tls; /* for new connections; guarded by lock             */
 	_Atomic uint64_t max_value_bytes;
 	_Atomic uint32_t max_connections;
+	_Atomic bool wants_tokens, guards_host;
+	_Atomic uint64_t access_version; /* of what httpd_set_access said    */
+	uint64_t swept_version;		 /* the deadline thread's            */
+	char allow_origin[HTTPD_ORIGIN_BYTES_MAX]; /* guarded by lock        */
 	_Atomic bool serving;	/* there is a store, and it may be asked      */
 	char hold_reason[1024]; /* guarded by lock                            */
 	_Atomic bool stopping;	/* no new requests                            */
@@ -138,6 +142,9 @@ enum wait { WAIT_NONE, WAIT_ARMED, WAIT_PARKED, WAIT_DONE, WAIT_LATE };
 struct fields {
 	const char *content_type, *accept, *range, *if_range;
 	const char *last_event_id;
+	const char *authorization, *origin, *host, *fetch_site, *fetch_mode;
+	bool wants_method; /* Access-Control-Request-Method                  */
+	bool many_authorizations;
 	struct field_tags if_match, if_none_match;
 	uint64_t content_bytes;
 	bool has_length, is_chunked, expects_continue;
@@ -166,6 +173,11 @@ struct request {
 	unsigned status;
 	bool late;  /* the answer did not wait: what the store owns is lost   */
 	bool close; /* the connection ends with this answer                  */
+	bool is_options, is_foreign; /* guard.h                              */
+	bool has_hash;
+	uint8_t token_hash[STORE_TOKEN_HASH_BYTES];
+	const struct store_token *token; /* NULL: none that counts; auth.h   */
+	uint64_t token_version; /* when it was looked up; 0: never           */
 	bool unknown; /* the answer says "outcome":"unknown"                 */
 	struct problem problem; /* to be told once the body is in            */
 	/* Shown on the answer. */

@@ -23,6 +23,9 @@ struct stats {
 	_Atomic uint64_t slow_cmd;
 	_Atomic uint64_t responses_cut; /* damage found after the headers  */
 	_Atomic uint64_t requests_timed_out;
+	/* By what was missing: a token, a right, an origin, a name.         */
+	_Atomic uint64_t refused_tokens, refused_rights;
+	_Atomic uint64_t refused_origins, refused_hosts;
 	_Atomic uint64_t tls_failures; /* handshakes that came to nothing    */
 	_Atomic uint64_t watches; /* long polls and streams open now        */
 	/* Finished requests by method and class of status (1xx .. 5xx). */

@@ -36,6 +36,9 @@ static enum MHD_Result reply_held(struct request *r)
 	pthread_mutex_lock(&r->h->lock);
 	memcpy(reason, r->h->hold_reason, sizeof(reason));
 	pthread_mutex_unlock(&r->h->lock);
+	/* Names of nodes and files are not for strangers; the log has it. */
+	if (atomic_load(&r->h->wants_tokens))
+		return reply_error(r, ERR_STARTING);
 	/* Messages stand as they are in the answer: escape it here. */
 	err = json_add_string(&r->stream, bytes_str(reason));
 	if (err)

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "httpd/auth.h"
 #include "httpd/handlers.h"
 #include "httpd/json.h"
 #include "httpd/reply.h"
@@ -356,6 +357,30 @@ static enum MHD_Result txn_over(struct request *r)
 	return r->write.err ? reply_error(r, r->write.err) : txn_answer(r);
 }
 
+static bool may_all(struct request *r, const struct store_op *ops, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		enum store_right right = ops[i].kind == STORE_GET
+						 ? STORE_RIGHT_READ
+						 : STORE_RIGHT_WRITE;
+
+		if (!auth_allows(r, right, ops[i].key))
+			return false;
+	}
+	return true;
+}
+
+/* Every key that it names, whichever list will be chosen: all or nothing. */
+static bool may(struct request *r, const struct txn *t)
+{
+	for (uint32_t i = 0; i < t->condition_count; i++) {
+		if (!auth_allows(r, STORE_RIGHT_READ, t->conditions[i].key))
+			return false;
+	}
+	return may_all(r, t->then_ops, t->then_count) &&
+	       may_all(r, t->else_ops, t->else_count) && auth_is_known(r);
+}
+
 static enum MHD_Result txn_run(struct request *r)
 {
 	struct txn *t = calloc(1, sizeof(*t));
@@ -372,6 +397,8 @@ static enum MHD_Result txn_run(struct request *r)
 				     "at most 128 conditions and operations");
 	if (err)
 		return reply_error(r, err);
+	if (!may(r, t))
+		return auth_refuse(r);
 	stats_add(&r->h->stats.cmd_set, 1);
 	r->write = (struct store_write){
 		.is_txn = true,

@@ -5,6 +5,7 @@
  * changes in a row show as the last of them. What happened before the
  * store's history cannot be known: then the present state is the answer.
  */
+#include "httpd/auth.h"
 #include "httpd/handlers.h"
 #include "httpd/reply.h"
 #include "httpd/request.h"
@@ -23,9 +24,16 @@ static enum MHD_Result watch_woken(struct request *r)
 {
 	bool changed = request_woken(r);
 
-	if (changed)
-		return next_change(r);
 	r->late = false; /* nothing was lent to the store */
+	if (!auth_allows(r, STORE_RIGHT_READ, r->key)) {
+		close_watch(r);
+		return auth_refuse(r);
+	}
+	/* Woken early: the tokens have changed, and this one still counts. */
+	if (changed ||
+	    (httpd_now(r->h) < r->watch_deadline_ns &&
+	     !atomic_load(&r->conn->gone) && !atomic_load(&r->h->stopping)))
+		return next_change(r);
 	close_watch(r);
 	if (atomic_load(&r->h->stopping))
 		return reply_error(r, ERR_CLOSED);

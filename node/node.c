@@ -270,6 +270,13 @@ enum err node_attach(struct node *n)
 	return err;
 }
 
+static struct httpd_access access_of(const struct conf *c)
+{
+	return (struct httpd_access){ .tokens = c->tokens,
+				      .guard_host = true,
+				      .allow_origin = c->allow_origin };
+}
+
 static enum node_exit start_http(struct node *n, struct buf *why)
 {
 	const struct conf *c = n->conf;
@@ -289,6 +296,7 @@ static enum node_exit start_http(struct node *n, struct buf *why)
 		.version = RAFTCASK_VERSION,
 		.loopback_only = !conf_http_is_guarded(c) && !c->insecure,
 		.tls = n->tls,
+		.access = access_of(c),
 	};
 	enum err err;
 
@@ -516,10 +524,12 @@ enum err node_check_files(const struct conf *c, struct buf *why)
 
 enum err node_reload(struct node *n, const struct conf *c, struct buf *why)
 {
+	struct httpd_access access = access_of(c);
 	enum err err = reload_tls(n, c, why);
 
 	if (err)
 		return err;
+	httpd_set_access(n->httpd, &access);
 	log_set_level((enum log_level)c->log_level);
 	pthread_mutex_lock(&n->lock);
 	n->merge = merge_options(c);

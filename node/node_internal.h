@@ -53,6 +53,18 @@ struct cluster {
 	uint64_t looked_ns; /* whether this node is still alone              */
 };
 
+/* The token that waits in the directory to become one of the cluster. */
+struct first_token {
+	enum {
+		FIRST_TOKEN_UNKNOWN,
+		FIRST_TOKEN_WAITS,
+		FIRST_TOKEN_ASKED,
+		FIRST_TOKEN_NONE
+	} state;
+	struct store_change change;
+	uint64_t asked_ns;
+};
+
 struct node {
 	const struct conf *conf;
 	struct engine *engine;
@@ -60,6 +72,7 @@ struct node {
 	struct httpd *httpd;
 	struct tls *tls; /* main; NULL: plain HTTP                           */
 	struct cluster cluster;
+	struct first_token first_token; /* core                              */
 	struct seed engine_seed, store_seed;
 	struct wake *trouble;
 	struct wake core_wake, keeper_wake, mover_wake, handed_wake;
@@ -107,6 +120,9 @@ MUST_CHECK enum err node_attach(struct node *n);
  */
 MUST_CHECK enum err security_load(const struct conf *c, bool tell,
 				  struct tls **tls, struct buf *why);
+
+/* Once a round: see to it that a first token is installed. Thread: core. */
+void security_round(struct node *n);
 
 /* ---------------------------------------------------------- threads.c ---- */
 

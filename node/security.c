@@ -1,8 +1,9 @@
 /*
- * node/security.c - the files that TLS needs.
+ * node/security.c - the files that TLS needs, and the first token.
  */
 #include "base/log.h"
 #include "httpd/tls.h"
+#include "node/first_token.h"
 #include "node/node_internal.h"
 
 enum { SOON_DAYS = 14, DAY_S = 24 * 3600 };
@@ -54,4 +55,54 @@ enum err security_load(const struct conf *c, bool tell, struct tls **out,
 		log_loaded(c->tls_cert, tls, now_s);
 	*out = tls;
 	return OK;
+}
+
+/* ----------------------------------------------------------- first token - */
+
+enum { AGAIN_MS = 1000 };
+
+static void first_token_done(struct store_change *c)
+{
+	struct node *n = c->user;
+	struct first_token *f = &n->first_token;
+	enum err err = c->err;
+
+	f->state = FIRST_TOKEN_WAITS;
+	if (!err)
+		err = first_token_drop(vfs_os(), n->conf->data_dir);
+	if (err)
+		return; /* again in a second; the same token once more */
+	f->state = FIRST_TOKEN_NONE;
+	log_warn("node", "token_installed name=%s rights=admin", c->token.name);
+}
+
+static void look_for_token(struct node *n)
+{
+	struct first_token *f = &n->first_token;
+	enum err err =
+		first_token_load(vfs_os(), n->conf->data_dir, &f->change.token);
+
+	f->state = err ? FIRST_TOKEN_NONE : FIRST_TOKEN_WAITS;
+	if (err && err != ERR_NOT_FOUND)
+		log_error("node", "token_file_ignored dir=\"%s\" error=%s",
+			  n->conf->data_dir, err_text(err));
+}
+
+void security_round(struct node *n)
+{
+	struct first_token *f = &n->first_token;
+	uint64_t now_ns = clock_mono_ns(clock_os());
+
+	if (f->state == FIRST_TOKEN_UNKNOWN)
+		look_for_token(n);
+	if (f->state != FIRST_TOKEN_WAITS ||
+	    (f->asked_ns && now_ns - f->asked_ns < AGAIN_MS * 1000000ull))
+		return;
+	f->asked_ns = now_ns;
+	f->state = FIRST_TOKEN_ASKED;
+	f->change.kind = STORE_TOKEN_SET;
+	f->change.done = first_token_done;
+	f->change.user = n;
+	if (store_change(n->store, &f->change))
+		f->state = FIRST_TOKEN_WAITS;
 }

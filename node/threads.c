@@ -123,8 +123,10 @@ static void *core_main(void *arg)
 		if (atomic_load(&n->hand_over))
 			hand_over(n, &again_ns);
 		err = store_step(n->store, &wait_ms);
-		if (!err)
+		if (!err) {
 			cluster_round(n);
+			security_round(n);
+		}
 		if (!err)
 			err = core_rest(n, wait_ms);
 	}

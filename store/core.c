@@ -24,6 +24,7 @@
 #include "store/group_internal.h"
 #include "store/observer.h"
 #include "store/state.h"
+#include "store/tokens.h"
 
 enum {
 	IDLE_NS = 10 * 1000 * 1000,
@@ -54,6 +55,8 @@ static enum err try_to_serve(struct store *s)
 	if (engine_applied_index(s->engine, 0) == 0)
 		return OK;
 	err = members_load(s);
+	if (!err)
+		tokens_refresh(s);
 	if (!err)
 		atomic_store_explicit(&s->started, true, memory_order_release);
 	return err;
@@ -130,6 +133,7 @@ static enum err run_round(struct store *s)
 		err = requests_decide(s);
 	if (!err)
 		err = members_round(s);
+	tokens_refresh(s);
 	if (!err)
 		err = state_round(s);
 	if (!err)
@@ -281,6 +285,8 @@ enum err store_new(const struct store_options *o, struct store **out)
 	if (!err)
 		err = members_new(s);
 	if (!err)
+		err = tokens_new(s);
+	if (!err)
 		err = forward_new(s);
 	if (!err)
 		err = observing_new(s);
@@ -300,6 +306,7 @@ out_groups:
 	forward_free(s);
 	state_stop(s);
 	repair_stop(s);
+	tokens_free(s);
 	members_free(s);
 	groups_free(s);
 	free(s->partitions);
@@ -324,6 +331,7 @@ void store_free(struct store *s)
 		pending_done(&s->partitions[i].pending);
 		staging_free_all(&s->partitions[i]);
 	}
+	tokens_free(s);
 	members_free(s);
 	forward_free(s);
 	observing_free(s);

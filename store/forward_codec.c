@@ -31,13 +31,15 @@
  *  piece    content id u64 (0: a new one), first chunk u32, bytes u32, bytes
  *  abandon  content id u64
  *  change   kind u8, stays_learner u8, name, peer, http bytes u16 each, id u64,
- *           claim u64, the three strings
+ *           claim u64, the three strings; of a token its name alone, then the
+ *           bytes of its record u64, and that (store/tokens.h)
  *  file     see store/forward_file.c
  */
 #include <stdlib.h>
 
 #include "base/check.h"
 #include "store/forward_internal.h"
+#include "store/tokens.h"
 #include "store/wire_bytes.h"
 
 enum wire_kind {
@@ -208,11 +210,39 @@ static enum err add_abandon(struct buf *b, const struct store_upload *u)
 	return p ? OK : ERR_NOMEM;
 }
 
+static bool change_is_of_token(enum store_change_kind kind)
+{
+	return kind == STORE_TOKEN_ADD || kind == STORE_TOKEN_SET ||
+	       kind == STORE_TOKEN_REMOVE;
+}
+
+static enum err add_token(struct buf *b, const struct store_token *of)
+{
+	struct store_token token = *of, *t = &token;
+	size_t at = b->n;
+	uint8_t *p = wire_extend(b, 8);
+	struct buf record = BUF_INIT;
+	enum err err = p ? OK : ERR_NOMEM;
+
+	if (!t->right) /* a removal names none, a record has one */
+		t->right = STORE_RIGHT_READ;
+	if (!err)
+		err = token_encode(&record, t);
+	if (!err) {
+		put_u64(b->p + at, record.n);
+		err = add_bytes(b, buf_bytes(&record), (struct bytes){ 0 });
+	}
+	buf_done(&record);
+	return err;
+}
+
 static enum err add_change(struct buf *b, const struct store_change *c)
 {
 	const struct store_member *m = &c->member;
-	struct bytes name = bytes_str(m->name), peer = bytes_str(m->peer);
-	struct bytes http = bytes_str(m->http);
+	bool is_token = change_is_of_token(c->kind);
+	struct bytes name = bytes_str(is_token ? c->token.name : m->name);
+	struct bytes peer = bytes_str(is_token ? "" : m->peer);
+	struct bytes http = bytes_str(is_token ? "" : m->http);
 	uint8_t *p = wire_extend(b, CHANGE_BYTES);
 	enum err err;
 
@@ -228,7 +258,7 @@ static enum err add_change(struct buf *b, const struct store_change *c)
 	err = add_bytes(b, name, (struct bytes){ 0 });
 	if (!err)
 		err = add_bytes(b, peer, http);
-	return err;
+	return err || !is_token ? err : add_token(b, &c->token);
 }
 
 enum err request_encode(struct buf *b, const struct request_head *head,
@@ -492,6 +522,18 @@ static bool copy_text(char *dst, size_t cap, const uint8_t *p, size_t n)
 	return true;
 }
 
+/* Its prefix stays a view into the request's bytes. */
+static enum err take_token(struct bytes *in, struct store_token *t)
+{
+	const uint8_t *head = wire_take(in, 8), *record;
+	uint64_t n = head ? get_u64(head) : 0;
+
+	record = head && n <= in->n ? wire_take(in, n) : NULL;
+	if (!record || token_decode(bytes_of(record, n), t))
+		return ERR_INVALID;
+	return OK;
+}
+
 static enum err take_change(struct bytes *in, struct proxy *x)
 {
 	const uint8_t *p = wire_take(in, CHANGE_BYTES), *name, *addresses;
@@ -511,6 +553,14 @@ static enum err take_change(struct bytes *in, struct proxy *x)
 	m->stays_learner = p[1];
 	m->id = get_u64(p + 8);
 	x->change.claim = get_u64(p + 16);
+	if (change_is_of_token(x->change.kind)) {
+		if (!copy_text(x->change.token.name,
+			       sizeof(x->change.token.name), name,
+			       name_bytes) ||
+		    peer_bytes || http_bytes)
+			return ERR_INVALID;
+		return take_token(in, &x->change.token);
+	}
 	if (!copy_text(m->name, sizeof(m->name), name, name_bytes) ||
 	    !copy_text(m->peer, sizeof(m->peer), addresses, peer_bytes) ||
 	    !copy_text(m->http, sizeof(m->http), addresses + peer_bytes,

@@ -28,6 +28,7 @@
 #include "store/group_internal.h"
 #include "store/hidden.h"
 #include "store/observer.h"
+#include "store/tokens.h"
 
 enum {
 	RUNS_MAX = 16,
@@ -530,8 +531,10 @@ static void on_applied(void *ctx, const struct engine_applied *a)
 	}
 	if (r->type == RECORD_PUT && bytes_equal(r->key, conf_key()))
 		note_change(s, r);
-	if (r->partition == 0)
+	if (r->partition == 0) {
 		members_applied(s, a);
+		tokens_applied(s, a);
+	}
 }
 
 /* Changes among the entries up to applied, each once. */
@@ -574,6 +577,8 @@ static enum err apply_some(struct store *s, struct partition *p, uint64_t from)
 	s->groups->change_count = 0;
 	err = engine_settle_told(s->engine, p->id, to, &settler);
 	applied = engine_applied_index(s->engine, p->id);
+	if (p->id == 0)
+		tokens_refresh(s); /* before anyone is told of it */
 	if (applied == from || p->broken)
 		return err;
 	apply_changes(s, p, applied);

@@ -17,6 +17,7 @@
  *   "\0m" member id be64                       member map, partition 0 only
  *   "\0n"                                      next member id, partition 0
  *   "\0r"                                      slot table, partition 0 only
+ *   "\0t" name                                 a token, partition 0 only
  *
  * A content id is the index of the entry that opened the content, shifted by
  * 16 bits, plus its number among the contents of that entry: unique in its
@@ -39,6 +40,7 @@ enum {
 	WINDOW_KEY_BYTES = 12,
 	INODE_KEY_BYTES = 10,
 	NAMES_PREFIX_BYTES = 10, /* a name's key: and the name               */
+	TOKEN_KEY_BYTES_MAX = 66,
 };
 
 static inline struct bytes chunk_prefix(uint8_t dst[CHUNK_KEY_BYTES],
@@ -172,6 +174,23 @@ static inline struct bytes member_key(uint8_t dst[MEMBER_KEY_BYTES],
 static inline struct bytes next_id_key(void)
 {
 	return bytes_of("\0n", 2);
+}
+
+static inline struct bytes token_prefix(void)
+{
+	return bytes_of("\0t", 2);
+}
+
+/* name: less than 64 bytes. */
+static inline struct bytes token_key(uint8_t dst[TOKEN_KEY_BYTES_MAX],
+				     const char *name)
+{
+	size_t n = strlen(name);
+
+	dst[0] = 0;
+	dst[1] = 't';
+	memcpy(dst + 2, name, n);
+	return bytes_of(dst, n + 2);
 }
 
 /*

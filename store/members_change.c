@@ -14,6 +14,7 @@
 #include "store/group_internal.h"
 #include "store/hidden.h"
 #include "store/members_plan.h"
+#include "store/tokens.h"
 
 enum {
 	UPDATE_RETRY_MS = 1000,
@@ -258,6 +259,10 @@ static enum err decide_kind(struct store *s, struct store_change *c)
 		return decide_claim(s, c);
 	case STORE_MEMBER_UPDATE:
 		return decide_update(s, c);
+	case STORE_TOKEN_ADD:
+	case STORE_TOKEN_SET:
+	case STORE_TOKEN_REMOVE:
+		return tokens_decide(s, c);
 	case STORE_TRANSFER:
 		break; /* never decided: members_transfer */
 	}
@@ -278,6 +283,22 @@ static enum err know_map(struct store *s)
 	return members_is_pending(s) ? ERR_BUSY : OK;
 }
 
+static void log_change(const struct store_change *c)
+{
+	switch (c->kind) {
+	case STORE_TOKEN_ADD:
+	case STORE_TOKEN_SET:
+		log_info("store", "token_made name=%s", c->token.name);
+		return;
+	case STORE_TOKEN_REMOVE:
+		log_info("store", "token_removed name=%s", c->token.name);
+		return;
+	default:
+		log_info("store", "members_changed kind=%d id=%llu",
+			 (int)c->kind, (unsigned long long)c->id);
+	}
+}
+
 enum err decide_change(struct store *s, struct store_change *c)
 {
 	enum err err;
@@ -292,8 +313,7 @@ enum err decide_change(struct store *s, struct store_change *c)
 		if (err == ERR_IO)
 			return err;
 		if (!err)
-			log_info("store", "members_changed kind=%d id=%llu",
-				 (int)c->kind, (unsigned long long)c->id);
+			log_change(c);
 	}
 	c->err = err;
 	return OK;
@@ -314,6 +334,15 @@ enum err change_check(const struct store *s, const struct store_change *c)
 		return member_is_sound(&c->member) ? OK : ERR_INVALID;
 	case STORE_MEMBER_REPLACE:
 		return s->o.net ? OK : ERR_PERMISSION;
+	case STORE_TOKEN_ADD:
+	case STORE_TOKEN_SET:
+		return token_check(&c->token);
+	case STORE_TOKEN_REMOVE:
+		return store_token_name_is_sound(c->token.name) &&
+				       c->token.prefix.n <=
+					       STORE_TOKEN_PREFIX_BYTES_MAX
+			       ? OK
+			       : ERR_INVALID;
 	case STORE_MEMBER_REMOVE:
 	case STORE_MEMBER_PROMOTE:
 	case STORE_TRANSFER:

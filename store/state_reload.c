@@ -6,6 +6,7 @@
  */
 #include "store/members.h"
 #include "store/state_internal.h"
+#include "store/tokens.h"
 
 /*
  * The log clock goes on from where the sender's stood when it took the
@@ -31,5 +32,8 @@ enum err state_installed(struct store *s, struct partition *p,
 	p->expiry_known = false;
 	watch_hub_reset(s->hub, p->id, engine_applied_index(s->engine, p->id));
 	count_keys(s, p);
-	return p->id == 0 ? members_load(s) : OK;
+	if (p->id != 0)
+		return OK;
+	tokens_installed(s);
+	return members_load(s);
 }

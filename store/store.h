@@ -28,6 +28,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/seed.h"
+#include "store/token.h"
 
 enum {
 	STORE_KEY_BYTES_MAX = 4095,
@@ -500,6 +501,9 @@ enum store_change_kind {
 	STORE_TRANSFER,	      /* leadership of all groups to name            */
 	STORE_MEMBER_CLAIM,   /* an empty disk takes the id that name has,
 				 if no other disk has it                     */
+	STORE_TOKEN_ADD,      /* token                                       */
+	STORE_TOKEN_SET,      /* the same, in place of one of that name      */
+	STORE_TOKEN_REMOVE,   /* by name; its prefix begins with token.prefix */
 	STORE_MEMBER_UPDATE,  /* private: a node has another name or address */
 };
 
@@ -507,21 +511,23 @@ enum store_change_kind {
 struct store_change {
 	enum store_change_kind kind;
 	struct store_member member; /* ADD: all but id; else name only       */
+	struct store_token token; /* TOKEN_..; prefix lives until done       */
 	uint64_t claim; /* CLAIM: a random number above 1 that the disk keeps */
 	void (*done)(struct store_change *c);
 	void *user;
 	/*
 	 * out. OK means that it is decided and replicated; catching up and
 	 * promotion show in store_members. A TRANSFER: that the member leads
-	 * every group. What is so already is OK too, but for an ADD.
+	 * every group. What is so already is OK too, but for an ADD and for
+	 * tokens.
 	 *
-	 * ERR_NOT_FOUND     no such member
+	 * ERR_NOT_FOUND     no such member, or token
 	 * ERR_EXISTS        name or address taken; id claimed by another disk
 	 * ERR_INVALID       the last voter cannot go; a learner cannot lead; a
 	 *                   leader has not lost its disk
 	 * ERR_PRECONDITION  of those who would remain no majority is up
 	 * ERR_BUSY          an earlier change is not applied yet
-	 * ERR_FULL          as many members as there can be
+	 * ERR_FULL          as many members, or tokens, as there can be
 	 * or as a write
 	 */
 	enum err err;

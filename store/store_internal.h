@@ -169,6 +169,7 @@ struct store {
 	struct repair *repair;		   /* repair.c */
 	struct observing *observing;	   /* observer.h */
 	struct members *members; /* store/members.h                          */
+	struct tokens *tokens;	 /* store/tokens.h                           */
 
 	/* statistics; written by core unless noted, read by any */
 	_Atomic uint64_t writes, write_batches, refusals, expired;

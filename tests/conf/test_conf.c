@@ -443,8 +443,15 @@ static void nothing_is_asked_for_in_vain(void **state)
 	check_text("", OK, "", "");
 	check_text("mount: { path = \"/mnt\"; };", ERR_INVALID,
 		   "a.conf:1: mount.path: this version has no mount\n", "");
-	check_text("security: { tokens = true; };", ERR_INVALID,
-		   "security.tokens: this version has no authentication", "");
+	check_text("security: { tokens = true; };", OK, "", "");
+	check_text("security: { allow_origin = \"https://a.b:8\"; };", OK, "",
+		   "");
+	check_text("security: { allow_origin = \"a.b\"; };", ERR_INVALID,
+		   "a.conf:1: security.allow_origin: is an origin", "");
+	check_text("security: { allow_origin = \"https://a.b/\"; };",
+		   ERR_INVALID, "security.allow_origin: is an origin", "");
+	check_text("security: { allow_origin = \"*\"; };", OK, "",
+		   "security.allow_origin: \"*\" without tokens");
 	check_text("cluster: { heartbeat = \"50ms\"; };", OK, "", "");
 	check_text("cluster: { heartbeat = \"5ms\"; };", OK, "",
 		   "a.conf:1: cluster.heartbeat: less than 10 ms");
@@ -525,6 +532,22 @@ static void beyond_loopback_needs_a_word(void **state)
 			 "tls_ca = \"a\"; };",
 			 open[i]);
 		check_text(text, OK, "", "");
+		snprintf(text, sizeof(text),
+			 "http: { listen = [ \"%s\" ]; }; security: { "
+			 "tls_cert = \"c\"; tls_key = \"k\"; "
+			 "tokens = true; };",
+			 open[i]);
+		check_text(text, OK, "", "");
+		snprintf(text, sizeof(text),
+			 "http: { listen = [ \"%s\" ]; }; security: { "
+			 "tokens = true; };",
+			 open[i]);
+		check_text(text, ERR_INVALID, "is not a loopback address", "");
+		snprintf(text, sizeof(text),
+			 "http: { listen = [ \"%s\" ]; }; "
+			 "security: { insecure = true; tokens = true; };",
+			 open[i]);
+		check_text(text, OK, "", "anyone on the way can read");
 		snprintf(text, sizeof(text),
 			 "http: { listen = [ \"%s\" ]; }; "
 			 "security: { insecure = true; };",

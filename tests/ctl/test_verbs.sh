@@ -18,7 +18,7 @@ run --version
 same "version" "raftcask $(cat VERSION)" "$out"
 run --help
 same "help: exit 0" 0 "$status"
-for verb in get put del ls stat cas watch txn status members transfer merge bench check dump \
+for verb in get put del ls stat cas watch txn status members transfer token merge bench check dump \
 	rebuild-hints repair; do
 	check "help names $verb" grep -q "^  $verb " <<<"$out"
 done

@@ -10,6 +10,7 @@
 #define TESTS_HTTPD_MEM_STORE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -54,6 +55,14 @@ struct store_value {
 	uint64_t corrupt_from; /* UINT64_MAX: sound                          */
 };
 
+enum { MEM_TOKENS = 16 };
+
+struct mem_token {
+	struct store_token token;
+	char prefix[STORE_TOKEN_PREFIX_BYTES_MAX];
+	bool used;
+};
+
 struct store {
 	pthread_mutex_t lock;
 	pthread_cond_t more;
@@ -81,8 +90,65 @@ struct store {
 	struct store_barrier *barriers;
 	struct store_change *changes;
 	struct store_change last_change; /* as it was handed in              */
+	struct mem_token tokens[MEM_TOKENS];
+	_Atomic uint64_t tokens_version; /* 0 stands for 1                   */
 	int open_uploads, open_values, open_watches;
+	_Atomic int open_tokens;
 };
+
+static struct mem_token *mem_token_named(struct store *s, const char *name)
+{
+	for (int i = 0; i < MEM_TOKENS; i++) {
+		if (s->tokens[i].used &&
+		    strcmp(s->tokens[i].token.name, name) == 0)
+			return &s->tokens[i];
+	}
+	return NULL;
+}
+
+/* A place is used once only: who holds a removed token keeps it whole. */
+static enum err mem_add_token(struct store *s, const struct store_token *t)
+{
+	if (mem_token_named(s, t->name))
+		return ERR_EXISTS;
+	for (int i = 0; i < MEM_TOKENS; i++) {
+		struct mem_token *m = &s->tokens[i];
+
+		if (m->token.name[0])
+			continue;
+		m->token = *t;
+		memcpy(m->prefix, t->prefix.p ? (char *)t->prefix.p : "",
+		       t->prefix.n);
+		m->token.prefix = bytes_of(m->prefix, t->prefix.n);
+		m->used = true;
+		atomic_fetch_add(&s->tokens_version, 1);
+		return OK;
+	}
+	return ERR_FULL;
+}
+
+static enum err mem_remove_token(struct store *s, const struct store_token *t)
+{
+	struct mem_token *m = mem_token_named(s, t->name);
+
+	if (!m || !bytes_begins(m->token.prefix, t->prefix))
+		return ERR_NOT_FOUND;
+	m->used = false;
+	atomic_fetch_add(&s->tokens_version, 1);
+	return OK;
+}
+
+static enum err mem_change(struct store *s, const struct store_change *c)
+{
+	switch (c->kind) {
+	case STORE_TOKEN_ADD:
+		return mem_add_token(s, &c->token);
+	case STORE_TOKEN_REMOVE:
+		return mem_remove_token(s, &c->token);
+	default:
+		return OK;
+	}
+}
 
 /* The queue runs through the store's private link. */
 static struct store_write *mem_next(struct store_write *w)
@@ -366,7 +432,7 @@ static void mem_step(struct store *s)
 	while (changes) {
 		struct store_change *next = (void *)changes->queued.next;
 
-		changes->err = change_err;
+		changes->err = change_err ? change_err : mem_change(s, changes);
 		changes->id = 4;
 		changes->done(changes);
 		changes = next;
@@ -415,6 +481,7 @@ static void mem_store_free(struct store *s)
 	CHECK(s->open_uploads == 0);
 	CHECK(s->open_values == 0);
 	CHECK(s->open_watches == 0);
+	CHECK(s->open_tokens == 0);
 	for (size_t i = 0; i < s->count; i++) {
 		buf_done(&s->items[i].key);
 		buf_done(&s->items[i].value);
@@ -866,6 +933,47 @@ enum err store_change(struct store *s, struct store_change *c)
 	pthread_cond_signal(&s->more);
 	pthread_mutex_unlock(&s->lock);
 	return OK;
+}
+
+const struct store_token *
+store_token_find(struct store *s, const uint8_t hash[STORE_TOKEN_HASH_BYTES])
+{
+	const struct store_token *found = NULL;
+
+	pthread_mutex_lock(&s->lock);
+	for (int i = 0; i < MEM_TOKENS; i++) {
+		if (s->tokens[i].used && memcmp(s->tokens[i].token.hash, hash,
+						STORE_TOKEN_HASH_BYTES) == 0)
+			found = &s->tokens[i].token;
+	}
+	s->open_tokens += found != NULL;
+	pthread_mutex_unlock(&s->lock);
+	return found;
+}
+
+void store_token_done(const struct store_token *t)
+{
+	if (t)
+		the_store->open_tokens--;
+}
+
+uint64_t store_tokens_version(struct store *s)
+{
+	return 1 + atomic_load(&s->tokens_version);
+}
+
+enum err store_tokens_each(struct store *s,
+			   enum err (*fn)(void *ctx,
+					  const struct store_token *),
+			   void *ctx)
+{
+	enum err err = OK;
+
+	for (int i = 0; !err && i < MEM_TOKENS; i++) {
+		if (s->tokens[i].used)
+			err = fn(ctx, &s->tokens[i].token);
+	}
+	return err;
 }
 
 void store_stats(struct store *s, struct store_stats *stats)
