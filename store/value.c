@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "store/attrs.h"
 #include "store/content.h"
 #include "store/hidden.h"
 #include "store/keyrules.h"
@@ -185,6 +186,17 @@ static enum err open_content(struct store *s, uint32_t partition,
 	return err;
 }
 
+/* Somebody may have set it; else it is when the record was written. */
+static uint64_t mtime_of(const struct engine_value *data)
+{
+	struct attrs a;
+
+	if (data->attrs.n > 0 && attrs_decode(data->attrs, &a) == OK &&
+	    a.has & ATTRS_MTIME)
+		return a.mtime_ns;
+	return data->mtime_ns;
+}
+
 static void fill_info(struct store *s, uint32_t partition, struct bytes key,
 		      struct store_value *v)
 {
@@ -194,7 +206,7 @@ static void fill_info(struct store *s, uint32_t partition, struct bytes key,
 
 	v->info.rev = version_index(r->version > data->version ? r->version
 							       : data->version);
-	v->info.mtime_ns = data->mtime_ns;
+	v->info.mtime_ns = mtime_of(data);
 	v->info.is_dir = key_is_dir(key);
 	v->info.is_link = flags & LOC_LINK;
 	v->info.is_special = flags & LOC_SPECIAL;

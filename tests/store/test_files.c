@@ -468,6 +468,35 @@ static void times_change_as_they_should(void **state)
 	store_rig_done(&rig);
 }
 
+/* What GET shows as Last-Modified. */
+static void a_value_has_the_time_that_was_set(void **state)
+{
+	struct store_file_op set = {
+		.kind = STORE_FILE_SET,
+		.path = bytes_str("f"),
+		.set = STORE_SET_MTIME,
+		.mtime_ns = 1234567890000000000,
+	};
+	struct store_value *v;
+
+	set_up(1);
+	assert_int_equal(store_rig_put(&rig, "f", "1", NULL), OK);
+	assert_int_equal(store_rig_file(&rig, &set), OK);
+	assert_int_equal(link_path("f", "g"), OK);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(
+			store_get(rig.store, bytes_str(i ? "f" : "g"), &v), OK);
+		assert_true(store_value_info(v)->mtime_ns == set.mtime_ns);
+		store_value_done(v);
+	}
+	assert_int_equal(store_rig_put(&rig, "f", "2", NULL), OK);
+	assert_int_equal(store_get(rig.store, bytes_str("g"), &v), OK);
+	assert_true(store_value_info(v)->mtime_ns == look("f").mtime_ns);
+	assert_true(store_value_info(v)->mtime_ns != set.mtime_ns);
+	store_value_done(v);
+	store_rig_done(&rig);
+}
+
 static void a_mount_keeps_an_expiry(void **state)
 {
 	struct store_info info;
@@ -947,6 +976,7 @@ int main(void)
 		cmocka_unit_test(the_last_child_leaves_its_directory),
 		cmocka_unit_test(the_root_is_always_there),
 		cmocka_unit_test(times_change_as_they_should),
+		cmocka_unit_test(a_value_has_the_time_that_was_set),
 		cmocka_unit_test(a_mount_keeps_an_expiry),
 		cmocka_unit_test(attributes_are_set_and_removed),
 		cmocka_unit_test(attributes_have_a_bound),
