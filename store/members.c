@@ -412,7 +412,11 @@ enum err members_round(struct store *s)
 		return OK;
 	ms->look = false;
 	members_update_round(s);
-	return ms->next_id && !ms->damaged ? look_at_groups(s) : OK;
+	if (ms->next_id && !ms->damaged)
+		return look_at_groups(s);
+	/* joining, or the map cannot be read: wait, and not by turning */
+	ms->next_look_ns = now_ns + LOOK_MS * UINT64_C(1000000);
+	return OK;
 }
 
 uint64_t members_wait_ms(struct store *s)

@@ -110,9 +110,27 @@ static void a_thousand_idle_partitions(void **state)
 	cluster_done(&c);
 }
 
+/* A new disk that nobody has added, or whose state is a while coming. */
+static void who_waits_to_join_sleeps(void **state)
+{
+	struct cluster_options o;
+	uint64_t steps;
+
+	cluster_options_default(&o, 1, 1, 1);
+	cluster_init(&c, &o);
+	(void)cluster_new_node(&c, 2);
+	cluster_start(&c, 2); /* the other one is down */
+	cluster_run(&c, 1000);
+	steps = c.counts.steps;
+	cluster_run(&c, IDLE_S * 1000);
+	assert_true(c.counts.steps - steps <= IDLE_S * 40);
+	cluster_done(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(who_waits_to_join_sleeps),
 		cmocka_unit_test(a_thousand_idle_partitions),
 	};
 
