@@ -100,15 +100,24 @@ static void named(struct store_change *change, const struct cluster_node *n)
 		 n->name);
 }
 
+static bool may_decay(const struct sim *s, uint64_t id)
+{
+	return id > CLUSTER_NODES_MAX || s->damaged[id] ||
+	       (s->plan.victims >> id & 1 &&
+		(s->plan.faults[FAULT_FLIP] ||
+		 s->plan.faults[FAULT_BAD_SECTOR]));
+}
+
 /*
- * Nobody with his wits takes a node away when those who remain are too few or
- * have a majority of bad disks, or, unless in haste, while others still come
- * or go. What was asked for lately may happen yet.
+ * Nobody with his wits takes a node away when those who remain are too few, or
+ * when of all who vote now no majority would be left that is sound and stays;
+ * or, unless in haste, while others still come or go. What was asked for lately
+ * may happen yet, and who is exchanged is not there any more.
  */
 static bool may_remove(struct sim *s, uint64_t id,
 		       const struct store_member_status *map, uint32_t count)
 {
-	uint32_t voters = 0, bad = 0;
+	uint32_t voters = 0, sound = 0, total = 0;
 	bool haste = s->plan.faults[FAULT_HASTE];
 
 	for (uint32_t i = 0; i < count; i++) {
@@ -118,15 +127,16 @@ static bool may_remove(struct sim *s, uint64_t id,
 
 		if (moves && !haste)
 			return false;
+		total += !map[i].learner;
 		if (moves || map[i].learner || member == id)
 			continue;
 		if (member <= CLUSTER_NODES_MAX &&
 		    s->going_until[member] > s->c.now_ns)
 			continue;
 		voters++;
-		bad += member > CLUSTER_NODES_MAX || s->damaged[member];
+		sound += !may_decay(s, member);
 	}
-	return voters >= MEMBERS_MIN && bad <= (voters - 1) / 2;
+	return voters >= MEMBERS_MIN && sound > total / 2;
 }
 
 /* A map to act upon; 0: none. */
