@@ -133,7 +133,8 @@ enum store_file_kind {
 	/*
 	 * path becomes path2, of a directory with all below it. A file replaces
 	 * a file, a directory an empty directory. Both names of one file:
-	 * nothing happens.
+	 * nothing happens. Numbers stay, but that of a directory which is or
+	 * was implicit is new; found_ino is that of path2 afterwards.
 	 */
 	STORE_FILE_RENAME,
 	/* path2 becomes another name of the file path. */

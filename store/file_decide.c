@@ -32,6 +32,8 @@ static enum err decide_kind(struct file_decision *d)
 		return decide_file_write(d);
 	case STORE_FILE_ALLOCATE:
 		return decide_file_allocate(d);
+	case STORE_FILE_RENAME:
+		return decide_file_rename(d);
 	case STORE_FILE_CREATE:
 		return decide_file_create(d);
 	case STORE_FILE_REMOVE:
@@ -42,8 +44,6 @@ static enum err decide_kind(struct file_decision *d)
 		return decide_file_set(d);
 	case STORE_FILE_XATTR:
 		return decide_file_xattr(d);
-	case STORE_FILE_RENAME:
-		break;
 	}
 	return ERR_INVALID;
 }

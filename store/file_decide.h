@@ -40,6 +40,12 @@ static inline uint64_t file_ino(const struct view *v, uint64_t index,
 	       number;
 }
 
+/* The number of a directory without a record: the hash of its path. */
+static inline bool file_ino_is_hash(uint64_t ino)
+{
+	return ino >> 63;
+}
+
 /* A content id that nobody has had. */
 static inline uint64_t file_new_content(struct file_decision *d)
 {

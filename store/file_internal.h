@@ -132,6 +132,24 @@ MUST_CHECK enum err file_node_put(struct file_decision *d, struct file_node *n);
 MUST_CHECK enum err file_node_remove(struct file_decision *d,
 				     struct file_node *n, uint8_t type);
 
+/* A record that is to be, and what it makes of its key. */
+struct file_record {
+	struct engine_record r;
+	struct pending_state becomes;
+};
+
+/*
+ * The record of the key `key` that says what n is, not added yet; of a file of
+ * several names that of the name only. n->ino is set. ERR_NOSPC, ERR_NOMEM.
+ */
+MUST_CHECK enum err file_node_record(struct file_decision *d,
+				     struct file_node *n, struct bytes key,
+				     struct file_record *out);
+
+/* Add it. ERR_NOMEM. */
+MUST_CHECK enum err file_record_add(struct file_decision *d,
+				    const struct file_record *record);
+
 /*
  * Names of a file of several: all of them, appended to names; the next of them
  * (*off 0 at first, false: no more); one more, one less. Who adds or drops one
@@ -172,6 +190,16 @@ MUST_CHECK enum err file_drop_content(struct file_decision *d,
 /* The value of n gets d->op->off bytes; its size in n. As file_node_value. */
 MUST_CHECK enum err file_set_bytes(struct file_decision *d,
 				   struct file_node *n);
+
+/* ---------------------------------------------------------- file_rename.c - */
+
+/* Decides d->op, a RENAME. */
+MUST_CHECK enum err decide_file_rename(struct file_decision *d);
+
+/*
+ * What the record "\0v" says; its keys are views into value. False: it is none.
+ */
+bool file_meaning_decode(struct bytes value, struct store_seen *seen);
 
 /* ------------------------------------------------------------- file_dir.c - */
 

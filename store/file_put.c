@@ -33,9 +33,11 @@ static enum err keep_bytes(struct file_decision *d, struct bytes from,
 }
 
 /* Add r, and what it makes of its key, which is the entry's, to the overlay. */
-static enum err add_put(struct file_decision *d, const struct engine_record *r,
-			struct pending_state *becomes)
+enum err file_record_add(struct file_decision *d,
+			 const struct file_record *record)
 {
+	const struct engine_record *r = &record->r;
+	struct pending_state becomes = record->becomes;
 	struct entry_builder *b = &d->s->entry;
 	struct engine_record *to = entry_record(b);
 
@@ -43,14 +45,14 @@ static enum err add_put(struct file_decision *d, const struct engine_record *r,
 		return ERR_NOMEM;
 	CHECK(r->type == RECORD_PUT);
 	*to = *r;
-	becomes->present = true;
-	becomes->position = (uint16_t)(b->count - 1);
-	becomes->flags = r->flags | (r->expiry_ns ? LOC_EXPIRES : 0);
-	becomes->index = d->index;
-	becomes->expiry_ns = r->expiry_ns;
-	becomes->mtime_ns = entry_mtime(d->s);
-	becomes->attrs = r->attrs;
-	return pending_set(&d->p->pending, r->key, becomes);
+	becomes.present = true;
+	becomes.position = (uint16_t)(b->count - 1);
+	becomes.flags = r->flags | (r->expiry_ns ? LOC_EXPIRES : 0);
+	becomes.index = d->index;
+	becomes.expiry_ns = r->expiry_ns;
+	becomes.mtime_ns = entry_mtime(d->s);
+	becomes.attrs = r->attrs;
+	return pending_set(&d->p->pending, r->key, &becomes);
 }
 
 enum err file_add_delete(struct file_decision *d, struct bytes key,
@@ -132,9 +134,10 @@ enum err file_drop_content(struct file_decision *d, const struct file_node *n)
 
 /* The value's part of a record, and what the overlay keeps of it. */
 static enum err set_value(struct file_decision *d, const struct file_node *n,
-			  struct engine_record *r,
-			  struct pending_state *becomes)
+			  struct file_record *out)
 {
+	struct engine_record *r = &out->r;
+	struct pending_state *becomes = &out->becomes;
 	uint64_t shape = n->chunk_bytes | (uint64_t)n->content_flags << 32;
 	uint8_t *named;
 
@@ -252,28 +255,38 @@ static enum err expiry_of_name(struct file_decision *d, struct bytes key,
 	return OK;
 }
 
+/* The record of the key name, which names the inode of n. */
+static enum err name_record(struct file_decision *d, const struct file_node *n,
+			    struct bytes name, struct file_record *out)
+{
+	uint8_t *named = entry_room(&d->s->entry, RECORD_CONTENT_BYTES);
+	enum err err = named ? keep_bytes(d, name, &out->r.key) : ERR_NOMEM;
+
+	if (err)
+		return err;
+	content_encode(named, n->ino, n->bytes, 0);
+	out->r.type = RECORD_PUT;
+	out->r.flags = (uint8_t)(LOC_INODE | LOC_CONTENT |
+				 (n->flags & (LOC_LINK | LOC_SPECIAL)));
+	out->r.value = bytes_of(named, RECORD_CONTENT_BYTES);
+	out->becomes.bytes = n->bytes;
+	out->becomes.content_id = n->ino;
+	return OK;
+}
+
 static enum err put_name(struct file_decision *d, const struct file_node *n,
 			 struct bytes name)
 {
-	struct engine_record r = { .type = RECORD_PUT };
-	struct pending_state becomes = { .bytes = n->bytes,
-					 .content_id = n->ino };
-	uint8_t *named = entry_room(&d->s->entry, RECORD_CONTENT_BYTES);
-	enum err err = named ? keep_bytes(d, name, &r.key) : ERR_NOMEM;
+	struct file_record out = { 0 };
+	enum err err = name_record(d, n, name, &out);
 
 	if (err)
 		return err;
 	if (bytes_equal(name, n->key))
-		r.expiry_ns = n->expiry_ns;
+		out.r.expiry_ns = n->expiry_ns;
 	else
-		err = expiry_of_name(d, name, &r.expiry_ns);
-	if (err)
-		return err;
-	content_encode(named, n->ino, n->bytes, 0);
-	r.flags = (uint8_t)(LOC_INODE | LOC_CONTENT |
-			    (n->flags & (LOC_LINK | LOC_SPECIAL)));
-	r.value = bytes_of(named, RECORD_CONTENT_BYTES);
-	return add_put(d, &r, &becomes);
+		err = expiry_of_name(d, name, &out.r.expiry_ns);
+	return err ? err : file_record_add(d, &out);
 }
 
 static enum err put_names(struct file_decision *d, const struct file_node *n)
@@ -291,16 +304,15 @@ static enum err put_names(struct file_decision *d, const struct file_node *n)
 
 enum err file_add_name(struct file_decision *d, uint64_t ino, struct bytes name)
 {
-	struct engine_record r = { .type = RECORD_PUT };
-	struct pending_state becomes = { 0 };
+	struct file_record out = { .r = { .type = RECORD_PUT } };
 	uint8_t *room = entry_room(&d->s->entry, NAMES_PREFIX_BYTES + name.n);
 
 	if (!room)
 		return ERR_NOMEM;
 	names_prefix(room, ino);
 	memcpy(room + NAMES_PREFIX_BYTES, name.p, name.n);
-	r.key = bytes_of(room, NAMES_PREFIX_BYTES + name.n);
-	return add_put(d, &r, &becomes);
+	out.r.key = bytes_of(room, NAMES_PREFIX_BYTES + name.n);
+	return file_record_add(d, &out);
 }
 
 enum err file_drop_name(struct file_decision *d, uint64_t ino,
@@ -318,20 +330,35 @@ enum err file_drop_name(struct file_decision *d, uint64_t ino,
 /* ------------------------------------------------------------------ put -- */
 
 /* The record that has attributes and value: the key's, or the inode's. */
+static enum err value_record(struct file_decision *d, struct file_node *n,
+			     struct bytes key, struct file_record *out)
+{
+	enum err err = keep_bytes(d, key, &out->r.key);
+
+	out->r.type = RECORD_PUT;
+	if (!err)
+		err = set_value(d, n, out);
+	if (!err)
+		err = give_number(d, n);
+	return err ? err : encode_attrs(d, &n->attrs, &out->r.attrs);
+}
+
+enum err file_node_record(struct file_decision *d, struct file_node *n,
+			  struct bytes key, struct file_record *out)
+{
+	*out = (struct file_record){ .r = { .expiry_ns = n->expiry_ns } };
+	CHECK(n->ino);
+	return n->linked ? name_record(d, n, key, out)
+			 : value_record(d, n, key, out);
+}
+
 static enum err put_record(struct file_decision *d, struct file_node *n,
 			   struct bytes key, uint64_t expiry_ns)
 {
-	struct engine_record r = { .type = RECORD_PUT, .expiry_ns = expiry_ns };
-	struct pending_state becomes = { 0 };
-	enum err err = keep_bytes(d, key, &r.key);
+	struct file_record out = { .r = { .expiry_ns = expiry_ns } };
+	enum err err = value_record(d, n, key, &out);
 
-	if (!err)
-		err = set_value(d, n, &r, &becomes);
-	if (!err)
-		err = give_number(d, n);
-	if (!err)
-		err = encode_attrs(d, &n->attrs, &r.attrs);
-	return err ? err : add_put(d, &r, &becomes);
+	return err ? err : file_record_add(d, &out);
 }
 
 enum err file_node_put(struct file_decision *d, struct file_node *n)

@@ -147,6 +147,11 @@ static inline struct bytes names_prefix(uint8_t dst[NAMES_PREFIX_BYTES],
 	return bytes_of(dst, NAMES_PREFIX_BYTES);
 }
 
+static inline struct bytes meaning_key(void)
+{
+	return bytes_of("\0v", 2);
+}
+
 static inline struct bytes ring_key(void)
 {
 	return bytes_of("\0r", 2);

@@ -129,6 +129,8 @@ static bool describe(struct store *s, const struct record *r,
 		seen->ino = STORE_ROOT_INO;
 		return true;
 	}
+	if (r->type == RECORD_PUT && bytes_equal(r->key, meaning_key()))
+		return file_meaning_decode(r->value, seen);
 	if (!key_is_user(r->key))
 		return false;
 	switch (r->type) {
