@@ -12,10 +12,13 @@ STD := -std=gnu11 -D_GNU_SOURCE -I. -pthread -fno-strict-aliasing \
 	-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wvla -Wno-unused-parameter -Werror=implicit -Werror=return-type \
 	-Werror=switch
+STD += $(shell pkg-config --cflags fuse3 2>/dev/null || \
+	echo -I/usr/include/fuse3)
 VERSION := $(shell cat VERSION)
 STD += -DRAFTCASK_VERSION='"$(VERSION)"'
 LIBS_CORE := -lm
-LIBS_DAEMON := -lmicrohttpd -ljson-c -lconfig -lgnutls
+LIBS_DAEMON := -lmicrohttpd -ljson-c -lconfig -lgnutls \
+	$(shell pkg-config --libs fuse3 2>/dev/null || echo -lfuse3)
 LIBS_CTL := -lcurl -ljson-c -lgnutls
 LIBS_TEST := -lcmocka $(LIBS_DAEMON) $(LIBS_CTL)
 
@@ -26,7 +29,7 @@ WRAP := $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc aligned_alloc \
 
 LIBS_bench := -Wl,--as-needed -llmdb -lleveldb -lrocksdb
 
-LIB_DIRS := base conf engine raft store httpd
+LIB_DIRS := base conf engine raft store httpd fsd
 NODE_SRC := $(wildcard node/main.c)
 HELPER_SRC := node/mount_helper.c
 LIB_SRC := $(foreach d,$(LIB_DIRS),$(wildcard $(d)/*.c)) \
@@ -115,24 +118,15 @@ all: $(PROGRAMS) $(HELPER) $(B)/raftscript ## build the programs into build/
 deps: ## install the packages that building and testing need
 	packaging/install-deps
 
-# The system's own configuration must not meddle: --config names no settings.
 RUN_HTTP ?= 127.0.0.1:8080
-run: deps ## build and run one node in the foreground, data in data/
+run: deps ## build and run one node in the foreground: data/, mounted at mnt/
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@echo
-	@echo "In another terminal:"
-	@echo "  curl -X POST http://$(RUN_HTTP)/hello -H" \
-		"'Content-Type: application/json' -d '{\"value\":\"world\"}'"
-	@echo "  curl http://$(RUN_HTTP)/hello"
-	@echo "  curl -X DELETE http://$(RUN_HTTP)/hello"
-	@echo "Ctrl-C stops it cleanly; the data stays in data/."
-	@echo
-	@exec $(B)/raftcaskd --config /dev/null --data-dir data \
-		--http $(RUN_HTTP)
+	@exec packaging/run-node $(B)/raftcaskd data $(RUN_HTTP) mnt
 
-cluster: deps ## build and run three nodes on loopback, data in data/n1..n3
+cluster: deps ## build and run three nodes on loopback: data/n1.., mnt/n1..
 	@$(MAKE) --no-print-directory -j$(JOBS) all
-	@exec packaging/run-cluster $(B)/raftcaskd data
+	@exec packaging/run-cluster $(B)/raftcaskd data mnt
 
 test: deps ## install what is missing, build, run every test
 	@$(MAKE) --no-print-directory -j$(JOBS) all tests

@@ -1,11 +1,5 @@
 /*
- * conf/check.c - the rules between settings, and what this build cannot do.
- *
- * The schema is complete from the first release on, so that files stay valid
- * as functions arrive; the table `lacks` says which settings ask for a
- * function that is not there yet. Asking for one is refused where going on
- * without it would be a lie (a mount, a member, a certificate), and warned
- * about where nothing depends on it. When a function arrives its rows go.
+ * conf/check.c - the rules between settings.
  */
 #include "conf/schema.h"
 
@@ -15,23 +9,6 @@
 #include <string.h>
 
 #include "base/check.h"
-
-struct lack {
-	const char *key;
-	bool refuse;
-	const char *why;
-};
-
-#define NO_MOUNT "has no effect: this version has no mount"
-
-static const struct lack lacks[] = {
-	{ "mount.path", true, "this version has no mount" },
-	{ "mount.allow_other", false, NO_MOUNT },
-	{ "mount.uid", false, NO_MOUNT },
-	{ "mount.gid", false, NO_MOUNT },
-	{ "mount.file_mode", false, NO_MOUNT },
-	{ "mount.dir_mode", false, NO_MOUNT },
-};
 
 struct checker {
 	const struct conf *c;
@@ -76,27 +53,6 @@ static void say(struct checker *k, bool refuse, const char *key_name,
 		k->err = err;
 	else if (refuse && !k->err)
 		k->err = ERR_INVALID;
-}
-
-static void check_lacks(struct checker *k, const struct conf *defaults)
-{
-	struct buf is = BUF_INIT, was = BUF_INIT;
-
-	for (size_t i = 0; i < sizeof(lacks) / sizeof(lacks[0]); i++) {
-		const struct conf_key *key = schema_find(lacks[i].key);
-
-		CHECK(key);
-		is.n = was.n = 0;
-		if (value_format(k->c, key, &is) ||
-		    value_format(defaults, key, &was)) {
-			k->err = ERR_NOMEM;
-			break;
-		}
-		if (!bytes_equal(buf_bytes(&is), buf_bytes(&was)))
-			say(k, lacks[i].refuse, key->name, "%s", lacks[i].why);
-	}
-	buf_done(&was);
-	buf_done(&is);
 }
 
 static void check_same_peer(struct checker *k, const struct conf_member *a,
@@ -286,13 +242,7 @@ enum err conf_check(const struct conf *c, struct buf *errors,
 		    struct buf *warnings)
 {
 	struct checker k = { .c = c, .errors = errors, .warnings = warnings };
-	struct conf *defaults;
-	enum err err = conf_new(&defaults);
 
-	if (err)
-		return err;
-	check_lacks(&k, defaults);
-	conf_free(defaults);
 	check_members(&k);
 	check_listen(&k);
 	check_tls(&k);

@@ -6,6 +6,7 @@
  *   store_new       over the open engine; the first step
  *   core thread     drives the store
  *   workers         keeper: segments, hints, merges; mover: snapshots
+ *   mount           the keys as files, if so configured
  *   httpd_start     last: a port that answers means a node that serves
  *
  * A node that has to wait for its cluster starts HTTP and the core thread
@@ -348,6 +349,10 @@ static enum node_exit bring_up(struct node *n, struct buf *why)
 		(void)!buf_addf(why, "no thread can be made\n");
 		return NODE_RUNTIME;
 	}
+	result = mount_start(n->conf, n->store, cluster_partitions(n),
+			     &n->mount, why);
+	if (result)
+		return result;
 	if (n->httpd && node_attach(n)) {
 		(void)!buf_addf(why, "out of memory\n");
 		return NODE_RUNTIME;
@@ -423,8 +428,11 @@ static struct node *new_node(const struct conf *c, struct wake *trouble)
 static void unwind(struct node *n)
 {
 	httpd_stop(n->httpd);
+	mount_stop(n->mount, !n->has_core || node_failed(n));
 	threads_stop(n);
+	mount_close(n->mount);
 	store_free(n->store);
+	mount_free(n->mount);
 	cluster_end(n);
 	engine_close(n->engine);
 	tls_unref(n->tls);
@@ -450,7 +458,9 @@ enum node_exit node_start(const struct conf *c, struct wake *trouble,
 	if (seed_init_os(&n->engine_seed) || seed_init_os(&n->store_seed)) {
 		(void)!buf_addf(why, "the system has no entropy\n");
 	} else {
-		result = cluster_begin(n, why);
+		result = mount_check(c, why);
+		if (!result)
+			result = cluster_begin(n, why);
 		if (!result)
 			result = start_service(n, why);
 	}

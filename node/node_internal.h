@@ -15,6 +15,7 @@
 #include "engine/engine.h"
 #include "httpd/httpd.h"
 #include "node/formation.h"
+#include "node/mount.h"
 #include "node/node.h"
 
 enum {
@@ -70,6 +71,7 @@ struct node {
 	struct engine *engine;
 	struct store *store; /* core, until http has it                      */
 	struct httpd *httpd;
+	struct mount *mount; /* NULL: none is configured, or not yet         */
 	struct tls *tls; /* main; NULL: plain HTTP                           */
 	struct cluster cluster;
 	struct first_token first_token; /* core                              */

@@ -86,9 +86,9 @@ conf </dev/null
 refuses "the same by flag" 78 \
 	"flag --http: http.listen: 192.0.2.1 is not a loopback address" \
 	--config "$dir/conf" --http 192.0.2.1:80
-refuses "a mount is refused, not forgotten" 78 \
-	"flag --mount: mount.path: this version has no mount" \
-	--config "$dir/conf" --mount "$dir/mnt"
+refuses "a mount over what is no directory" 78 \
+	"flag --mount: mount.path: $dir/conf is not a directory" \
+	--config "$dir/conf" --data-dir "$dir/data" --mount "$dir/conf"
 refuses "a bad level" 78 'flag --log-level: log.level: "loud"' \
 	--config "$dir/conf" --log-level loud
 refuses "a file that is not there" 78 "$dir/none: cannot be read: not found" \

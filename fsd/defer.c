@@ -1,0 +1,402 @@
+/*
+ * fsd/defer.c - creates and truncations that wait for the first write.
+ *
+ * `echo v > key` is to be one entry, so that no other reader ever sees an empty
+ * value in between: O_CREAT without O_EXCL and O_TRUNC are kept back and joined
+ * with the first write. Without one they are committed at fsync, at whatever
+ * depends on them, at close, or after FSD_DEFER_MS.
+ *
+ *   open ---> deferred --- WRITE carries it -----> gone
+ *                 |   '--- own call carries it --'   |
+ *                 '--- failed: again with the next   '- waiters go on
+ *
+ * One call at a time carries it; who needs the outcome waits in its list. Of a
+ * create whose name has come to be meanwhile, the other file is taken if the
+ * caller may write to it, as if the open had come a moment later.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "fsd/internal.h"
+
+void defer_add(struct fsd *f, struct defer *d)
+{
+	d->made_ns = clock_wall_ns(f->clock);
+	d->due_ns = fsd_now(f) + FSD_DEFER_MS * 1000000ull;
+	if (!f->defers)
+		f->defers_last = &f->defers;
+	d->next = NULL;
+	d->back = f->defers_last;
+	*f->defers_last = d;
+	f->defers_last = &d->next;
+	table_ref(d->node);
+	if (d->parent)
+		table_ref(d->parent);
+	d->node->defer = d;
+}
+
+/* Take d out; who waited comes to waiters. The table is locked. */
+static void drop(struct fsd *f, struct defer *d, struct call_list *waiters)
+{
+	*d->back = d->next;
+	if (d->next)
+		d->next->back = d->back;
+	else
+		f->defers_last = d->back;
+	d->node->defer = NULL;
+	*waiters = d->waiters;
+	if (waiters->first == NULL)
+		waiters->last = &waiters->first;
+	if (d->parent)
+		table_unref(&f->table, d->parent);
+	table_unref(&f->table, d->node);
+	free(d);
+}
+
+/* Who waited goes on, with what became of it. */
+static void resume(struct call_list *waiters, enum err err)
+{
+	struct call *c;
+
+	while ((c = call_pop(waiters))) {
+		c->waited = err;
+		c->run(c);
+	}
+}
+
+static void set_create(struct call *c, const struct defer *d)
+{
+	struct store_file_op *op = &c->op;
+
+	table_ref(d->parent);
+	table_unref(&c->f->table, c->at.node); /* d holds it too */
+	c->at.node = d->parent;
+	c->at.has_name = true;
+	c->at.n = d->n;
+	memcpy(c->at.name, d->name, d->n);
+	op->flags |= STORE_FILE_POSIX;
+	op->ino = op->new_ino = d->node->ino;
+	op->mode = S_IFREG | d->mode;
+	op->uid = d->uid;
+	op->gid = d->gid;
+	op->fields = STORE_HAS_MODE | STORE_HAS_UID | STORE_HAS_GID;
+}
+
+/* c carries d from now on. The table is locked. */
+static void take(struct call *c, struct defer *d)
+{
+	struct store_file_op *op = &c->op;
+	bool writes = op->kind == STORE_FILE_WRITE;
+
+	d->busy = true;
+	c->carries = true;
+	c->deferred = d->node;
+	table_ref(d->node);
+	if (d->kind == DEFER_CREATE) {
+		set_create(c, d);
+		if (writes)
+			op->flags |= STORE_FILE_MAKE;
+		else
+			op->kind = STORE_FILE_CREATE;
+	} else if (writes) {
+		op->flags |= STORE_FILE_TRUNCATE;
+	} else {
+		op->kind = STORE_FILE_SET;
+		op->set = STORE_SET_BYTES;
+		op->off = 0;
+	}
+}
+
+bool defer_carry(struct call *c)
+{
+	struct table *t = &c->f->table;
+	struct defer *d;
+	bool go = true;
+
+	table_lock(t);
+	d = c->at.node->defer;
+	if (d && d->busy) {
+		call_push(&d->waiters, c);
+		go = false;
+	} else if (d) {
+		take(c, d);
+	}
+	table_unlock(t);
+	return go;
+}
+
+/* ------------------------------------------- the name is there already --- */
+
+static bool may_write(struct call *c, const struct defer *d,
+		      const struct store_file *file)
+{
+	gid_t groups[FSD_GROUPS_MAX];
+	struct stat st;
+	int n = 0;
+
+	answer_stat(c->f, file, 0, &st);
+	if (!d->caller_uid)
+		return true;
+	if (d->caller_uid == st.st_uid)
+		return st.st_mode & S_IWUSR;
+	if (c->req)
+		n = fuse_req_getgroups(c->req, FSD_GROUPS_MAX, groups);
+	n = n > FSD_GROUPS_MAX ? FSD_GROUPS_MAX : n;
+	for (int i = 0; i < n; i++)
+		if (groups[i] == st.st_gid)
+			return st.st_mode & S_IWGRP;
+	if (d->caller_gid == st.st_gid)
+		return st.st_mode & S_IWGRP;
+	return st.st_mode & S_IWOTH;
+}
+
+/* c's operation is about the file that node has become. The table is locked. */
+static void retarget(struct call *c, bool truncates)
+{
+	struct store_file_op *op = &c->op;
+	bool writes = op->kind == STORE_FILE_WRITE;
+
+	table_ref(c->deferred);
+	table_unref(&c->f->table, c->at.node);
+	c->at.node = c->deferred;
+	c->at.has_name = false;
+	op->flags &= ~(uint32_t)(STORE_FILE_POSIX | STORE_FILE_MAKE);
+	op->dir_ino = op->new_ino = 0;
+	op->fields = 0;
+	if (truncates && writes)
+		op->flags |= STORE_FILE_TRUNCATE;
+	if (truncates && !writes) {
+		op->kind = STORE_FILE_SET;
+		op->set = STORE_SET_BYTES;
+		op->off = 0;
+	}
+}
+
+/*
+ * The name of c's creation means a file that is not ours: take that. True: c
+ * goes on.
+ */
+static bool adopt(struct call *c, enum err *err)
+{
+	struct fsd *f = c->f;
+	struct call_list waiters = { 0 };
+	struct store_file file;
+	struct defer *d;
+	bool goes = false;
+
+	*err = store_file_stat(f->store, c->op.path, &file);
+	if (!*err && !S_ISREG(file.mode))
+		*err = S_ISDIR(file.mode) ? ERR_IS_DIR : ERR_NOT_FILE;
+	table_lock(&f->table);
+	d = c->deferred->defer;
+	if (!*err && !may_write(c, d, &file))
+		*err = ERR_PERMISSION;
+	if (!*err) {
+		goes = c->op.kind == STORE_FILE_WRITE || d->truncates;
+		table_set_ino(&f->table, c->deferred, file.ino);
+		retarget(c, d->truncates);
+	}
+	if (!*err && d->truncates) {
+		d->kind = DEFER_TRUNCATE;
+	} else {
+		c->carries = false;
+		drop(f, d, &waiters);
+	}
+	table_unlock(&f->table);
+	resume(&waiters, *err);
+	if (goes)
+		call_change(c);
+	return goes;
+}
+
+/* The kernel has attributes of the directory from before. */
+static void tell_parent(struct fsd *f, struct node *parent)
+{
+	uint64_t id;
+
+	table_lock(&f->table);
+	id = parent->id;
+	table_unlock(&f->table);
+	tell(f, TELL_ATTR, id, NULL, bytes_of(NULL, 0), 0, 0);
+}
+
+bool defer_carried(struct call *c, enum err *err)
+{
+	struct fsd *f = c->f;
+	struct call_list waiters = { 0 };
+	struct defer *d;
+
+	if (*err == ERR_EXISTS && c->op.flags & STORE_FILE_POSIX)
+		return adopt(c, err);
+	table_lock(&f->table);
+	d = c->deferred->defer;
+	if (!*err) {
+		drop(f, d, &waiters);
+	} else {
+		d->busy = false;
+		waiters = d->waiters;
+		if (!waiters.first)
+			waiters.last = &waiters.first;
+		d->waiters = (struct call_list){ 0 };
+	}
+	c->carries = false;
+	table_unlock(&f->table);
+	if (!*err && c->at.has_name)
+		tell_parent(f, c->at.node);
+	resume(&waiters, *err);
+	return false;
+}
+
+/* ------------------------------------------------------- of its own accord */
+
+/* It cannot be done: what the kernel has of it is not so. */
+static void give_up(struct call *c, enum err err)
+{
+	struct fsd *f = c->f;
+	struct call_list waiters = { 0 };
+	struct bytes name = place_name(&c->at);
+	struct node *node = c->deferred;
+	struct defer *d;
+
+	log_warn("mount", "deferred_lost err=\"%s\"", err_text(err));
+	table_lock(&f->table);
+	d = node->defer;
+	node->lost = err;
+	if (d && !d->busy && c->at.has_name &&
+	    table_child(&f->table, c->at.node, name) == node) {
+		node->gone = true;
+		table_remove(&f->table, c->at.node, name);
+	}
+	if (d && !d->busy)
+		drop(f, d, &waiters);
+	table_unlock(&f->table);
+	resume(&waiters, err);
+	if (c->at.has_name)
+		tell(f, TELL_ENTRY, 0, c->at.node, name, 0, 0);
+	tell(f, TELL_INODE, node->id, NULL, bytes_of(NULL, 0), 0, 0);
+}
+
+static bool committed(struct call *c, enum err err)
+{
+	if (c->carries && defer_carried(c, &err))
+		return false;
+	if (err)
+		give_up(c, err);
+	return true;
+}
+
+/* Commit d, which is free; the table is locked, and is unlocked. */
+static void commit(struct fsd *f, struct defer *d)
+{
+	struct node *node = d->node;
+	struct call *c;
+
+	table_ref(node);
+	d->busy = true;
+	table_unlock(&f->table);
+	c = call_own(f, node);
+	table_lock(&f->table);
+	d->busy = false;
+	if (c) {
+		c->op.kind = STORE_FILE_SET;
+		c->finish = committed;
+		take(c, d);
+	}
+	table_unref(&f->table, node);
+	table_unlock(&f->table);
+	if (c)
+		call_change(c);
+}
+
+void defer_commit(struct fsd *f, struct node *node)
+{
+	table_lock(&f->table);
+	if (node->defer && !node->defer->busy)
+		commit(f, node->defer);
+	else
+		table_unlock(&f->table);
+}
+
+uint64_t defer_tick(struct fsd *f)
+{
+	for (;;) {
+		uint64_t now = fsd_now(f), due;
+		struct defer *d;
+
+		table_lock(&f->table);
+		for (d = f->defers; d && d->busy; d = d->next)
+			;
+		if (!d || (d->due_ns > now && !atomic_load(&f->stopping))) {
+			due = d ? d->due_ns : UINT64_MAX;
+			table_unlock(&f->table);
+			return due;
+		}
+		d->due_ns = now + FSD_DEFER_MS * 1000000ull; /* no memory */
+		commit(f, d);
+	}
+}
+
+/* ------------------------------------------------------------------ settle */
+
+static void settle_one(struct call *c);
+
+/* The next that c has to wait for; the table is locked. */
+static struct defer *next_of(struct call *c)
+{
+	struct defer *d;
+
+	if (c->deferred)
+		return c->deferred->defer;
+	for (d = c->f->defers; d && d->due_ns > c->until_ns; d = d->next)
+		;
+	return d;
+}
+
+/* Wait for one, and come again. */
+static void settle_one(struct call *c)
+{
+	struct fsd *f = c->f;
+	struct node *node;
+	struct defer *d;
+
+	table_lock(&f->table);
+	d = c->waited ? NULL : next_of(c);
+	if (d) {
+		c->run = settle_one;
+		node = d->node;
+		table_ref(node);
+		call_push(&d->waiters, c);
+		/* c may be over and gone from here on */
+		if (!d->busy)
+			commit(f, d);
+		else
+			table_unlock(&f->table);
+		table_lock(&f->table);
+		table_unref(&f->table, node);
+		table_unlock(&f->table);
+		return;
+	}
+	if (c->deferred)
+		table_unref(&f->table, c->deferred);
+	c->deferred = NULL;
+	table_unlock(&f->table);
+	c->then(c);
+}
+
+void defer_settle(struct call *c, struct node *node,
+		  void (*then)(struct call *c))
+{
+	struct fsd *f = c->f;
+
+	c->then = then;
+	c->waited = OK;
+	c->until_ns = fsd_now(f) + FSD_DEFER_MS * 1000000ull;
+	if (node) {
+		table_lock(&f->table);
+		table_ref(node);
+		c->deferred = node;
+		table_unlock(&f->table);
+	}
+	settle_one(c);
+}

@@ -1,0 +1,422 @@
+/*
+ * fsd/observe.c - the table and the kernel's caches follow what is applied,
+ * whoever asked for it.
+ *
+ * before: what is about to be replaced or removed can still be read, so files
+ * that somebody has open are kept (fsd/orphan.c). after: names mean what they
+ * mean now, and items for the teller are made, of which those of this mount's
+ * own changes are dropped again (fsd/tell.c).
+ *
+ * Runs on the core thread, for every entry: what the table does not know costs
+ * a few look-ups.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "fsd/internal.h"
+
+struct seen_at {
+	struct fsd *f;
+	uint32_t partition;
+	uint64_t rev;
+	bool told;
+};
+
+/* Nodes below a prefix, each with a reference. */
+struct node_list {
+	struct table *table;
+	struct bytes prefix;
+	struct node **node;
+	size_t n, cap;
+};
+
+static struct bytes path_of(struct bytes key)
+{
+	if (key.n && key.p[key.n - 1] == '/')
+		key.n--;
+	return key;
+}
+
+static bool is_below(struct bytes path, struct bytes dir)
+{
+	return bytes_begins(path, dir) &&
+	       (path.n == dir.n || path.p[dir.n] == '/');
+}
+
+/* Is key a part of what an earlier event of the entry moved? */
+static bool is_moved(struct bytes key, const struct store_seen *seen,
+		     uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		if (seen[i].kind != STORE_SEEN_MOVE &&
+		    seen[i].kind != STORE_SEEN_EXCHANGE)
+			continue;
+		if (is_below(path_of(key), path_of(seen[i].key)) ||
+		    is_below(path_of(key), path_of(seen[i].to)))
+			return true;
+	}
+	return false;
+}
+
+/* The node of path, with a reference; NULL: not known. */
+static struct node *take_node(struct fsd *f, struct bytes path)
+{
+	struct bytes rest;
+	struct node *node;
+
+	table_lock(&f->table);
+	node = table_walk(&f->table, path, &rest);
+	if (rest.n || node->gone || node->is_root)
+		node = NULL;
+	if (node)
+		table_ref(node);
+	table_unlock(&f->table);
+	return node;
+}
+
+static void give_node(struct fsd *f, struct node *node)
+{
+	table_lock(&f->table);
+	table_unref(&f->table, node);
+	table_unlock(&f->table);
+}
+
+/* ------------------------------------------------------------------ before */
+
+/* What is called so becomes another file, ino, or none (0). */
+static void before_replace(struct fsd *f, struct bytes key, uint64_t ino)
+{
+	struct bytes path = path_of(key);
+	struct node *node = take_node(f, path);
+
+	if (!node)
+		return;
+	if (node->ino != ino && !node->defer)
+		orphan_make(f, node, path);
+	give_node(f, node);
+}
+
+static void add_below(void *ctx, struct node *node)
+{
+	struct node_list *l = ctx;
+	struct buf path = BUF_INIT;
+	struct node **more;
+
+	if (node->is_root || node->gone || !node->names)
+		return;
+	if (!table_path(l->table, node, &path) &&
+	    bytes_begins(buf_bytes(&path), l->prefix)) {
+		if (l->n == l->cap) {
+			more = realloc(l->node,
+				       (l->cap * 2 + 16) * sizeof(*more));
+			if (more) {
+				l->node = more;
+				l->cap = l->cap * 2 + 16;
+			}
+		}
+		if (l->n < l->cap) {
+			l->node[l->n++] = node;
+			table_ref(node);
+		}
+	}
+	buf_done(&path);
+}
+
+/* Nodes whose path begins with prefix. */
+static void list_below(struct fsd *f, struct bytes prefix, struct node_list *l)
+{
+	memset(l, 0, sizeof(*l));
+	l->table = &f->table;
+	l->prefix = prefix;
+	table_lock(&f->table);
+	table_each_node(&f->table, add_below, l);
+	table_unlock(&f->table);
+}
+
+static void done_below(struct fsd *f, struct node_list *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		give_node(f, l->node[i]);
+	free(l->node);
+}
+
+static void before_prefix(struct fsd *f, struct bytes prefix)
+{
+	struct node_list l;
+	struct buf path = BUF_INIT;
+
+	list_below(f, prefix, &l);
+	for (size_t i = 0; i < l.n; i++) {
+		enum err err;
+
+		path.n = 0;
+		table_lock(&f->table);
+		err = table_path(&f->table, l.node[i], &path);
+		table_unlock(&f->table);
+		if (!err && !l.node[i]->defer)
+			orphan_make(f, l.node[i], buf_bytes(&path));
+	}
+	buf_done(&path);
+	done_below(f, &l);
+}
+
+static void before(void *ctx, uint32_t partition, uint64_t rev,
+		   const struct store_seen *seen, uint32_t count)
+{
+	struct fsd *f = ctx;
+	struct node *node;
+	uint64_t ino;
+
+	for (uint32_t i = 0; i < count; i++) {
+		switch (seen[i].kind) {
+		case STORE_SEEN_PUT:
+			if (seen[i].ino && !is_moved(seen[i].key, seen, i))
+				before_replace(f, seen[i].key, seen[i].ino);
+			break;
+		case STORE_SEEN_DELETE:
+			if (!is_moved(seen[i].key, seen, i))
+				before_replace(f, seen[i].key, 0);
+			break;
+		case STORE_SEEN_MOVE:
+			node = take_node(f, path_of(seen[i].key));
+			ino = node ? node->ino : 0;
+			before_replace(f, seen[i].to, ino);
+			if (node)
+				give_node(f, node);
+			break;
+		case STORE_SEEN_DELETE_PREFIX:
+			before_prefix(f, seen[i].key);
+			break;
+		case STORE_SEEN_EXCHANGE:
+		case STORE_SEEN_RESET:
+			break;
+		}
+	}
+}
+
+/* ------------------------------------------------------------------- after */
+
+static void say(struct seen_at *at, enum tell_kind kind, uint64_t id,
+		const struct node *parent, struct bytes name)
+{
+	tell(at->f, kind, id, parent, name, at->partition, at->rev);
+	at->told = true;
+}
+
+static void say_entry(struct seen_at *at, const struct node *parent,
+		      struct bytes name)
+{
+	say(at, TELL_ENTRY, 0, parent, name);
+}
+
+/*
+ * The directory of path, and path's last name. NULL: it is not known; then the
+ * kernel may believe that the first unknown name on the way means nothing. The
+ * table is locked.
+ */
+static struct node *walk_to(struct seen_at *at, struct bytes path,
+			    struct bytes *name, bool appears)
+{
+	struct table *t = &at->f->table;
+	struct node *dir = t->root, *child;
+	struct bytes rest = path;
+
+	for (;;) {
+		struct bytes after;
+
+		*name = path_component(rest, &after);
+		dir->subdirs_known = false;
+		if (!after.n)
+			return dir;
+		child = table_child(t, dir, *name);
+		if (!child) {
+			if (appears) {
+				say_entry(at, dir, *name);
+				say(at, TELL_ATTR, dir->id, NULL,
+				    bytes_of(NULL, 0));
+			}
+			return NULL;
+		}
+		dir = child;
+		rest = after;
+	}
+}
+
+/* The table is locked. */
+static void after_put(struct seen_at *at, struct bytes key, uint64_t ino)
+{
+	struct table *t = &at->f->table;
+	struct bytes path = path_of(key), name;
+	struct node *dir, *node;
+
+	if (!path.n) {
+		say(at, TELL_ATTR, t->root->id, NULL, bytes_of(NULL, 0));
+		return;
+	}
+	dir = walk_to(at, path, &name, true);
+	if (!dir)
+		return;
+	node = table_child(t, dir, name);
+	if (node && (node->ino == ino || !ino)) {
+		say(at, node->is_dir ? TELL_ATTR : TELL_INODE, node->id, dir,
+		    name);
+		return;
+	}
+	if (node && node->defer && node->defer->kind == DEFER_CREATE)
+		node->defer->hidden = true;
+	say_entry(at, dir, name);
+	if (path.n != key.n)
+		say(at, TELL_ATTR, dir->id, NULL, bytes_of(NULL, 0));
+	if (node)
+		table_remove(t, dir, name);
+}
+
+/* path means nothing any more. The table is locked. */
+static void after_gone(struct seen_at *at, struct bytes path)
+{
+	struct bytes name;
+	struct node *dir = path.n ? walk_to(at, path, &name, false) : NULL;
+	struct node *node;
+
+	if (!dir)
+		return;
+	node = table_child(&at->f->table, dir, name);
+	if (node && node->defer && node->defer->kind == DEFER_CREATE)
+		return;
+	say_entry(at, dir, name);
+	if (!node || node->is_dir)
+		say(at, TELL_ATTR, dir->id, NULL, bytes_of(NULL, 0));
+	if (node)
+		table_remove(&at->f->table, dir, name);
+}
+
+/*
+ * What lies on the way to path may be gone with it: directories that were there
+ * only because of it. Locks the table.
+ */
+static void after_delete(struct seen_at *at, struct bytes path)
+{
+	struct fsd *f = at->f;
+	struct store_file file;
+	enum err err = OK;
+
+	while (path.n) {
+		err = store_file_stat(f->store, path, &file);
+		if (err != ERR_NOT_FOUND && err != ERR_NOT_DIR)
+			return;
+		table_lock(&f->table);
+		after_gone(at, path);
+		table_unlock(&f->table);
+		while (path.n && path.p[path.n - 1] != '/')
+			path.n--;
+		path = path_of(path);
+	}
+}
+
+static void after_prefix(struct seen_at *at, struct bytes prefix)
+{
+	struct fsd *f = at->f;
+	struct node_list l;
+	struct buf path = BUF_INIT;
+
+	list_below(f, prefix, &l);
+	for (size_t i = 0; i < l.n; i++) {
+		path.n = 0;
+		table_lock(&f->table);
+		if (!table_path(&f->table, l.node[i], &path))
+			after_gone(at, buf_bytes(&path));
+		table_unlock(&f->table);
+	}
+	buf_done(&path);
+	done_below(f, &l);
+	after_delete(at, path_of(prefix));
+}
+
+/* A directory that nobody had made has a new number now. */
+static void renumber(struct fsd *f, struct bytes path)
+{
+	struct node *node = take_node(f, path);
+	struct store_file file;
+
+	if (!node)
+		return;
+	if (node->is_dir && !store_file_stat(f->store, path, &file)) {
+		table_lock(&f->table);
+		table_set_ino(&f->table, node, file.ino);
+		table_unlock(&f->table);
+	}
+	give_node(f, node);
+}
+
+static void after_move(struct seen_at *at, const struct store_seen *seen)
+{
+	struct table *t = &at->f->table;
+	struct bytes from = path_of(seen->key), to = path_of(seen->to);
+	struct bytes a, b;
+	struct node *dir, *dir2;
+
+	table_lock(t);
+	dir = walk_to(at, from, &a, false);
+	dir2 = walk_to(at, to, &b, true);
+	if (dir)
+		say_entry(at, dir, a);
+	if (dir2)
+		say_entry(at, dir2, b);
+	/* Without memory a name is lost, and found again when it is needed. */
+	if (seen->kind == STORE_SEEN_EXCHANGE)
+		(void)table_exchange(t, dir, a, dir2, b);
+	else if (dir)
+		(void)table_move(t, dir, a, dir2, b);
+	else if (dir2)
+		table_remove(t, dir2, b);
+	table_unlock(t);
+	renumber(at->f, to);
+	if (seen->kind == STORE_SEEN_EXCHANGE)
+		renumber(at->f, from);
+	else
+		after_delete(at, from);
+}
+
+static bool after(void *ctx, uint32_t partition, uint64_t rev,
+		  const struct store_seen *seen, uint32_t count)
+{
+	struct seen_at at = { .f = ctx, .partition = partition, .rev = rev };
+	struct fsd *f = ctx;
+
+	table_lock(&f->table);
+	atomic_fetch_add(&f->seq, 1);
+	table_unlock(&f->table);
+	for (uint32_t i = 0; i < count; i++) {
+		switch (seen[i].kind) {
+		case STORE_SEEN_PUT:
+			table_lock(&f->table);
+			after_put(&at, seen[i].key, seen[i].ino);
+			table_unlock(&f->table);
+			break;
+		case STORE_SEEN_DELETE:
+			if (!is_moved(seen[i].key, seen, i))
+				after_delete(&at, path_of(seen[i].key));
+			break;
+		case STORE_SEEN_DELETE_PREFIX:
+			after_prefix(&at, seen[i].key);
+			break;
+		case STORE_SEEN_MOVE:
+		case STORE_SEEN_EXCHANGE:
+			after_move(&at, &seen[i]);
+			break;
+		case STORE_SEEN_RESET:
+			tell_everything(f);
+			break;
+		}
+	}
+	return at.told && atomic_load(&f->alone);
+}
+
+void observe_begin(struct fsd *f)
+{
+	const struct store_observer o = { .before = before,
+					  .after = after,
+					  .ctx = f };
+
+	store_observe(f->store, &o);
+}

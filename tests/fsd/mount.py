@@ -1,0 +1,344 @@
+"""mount.py - what the mount of a node alone promises, seen by programs."""
+import errno
+import os
+import signal
+import stat
+import subprocess
+import time
+
+from mount_kit import (Failure, Mounted, detach, equal, expect, fails, libc,
+                       read, run, wait_for, write)
+from harness import DAEMON, case, main
+
+node = None
+
+
+def shared():
+    """One node for the cases that leave nothing behind."""
+    global node
+    if node is None or not node.is_alive():
+        node = Mounted()
+    return node
+
+
+def fresh_dir(n, name):
+    path = n.at(name)
+    os.mkdir(path)
+    return path
+
+
+# --- keys are files ---------------------------------------------------------
+
+@case("keys written over HTTP are files with their bytes, size and modes")
+def keys_are_files():
+    n = shared()
+    n.put("h/a/b", b"value")
+    equal(read(n.at("h/a/b")), b"value", "bytes")
+    st = os.stat(n.at("h/a/b"))
+    equal((st.st_size, stat.S_IMODE(st.st_mode), st.st_uid, st.st_nlink),
+          (5, 0o644, 0, 1), "file")
+    st = os.stat(n.at("h/a"))
+    expect(stat.S_ISDIR(st.st_mode), "h/a is a directory")
+    equal((stat.S_IMODE(st.st_mode), st.st_nlink), (0o755, 1), "implicit")
+    equal(sorted(os.listdir(n.at("h"))), ["a"], "listing")
+    n.delete("h/a/b")
+    expect(not os.path.exists(n.at("h/a/b")), "the file is gone")
+    expect(not os.path.exists(n.at("h")), "its directories are gone")
+
+
+@case("a large value and one of odd size read the same in any pieces")
+def large_values():
+    n = shared()
+    value = os.urandom(3 * 1024 * 1024 + 17)
+    n.put("big", value)
+    equal(read(n.at("big")) == value, True, "whole")
+    with open(n.at("big"), "rb") as f:
+        for off in (0, 1, 65535, 65536, 1 << 20, len(value) - 1, len(value)):
+            f.seek(off)
+            equal(f.read(100000) == value[off:off + 100000], True, "at", off)
+    n.delete("big")
+
+
+@case("any change over HTTP is seen at once, cached or not")
+def http_changes_show():
+    n = shared()
+    for i in range(300):
+        value = b"v%d" % i
+        expect(not os.path.exists(n.at("seen")), "absent, round", i)
+        n.put("seen", value)
+        equal(read(n.at("seen")), value, "created, round", i)
+        n.put("seen", value * 3)
+        equal(os.stat(n.at("seen")).st_size, len(value) * 3, "size", i)
+        equal(read(n.at("seen")), value * 3, "changed, round", i)
+        n.put("dir%d/x/y" % i, b"1")
+        expect(os.path.isdir(n.at("dir%d/x" % i)), "directory, round", i)
+        equal(os.listdir(n.at("dir%d" % i)), ["x"], "listed, round", i)
+        n.delete("dir%d/x/y" % i)
+        expect(not os.path.exists(n.at("dir%d" % i)), "gone, round", i)
+        n.delete("seen")
+
+
+@case("a name that cannot be a key is refused as a file name")
+def impossible_names():
+    n = shared()
+    fails(errno.ENAMETOOLONG, os.mkdir, n.at("n" * 256))
+    fails(errno.ENAMETOOLONG, os.stat, n.at("n" * 256))
+    os.mkdir(n.at("n" * 255))
+    os.rmdir(n.at("n" * 255))
+    d = fresh_dir(n, "deep")
+    at = os.getcwd()
+    try:
+        os.chdir(d)
+        for _ in range(15):  # 4 + 15 * 256 + 250 + 1 = 4095
+            os.mkdir("c" * 255)
+            os.chdir("c" * 255)
+        os.mkdir("l" * 249)
+        os.rmdir("l" * 249)
+        fails(errno.ENAMETOOLONG, os.mkdir, "l" * 251)
+    finally:
+        os.chdir(at)
+    run("rm", "-rf", d)
+    for name in ("new\nline", "per%cent", "\udcff\udcfe", "bl ank", "\\"):
+        os.mkdir(n.at(name))
+        expect(name in os.listdir(n.mnt), "listed", repr(name))
+        os.rmdir(n.at(name))
+
+
+# --- directories and names --------------------------------------------------
+
+@case("directories count their subdirectories, and go only when empty")
+def directories():
+    n = shared()
+    d = fresh_dir(n, "dirs")
+    equal(os.stat(d).st_nlink, 2, "empty")
+    os.mkdir(d + "/a")
+    os.mkdir(d + "/b")
+    equal(os.stat(d).st_nlink, 4, "two")
+    fails(errno.EEXIST, os.mkdir, d + "/a")
+    fails(errno.ENOTEMPTY, os.rmdir, d)
+    os.rmdir(d + "/a")
+    equal(os.stat(d).st_nlink, 3, "one")
+    before = os.stat(d).st_mtime_ns
+    os.rmdir(d + "/b")
+    expect(os.stat(d).st_mtime_ns > before, "mtime follows")
+    os.rmdir(d)
+    fails(errno.ENOENT, os.stat, d)
+    fails(errno.ENOENT, os.mkdir, d + "/a")
+
+
+@case("modes, owners and times are kept to the nanosecond")
+def attributes():
+    n = shared()
+    n.put("at", b"x")
+    path = n.at("at")
+    os.chmod(path, 0o4751)
+    os.utime(path, ns=(1234567890123456789, 4294967296000000001))
+    st = os.stat(path)
+    equal((stat.S_IMODE(st.st_mode), st.st_atime_ns, st.st_mtime_ns),
+          (0o4751, 1234567890123456789, 4294967296000000001), "attributes")
+    os.chown(path, 1000, 1001)
+    st = os.stat(path)
+    equal((st.st_uid, st.st_gid), (1000, 1001), "owner")
+    equal(stat.S_IMODE(st.st_mode), 0o751, "the set-id bit went")
+    n.put("at", b"other")  # as `>` does
+    st = os.stat(path)
+    equal((st.st_uid, st.st_gid, stat.S_IMODE(st.st_mode)),
+          (1000, 1001, 0o751), "after a PUT")
+    n.delete("at")
+
+
+@case("what is made in a directory with the set-group-id bit gets its group")
+def set_group_id():
+    n = shared()
+    d = fresh_dir(n, "sgid")
+    os.chown(d, 0, 1234)
+    os.chmod(d, 0o2775)
+    os.mkdir(d + "/sub")
+    st = os.stat(d + "/sub")
+    equal((st.st_gid, st.st_mode & 0o2000), (1234, 0o2000), "directory")
+    os.mkfifo(d + "/p")
+    equal(os.stat(d + "/p").st_gid, 1234, "fifo")
+    run("rm", "-rf", d)
+
+
+@case("names of one file share everything, and count")
+def hard_links():
+    n = shared()
+    d = fresh_dir(n, "links")
+    n.put("links/a", b"one")
+    os.link(d + "/a", d + "/b")
+    a, b = os.stat(d + "/a"), os.stat(d + "/b")
+    equal((a.st_ino, a.st_nlink), (b.st_ino, 2), "two names")
+    os.chmod(d + "/b", 0o600)
+    equal(os.stat(d + "/a").st_mode & 0o777, 0o600, "mode")
+    n.put("links/b", b"two")
+    equal(read(d + "/a"), b"two", "content")
+    fails(errno.EEXIST, os.link, d + "/a", d + "/b")
+    os.unlink(d + "/a")
+    st = os.stat(d + "/b")
+    equal((st.st_nlink, st.st_ino), (1, b.st_ino), "one name")
+    equal(read(d + "/b"), b"two", "content by the other name")
+    run("rm", "-rf", d)
+
+
+@case("links, fifos, sockets and devices are what they are")
+def special_files():
+    n = shared()
+    d = fresh_dir(n, "special")
+    os.symlink("some/where", d + "/l")
+    equal(os.readlink(d + "/l"), "some/where", "link")
+    os.mkfifo(d + "/p", 0o640)
+    os.mknod(d + "/s", 0o600 | stat.S_IFSOCK)
+    os.mknod(d + "/c", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    kinds = {e.name: stat.S_IFMT(e.stat(follow_symlinks=False).st_mode)
+             for e in os.scandir(d)}
+    equal(kinds, {"l": stat.S_IFLNK, "p": stat.S_IFIFO, "s": stat.S_IFSOCK,
+                  "c": stat.S_IFCHR}, "kinds")
+    equal(os.stat(d + "/c").st_rdev, os.makedev(1, 3), "device")
+    fails(errno.EACCES, open, d + "/c")  # nodev
+    run("rm", "-rf", d)
+
+
+@case("extended attributes: user, trusted, their errors; no access lists")
+def extended_attributes():
+    n = shared()
+    n.put("x", b"x")
+    path = n.at("x")
+    os.setxattr(path, "user.a", b"1")
+    os.setxattr(path, "user.empty", b"")
+    os.setxattr(path, "trusted.t", b"\0\xff")
+    equal(sorted(os.listxattr(path)), ["trusted.t", "user.a", "user.empty"],
+          "names")
+    equal((os.getxattr(path, "user.a"), os.getxattr(path, "user.empty"),
+           os.getxattr(path, "trusted.t")), (b"1", b"", b"\0\xff"), "values")
+    fails(errno.EEXIST, os.setxattr, path, "user.a", b"2", os.XATTR_CREATE)
+    fails(errno.ENODATA, os.setxattr, path, "user.b", b"2", os.XATTR_REPLACE)
+    fails(errno.ENODATA, os.getxattr, path, "user.b")
+    os.setxattr(path, "user.a", b"2", os.XATTR_REPLACE)
+    equal(os.getxattr(path, "user.a"), b"2", "replaced")
+    fails(errno.EOPNOTSUPP, os.setxattr, path, "system.posix_acl_access",
+          b"\2\0\0\0")
+    fails(errno.ENOSPC, os.setxattr, path, "user.big", b"b" * 40000)
+    n.put("x", b"y")
+    equal(os.getxattr(path, "user.a"), b"2", "after a PUT")
+    os.removexattr(path, "user.a")
+    fails(errno.ENODATA, os.removexattr, path, "user.a")
+    n.delete("x")
+
+
+@case("a listing keeps its entries while others come and go")
+def listing_is_stable():
+    n = shared()
+    d = fresh_dir(n, "many")
+    names = ["f%04d" % i for i in range(3000)]
+    for name in names:
+        n.put("many/" + name, b"")
+    equal(sorted(os.listdir(d)), names, "all")
+    seen, other = [], 0
+    with os.scandir(d) as entries:
+        for e in entries:
+            seen.append(e.name)
+            if len(seen) % 10 == 0:
+                n.put("many/new%d" % other, b"")
+                n.delete("many/" + names[other])
+                other += 1
+    gone = set(names[:other])
+    missing = set(names) - gone - set(seen)
+    equal((missing, len(seen)), (set(), len(set(seen))), "missing; twice")
+    equal(n.http("DELETE", "_/kv", None, "?prefix=many/f").status, 200,
+          "delete by prefix")
+    equal([x for x in os.listdir(d) if x[0] == "f"], [], "after it")
+    run("rm", "-rf", d)
+
+
+@case("the file system says how large it is")
+def file_system_size():
+    n = shared()
+    st = os.statvfs(n.mnt)
+    equal((st.f_bsize, st.f_namemax), (4096, 255), "statvfs")
+    expect(0 < st.f_bavail <= st.f_blocks, "blocks", st.f_bavail, st.f_blocks)
+
+
+# --- its life ---------------------------------------------------------------
+
+@case("SIGTERM unmounts, also while files are open")
+def sigterm_unmounts():
+    n = Mounted()
+    n.put("a", b"x")
+    f = os.open(n.at("a"), os.O_RDONLY)
+    equal(os.read(f, 1), b"x", "the open file")
+    equal(n.stop(), 0, "exit status")
+    expect(not n.is_mounted(), "it is unmounted")
+    fails(errno.ENOTCONN, os.fstat, f)
+    fails(errno.ENOTCONN, os.close, f)
+    equal(os.listdir(n.mnt), [], "the directory below")
+    n.start("--mount", n.mnt)
+    equal(read(n.at("a")), b"x", "after a restart")
+    n.remove()
+
+
+@case("a mount whose daemon was killed is replaced at the next start")
+def kill9_leaves_no_mount():
+    n = Mounted()
+    n.put("a", b"x")
+    n.kill9()
+    fails(errno.ENOTCONN, os.stat, n.at("a"))
+    n.start("--mount", n.mnt)
+    equal(read(n.at("a")), b"x", "after kill -9")
+    equal(n.stop(), 0, "exit status")
+    expect(not n.is_mounted(), "nothing is left mounted")
+    n.remove()
+
+
+@case("umount always works, and the node goes on")
+def umount_always_works():
+    n = Mounted()
+    n.put("a", b"x")
+    run("umount", n.mnt)
+    equal(n.get("a"), b"x", "over HTTP")
+    equal(n.stop(), 0, "exit status")
+    n.remove()
+
+
+def refused(n, text, *arguments):
+    got = subprocess.run([DAEMON, "--config", n.config, *arguments],
+                         capture_output=True, text=True, timeout=20)
+    equal(got.returncode, 78, "exit status", got.stderr)
+    expect(text in got.stderr, text, "in", got.stderr)
+
+
+@case("what would hide something is refused")
+def bad_places_are_refused():
+    n = Mounted(start=False)
+    os.makedirs(n.mnt)
+    write(n.at("precious"), b"x")
+    refused(n, "is not empty", "--mount", n.mnt)
+    refused(n, "is not a directory", "--mount", n.at("precious"))
+    os.unlink(n.at("precious"))
+    os.makedirs(n.data)
+    refused(n, "lie in each other", "--mount", n.data)
+    refused(n, "lie in each other", "--mount", n.data + "/below")
+    os.rmdir(n.data + "/below")
+    refused(n, "lie in each other", "--mount", n.root)
+    run("mount", "-t", "tmpfs", "none", n.mnt)
+    refused(n, "is mounted at", "--mount", n.mnt)
+    run("umount", n.mnt)
+    n.configure({"mount.path": '"%s"' % n.mnt, "mount.uid": '"nobody-here"'})
+    refused(n, "mount.uid: no such user")
+    n.remove()
+
+
+@case("owner and modes of what nobody gave any are as configured")
+def configured_defaults():
+    n = Mounted({"mount.uid": '"1005"', "mount.gid": '"games"',
+                 "mount.file_mode": '"0640"', "mount.dir_mode": '"0750"'})
+    n.put("d/f", b"x")
+    st = os.stat(n.at("d/f"))
+    equal((st.st_uid, st.st_mode & 0o7777), (1005, 0o640), "file")
+    expect(st.st_gid > 0, "group")
+    equal(os.stat(n.at("d")).st_mode & 0o7777, 0o750, "directory")
+    n.remove()
+
+
+if __name__ == "__main__":
+    main()
