@@ -70,6 +70,9 @@ static void see_record(struct chunk_view *chunk, struct bytes key,
 	}
 	if (begin + n > chunk->end)
 		chunk->end = begin + n;
+	/* More is damage, for whoever reads it to find. */
+	if (chunk->end > STORE_CHUNK_BYTES)
+		chunk->end = STORE_CHUNK_BYTES;
 }
 
 /* Behind the value's end everything reads as zeros, whatever lies there. */

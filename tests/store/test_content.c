@@ -92,7 +92,8 @@ static bool whole_is_same(const struct plain *f, const char *name)
 	bool same;
 
 	if (f->present)
-		same = err == OK && b.n == f->n && memcmp(b.p, f->p, b.n) == 0;
+		same = err == OK &&
+		       bytes_equal(buf_bytes(&b), bytes_of(f->p, f->n));
 	else
 		same = err == ERR_NOT_FOUND;
 	buf_done(&b);
