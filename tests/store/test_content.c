@@ -36,6 +36,7 @@ static struct store_rig rig;
 static struct plain files[FILES], before[FILES];
 static struct seed chance;
 static uint64_t seed_now;
+static bool deletes_nothing;
 
 static uint64_t draw(uint64_t below)
 {
@@ -217,6 +218,17 @@ static bool is_same(const struct plain *all)
 	return true;
 }
 
+static void check_count(void)
+{
+	struct store_partition_status status;
+	uint64_t keys = 0;
+
+	for (int i = 0; i < FILES; i++)
+		keys += files[i].present;
+	store_partition_status(rig.store, 0, &status);
+	assert_int_equal(status.keys, keys);
+}
+
 static void check(void)
 {
 	for (int i = 0; i < FILES; i++) {
@@ -229,6 +241,7 @@ static void check(void)
 		if (f->present)
 			assert_true(seeks_are_right(f, names[i]));
 	}
+	check_count();
 	assert_true(chunks_are_right());
 }
 
@@ -368,7 +381,7 @@ static void draw_http(struct plain *f, const char *name, struct attempt *a)
 {
 	a->is_write = true;
 	a->put = (struct store_op){ .key = bytes_str(name) };
-	if (draw(3) == 0) {
+	if (draw(3) == 0 && !deletes_nothing) {
 		a->put.kind = STORE_DELETE;
 		plain_remove(f);
 	} else {
@@ -385,17 +398,14 @@ static void draw_http(struct plain *f, const char *name, struct attempt *a)
 					 .user = a };
 }
 
-static void draw_attempt(struct attempt *a)
+static void draw_change(struct plain *f, const char *name, struct attempt *a)
 {
-	int i = (int)draw(FILES);
-	struct plain *f = &files[i];
-
-	*a = (struct attempt){ .op = { .path = bytes_str(names[i]),
-				       .done = set_done,
-				       .user = a } };
+	*a = (struct attempt){
+		.op = { .path = bytes_str(name), .done = set_done, .user = a }
+	};
 	switch (draw(10)) {
 	case 0:
-		draw_http(f, names[i], a);
+		draw_http(f, name, a);
 		break;
 	case 1:
 	case 2:
@@ -408,6 +418,13 @@ static void draw_attempt(struct attempt *a)
 	default:
 		draw_write(f, a);
 	}
+}
+
+static void draw_attempt(struct attempt *a)
+{
+	int i = (int)draw(FILES);
+
+	draw_change(&files[i], names[i], a);
 }
 
 static void submit(struct attempt *a)
@@ -472,9 +489,29 @@ static void keep(void)
 		assert_int_equal(engine_keep(rig.engine, &wait_ms), OK);
 }
 
+/* Everything below "b/", or all. */
+static void delete_prefix(void)
+{
+	bool all = draw(4) == 0;
+	uint64_t deleted, want = 0;
+
+	for (int i = 0; i < FILES; i++) {
+		if (!all && names[i][0] != 'b')
+			continue;
+		want += files[i].present;
+		plain_remove(&files[i]);
+	}
+	assert_int_equal(store_rig_del_prefix(&rig, all ? "" : "b/", &deleted),
+			 OK);
+	assert_int_equal(deleted, want);
+}
+
 static void change_node(void)
 {
-	switch (draw(12)) {
+	switch (draw(13)) {
+	case 12:
+		delete_prefix();
+		break;
 	case 0:
 		store_rig_stop(&rig);
 		store_rig_start(&rig);
@@ -601,6 +638,7 @@ static int begin(void **state)
 
 static int end(void **state)
 {
+	deletes_nothing = false;
 	free(files[0].p);
 	store_rig_done(&rig);
 	return 0;
@@ -875,6 +913,58 @@ static void a_write_makes_or_takes_what_it_says(void **state)
 	file_node_done(&n);
 }
 
+static void link_to(const char *name, const char *other)
+{
+	struct store_file_op op = { .kind = STORE_FILE_LINK,
+				    .path = bytes_str(name),
+				    .path2 = bytes_str(other) };
+
+	assert_int_equal(store_rig_file(&rig, &op), OK);
+}
+
+/* Whichever name a change comes by, HTTP's too, all show it. */
+static void a_file_of_several_names_is_one(void **state)
+{
+	static const char *const both[] = { "x", "y/z" };
+	struct plain *f = &files[0];
+	struct attempt a;
+	struct file_node n;
+	uint64_t ino;
+
+	deletes_nothing = true;
+	assert_int_equal(write_at("x", 0, bytes_str("first"), 0), OK);
+	plain_write(f, 0, bytes_str("first"));
+	link_to("x", "y/z");
+	assert_int_equal(find("x", &n), OK);
+	ino = n.ino;
+	file_node_done(&n);
+	for (int i = 0; i < 400; i++) {
+		draw_change(f, both[draw(2)], &a);
+		submit(&a);
+		while (!a.done)
+			assert_int_equal(store_rig_step(&rig), OK);
+		assert_int_equal(a.got, OK);
+		free(a.data);
+		for (int k = 0; k < 2; k++) {
+			assert_true(whole_is_same(f, both[k]));
+			assert_true(range_is_same(f, both[k], draw(f->n + 1),
+						  draw(100000)));
+			assert_true(seeks_are_right(f, both[k]));
+		}
+		if (i % 50 == 0)
+			store_rig_crash(&rig);
+		if (i % 20 == 0)
+			keep();
+	}
+	assert_int_equal(store_rig_del(&rig, "x", NULL), OK);
+	assert_true(whole_is_same(f, "y/z"));
+	assert_int_equal(find("y/z", &n), OK);
+	assert_int_equal(n.ino, ino);
+	file_node_done(&n);
+	assert_int_equal(store_rig_del(&rig, "y/z", NULL), OK);
+	assert_true(chunks_are_right());
+}
+
 /* ------------------------------------------------------- readers beside -- */
 
 enum { ONE_WRITE = 200000 };
@@ -984,6 +1074,7 @@ int main(void)
 		TEST(small_files_stay_in_their_record),
 		TEST(what_cannot_be_written_is_refused),
 		TEST(a_write_makes_or_takes_what_it_says),
+		TEST(a_file_of_several_names_is_one),
 		TEST(readers_see_one_revision),
 	};
 

@@ -41,6 +41,39 @@ static void take_backup(struct buf *b)
 	free(room);
 }
 
+static void write_at(uint64_t off, struct bytes data)
+{
+	struct store_file_op op = { .kind = STORE_FILE_WRITE,
+				    .flags = STORE_FILE_MAKE,
+				    .path = bytes_str("pieces"),
+				    .off = off,
+				    .data = data };
+
+	assert_int_equal(store_rig_file(&rig, &op), OK);
+}
+
+/* Chunks, extents over each other, zeros, a hole, chunks that went. */
+static void fill_pieces(void)
+{
+	struct store_file_op cut = { .kind = STORE_FILE_SET,
+				     .set = STORE_SET_BYTES,
+				     .path = bytes_str("pieces"),
+				     .off = 900000 };
+	struct store_file_op punch = { .kind = STORE_FILE_ALLOCATE,
+				       .flags = STORE_FILE_PUNCH,
+				       .path = bytes_str("pieces"),
+				       .off = 1000,
+				       .length = 100 };
+
+	write_at(0, bytes_of(big, BIG_BYTES));
+	write_at(70000, bytes_of(big, 500));
+	write_at(69900, bytes_of(big + 1000, 300));
+	write_at(800000, bytes_of(big, BIG_BYTES));
+	assert_int_equal(store_rig_file(&rig, &punch), OK);
+	write_at(1050, bytes_of(big, 20));
+	assert_int_equal(store_rig_file(&rig, &cut), OK);
+}
+
 /* Everything that a state can have: large, gone, hidden by a prefix, timed. */
 static void fill(void)
 {
@@ -61,6 +94,7 @@ static void fill(void)
 					  bytes_of(big, BIG_BYTES), 65536,
 					  NULL),
 			 OK);
+	fill_pieces();
 	assert_int_equal(store_rig_put_bytes(&rig, bytes_str("timed"),
 					     bytes_str("t"), 60000000000, NULL),
 			 OK);

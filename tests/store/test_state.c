@@ -192,6 +192,73 @@ static void a_follower_that_was_away_gets_the_state(void **state)
 	cluster_done(&rig);
 }
 
+enum { FILE_BYTES = 400000 };
+
+/* Random bytes anywhere in the file "x/f", now and then a hole. */
+static void change_file(struct seed *chance, uint8_t *plain, int count)
+{
+	static uint8_t data[90000];
+
+	for (int i = 0; i < count; i++) {
+		size_t n = 1 + seed_below(chance, i % 9 ? 500 : sizeof(data));
+		uint64_t off = seed_below(chance, FILE_BYTES - n);
+		struct store_file_op op = { .kind = STORE_FILE_WRITE,
+					    .flags = STORE_FILE_MAKE,
+					    .path = bytes_str("x/f"),
+					    .off = off,
+					    .data = bytes_of(data, n) };
+
+		memset(data, i % 255 + 1, n);
+		if (i % 5 == 4) {
+			op.kind = STORE_FILE_ALLOCATE;
+			op.flags = STORE_FILE_ZERO;
+			op.data.n = 0;
+			op.length = n;
+			memset(data, 0, n);
+		}
+		while (cluster_file(&rig, leader(), &op))
+			cluster_run(&rig, 100);
+		memcpy(plain + off, data, n);
+	}
+}
+
+static void expect_file(uint64_t id, const uint8_t *plain)
+{
+	static uint8_t got[FILE_BYTES];
+	size_t n = 0;
+
+	assert_int_equal(store_file_read(rig.node[id].store, bytes_str("x/f"),
+					 0, 0, got, FILE_BYTES, &n),
+			 OK);
+	while (n < FILE_BYTES)
+		got[n++] = 0;
+	assert_memory_equal(got, plain, FILE_BYTES);
+}
+
+static void files_with_extents_and_holes_arrive(void **state)
+{
+	uint8_t *plain = calloc(1, FILE_BYTES);
+	struct seed chance;
+	uint64_t away;
+
+	begin(3, 1, 12);
+	seed_init(&chance, 12);
+	change_file(&chance, plain, 100);
+	away = a_follower();
+	leave_behind(away);
+	change_file(&chance, plain, 200);
+	compact_beyond(last_index(away), away);
+	change_file(&chance, plain, 50);
+	begin_to_catch_up(away);
+	change_file(&chance, plain, 50);
+	cluster_expect_same(&rig, 60000);
+	assert_true(base_index(away, 0) > 0);
+	for (uint64_t id = 1; id <= rig.count; id++)
+		expect_file(id, plain);
+	cluster_done(&rig);
+	free(plain);
+}
+
 static void writes_go_on_meanwhile(void **state)
 {
 	uint64_t away;
@@ -437,6 +504,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_follower_that_was_away_gets_the_state),
+		cmocka_unit_test(files_with_extents_and_holes_arrive),
 		cmocka_unit_test(writes_go_on_meanwhile),
 		cmocka_unit_test(a_leader_lost_in_the_middle_is_replaced),
 		cmocka_unit_test(
