@@ -64,6 +64,8 @@ enum ctl_exit verb_transfer(struct ctl *c, int argc, char **argv);
 
 /* verb_token.c: */
 enum ctl_exit verb_token(struct ctl *c, int argc, char **argv);
+/* verb_top.c: */
+enum ctl_exit verb_top(struct ctl *c, int argc, char **argv);
 
 /* verb_bench.c: */
 enum ctl_exit verb_bench(struct ctl *c, int argc, char **argv);

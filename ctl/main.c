@@ -51,6 +51,14 @@ static const struct ctl_verb verbs[] = {
 	  "\"then\":[{\"put\":\"a\",\"value\":\"y\"}],\"else\":[]}",
 	  verb_txn },
 	{ "status", "", "print how the node and its cluster are", verb_status },
+	{ "top", "[-n COUNT] [-d TIME]",
+	  "show the cluster, live: roles, lag, rates, latencies, disks\n"
+	  "  -n COUNT        end after COUNT pictures; one when standard output\n"
+	  "                  is no terminal\n"
+	  "  -d TIME         from one to the next, default 1s\n"
+	  "  P50 and P99 are of commits meanwhile; DEAD is the share of the\n"
+	  "  files' bytes that a merge would drop. q ends, + and - change -d",
+	  verb_top },
 	{ "members",
 	  "[list] | add NAME PEER [HTTP] | {remove|promote|replace} NAME",
 	  "show or change who belongs to the cluster\n"

@@ -24,10 +24,10 @@
 #include "engine/record.h"
 #include "store/backup_reader.h"
 
-/* More than the old cluster writes while nobody looks; 255 restores fit. */
+/* More than the old cluster writes while nobody looks; 127 restores fit. */
 #define RESTORE_LEAP (1ull << 32)
-/* Inode numbers have room for the index of their entry up to this. */
-#define RESTORE_INDEX_MAX ((1ull << 40) - 1)
+/* Inode numbers of 4096 partitions have room for indexes up to this. */
+#define RESTORE_INDEX_MAX ((1ull << 39) - 1)
 
 struct restore_options {
 	struct vfs *vfs;
