@@ -10,12 +10,17 @@
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 /* Lines above level are dropped. Default LOG_INFO. Takes effect at once. */
 void log_set_level(enum log_level level);
+
+/* Is level heard? For lines that cost something to make. */
+bool log_is_on(enum log_level level);
 
 /* One event line; fmt begins with the event's name. At most 1 KiB, cut. */
 void log_line(enum log_level level, const char *area, const char *fmt, ...)

@@ -36,6 +36,11 @@ void log_set_level(enum log_level level)
 	atomic_store_explicit(&level_now, level, memory_order_relaxed);
 }
 
+bool log_is_on(enum log_level level)
+{
+	return level <= atomic_load_explicit(&level_now, memory_order_relaxed);
+}
+
 static int stderr_is_journal(void)
 {
 	const char *stream = getenv("JOURNAL_STREAM");
@@ -77,7 +82,7 @@ void log_line(enum log_level level, const char *area, const char *fmt, ...)
 	va_list ap;
 	int rc;
 
-	if (level > atomic_load_explicit(&level_now, memory_order_relaxed))
+	if (!log_is_on(level))
 		return;
 	n = format_head(line, level, area);
 	va_start(ap, fmt);

@@ -47,12 +47,14 @@ bool engine_space_ok(struct engine *e, bool force)
 	bool full =
 		atomic_load_explicit(&e->out_of_space, memory_order_relaxed);
 
+	if (atomic_load_explicit(&e->min_free_changed, memory_order_relaxed))
+		force = atomic_exchange(&e->min_free_changed, false) || force;
 	if (!force && (!full || now - e->space_checked_ns < SPACE_CHECK_NS))
 		return !full;
 	e->space_checked_ns = now;
 	if (vfs_free_bytes(e->o.vfs, e->dir, &bytes))
 		return !full;
-	if (full != (bytes < e->o.min_free_bytes)) {
+	if (full != (bytes < atomic_load(&e->min_free_bytes))) {
 		full = !full;
 		atomic_store(&e->out_of_space, full);
 		log_warn("engine", "%s free=%llu",

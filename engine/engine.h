@@ -406,6 +406,9 @@ void engine_merge_request(struct engine *e);
 void engine_set_merge_options(struct engine *e,
 			      const struct engine_merge_options *merge);
 
+/* Refuse puts below another free space from now on. Thread: any. */
+void engine_set_min_free(struct engine *e, uint64_t bytes);
+
 struct engine_corrupt {
 	char file[64];
 	uint64_t off;

@@ -81,6 +81,8 @@ struct file_leaf {
 
 struct engine {
 	struct engine_options o;
+	_Atomic uint64_t min_free_bytes; /* any                              */
+	_Atomic bool min_free_changed;	 /* look at the disk again           */
 	char *dir;
 	struct datafile_owner owner;
 	struct vfs_file *lock_file;

@@ -129,7 +129,7 @@ static enum err check_room(struct engine_install *in, uint64_t bytes)
 		return OK;
 	in->room_checked_bytes = 0;
 	err = vfs_free_bytes(e->o.vfs, e->dir, &free_bytes);
-	if (!err && free_bytes < e->o.min_free_bytes)
+	if (!err && free_bytes < atomic_load(&e->min_free_bytes))
 		err = ERR_NOSPC;
 	return err;
 }

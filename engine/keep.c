@@ -318,7 +318,9 @@ static uint64_t merge_room(struct engine *e, bool pressed)
 		return 0;
 	if (pressed)
 		return bytes / 2;
-	return bytes > e->o.min_free_bytes ? bytes - e->o.min_free_bytes : 0;
+	return bytes > atomic_load(&e->min_free_bytes)
+		       ? bytes - atomic_load(&e->min_free_bytes)
+		       : 0;
 }
 
 static enum err start_merge(struct engine *e, const bool *pick)
@@ -615,6 +617,12 @@ void engine_set_merge_options(struct engine *e,
 	CHECK(merge->dead_ratio >= 0);
 	CHECK(merge->dead_ratio <= 1);
 	e->o.merge = *merge;
+}
+
+void engine_set_min_free(struct engine *e, uint64_t bytes)
+{
+	if (atomic_exchange(&e->min_free_bytes, bytes) != bytes)
+		atomic_store(&e->min_free_changed, true);
 }
 
 void keep_free(struct engine *e)

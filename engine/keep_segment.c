@@ -115,7 +115,7 @@ static bool room_for_fresh(struct engine *e)
 		return false;
 	if (vfs_free_bytes(e->o.vfs, e->dir, &bytes))
 		return false;
-	return bytes > e->o.min_free_bytes + 2 * e->o.segment_bytes;
+	return bytes > atomic_load(&e->min_free_bytes) + 2 * e->o.segment_bytes;
 }
 
 /* One piece of zeros; The file is whole when full of them and synced. */

@@ -451,6 +451,7 @@ enum err engine_open(const struct engine_options *o, struct engine **out,
 	if (!e)
 		return ERR_NOMEM;
 	e->o = *o;
+	e->min_free_bytes = o->min_free_bytes;
 	e->tail_keep = readback_tail_keep(o->partitions ? o->partitions : 1);
 	e->owner.vfs = o->vfs;
 	e->owner.map = o->read_mode == ENGINE_READ_MMAP;

@@ -11,6 +11,7 @@
 #include "httpd/handlers.h"
 #include "httpd/reply.h"
 #include "httpd/request.h"
+#include "httpd/trace.h"
 
 enum { BLOCK_BYTES = 64 << 10 };
 
@@ -33,6 +34,7 @@ static ssize_t read_backup(void *cls, uint64_t pos, char *dst, size_t max)
 {
 	struct backup *b = cls;
 	struct httpd *h = b->r->h;
+	char id[TRACE_ID_BYTES];
 	enum err err;
 
 	(void)pos;
@@ -44,7 +46,8 @@ static ssize_t read_backup(void *cls, uint64_t pos, char *dst, size_t max)
 					&b->n);
 		if (err) {
 			stats_add(&h->stats.responses_cut, 1);
-			log_error("http", "backup_cut why=%s", err_text(err));
+			log_error("http", "backup_cut why=%s request=\"%s\"",
+				  err_text(err), trace_id(b->r, id));
 			return MHD_CONTENT_READER_END_WITH_ERROR;
 		}
 		if (b->n == 0)

@@ -22,6 +22,7 @@
 #include "httpd/json.h"
 #include "httpd/reply.h"
 #include "httpd/request.h"
+#include "httpd/trace.h"
 
 enum { MEMBERS_SHOWN_MAX = 64 };
 
@@ -198,6 +199,7 @@ static enum MHD_Result submit(struct request *r)
 
 	r->change->done = change_done;
 	r->change->user = r;
+	trace_tag(r, r->change->tag);
 	request_arm(r);
 	err = store_change(r->h->o.store, r->change);
 	if (err) {

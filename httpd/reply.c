@@ -16,6 +16,7 @@
 #include "httpd/json.h"
 #include "httpd/request.h"
 #include "httpd/secure.h"
+#include "httpd/trace.h"
 
 enum { SWALLOW_BYTES_MAX = 64 << 10, LINGER_MS = 10000 };
 
@@ -212,6 +213,7 @@ static enum MHD_Result refuse_early(struct request *r)
 static enum MHD_Result tell(struct request *r, struct problem problem)
 {
 	r->problem = problem;
+	trace_problem(r);
 	if (r->phase == PHASE_RUN)
 		return reply_refusal(r);
 	return refuse_early(r);

@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "httpd/auth.h"
+#include "httpd/trace.h"
 #include "httpd/txn.h"
 
 enum { RAW_BYTES = 256 };
@@ -78,6 +79,7 @@ void request_end(struct request *r)
 		atomic_fetch_sub_explicit(&h->stats.watches, 1,
 					  memory_order_relaxed);
 	}
+	trace_end(r);
 	auth_end(r);
 	if (r->status)
 		stats_finish(&h->stats, r->method, r->status,

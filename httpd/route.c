@@ -260,6 +260,7 @@ static enum MHD_Result route_system(struct request *r, struct bytes path)
 	};
 	const struct bytes members = bytes_str("members");
 	const struct bytes tokens = bytes_str("tokens");
+	bool gets = r->method == METHOD_GET || r->method == METHOD_HEAD;
 
 	if (bytes_begins(path, bytes_str("kv/"))) {
 		r->key = bytes_of(path.p + 3, path.n - 3);
@@ -268,16 +269,24 @@ static enum MHD_Result route_system(struct request *r, struct bytes path)
 	if (bytes_equal(path, bytes_str("kv")))
 		return route_list(r, false);
 	if (bytes_begins(path, tokens) &&
-	    (path.n == tokens.n || path.p[tokens.n] == '/'))
+	    (path.n == tokens.n || path.p[tokens.n] == '/')) {
+		r->audit = "tokens";
+		r->is_change = !gets;
 		return tokens_begin(
 			r, bytes_of(path.p + tokens.n, path.n - tokens.n));
+	}
 	if (bytes_begins(path, members) &&
-	    (path.n == members.n || path.p[members.n] == '/'))
+	    (path.n == members.n || path.p[members.n] == '/')) {
+		r->audit = "members";
+		r->is_change = !gets;
 		return members_begin(
 			r, bytes_of(path.p + members.n, path.n - members.n));
+	}
 	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
 		if (!bytes_equal(path, bytes_str(routes[i].path)))
 			continue;
+		r->audit = routes[i].path;
+		r->is_change = routes[i].need == NEED_ADMIN;
 		if (!is_met(r, routes[i].need))
 			return auth_refuse(r);
 		if (routes[i].begin)

@@ -32,6 +32,7 @@
 enum {
 	SWEEP_MS = 100,
 	LOOK_SWEEPS = 10,
+	CONNECTIONS_MAX = 1 << 24,
 	SPARE_CONNECTIONS = 1024, /* over the limit, but told so             */
 	OVER_LIMIT_MS = 5000,
 	GRACE_MS = 2000, /* between being told and being cut                 */
@@ -44,13 +45,19 @@ static const uint64_t ns_per_ms = 1000000;
 
 static void link_conn(struct httpd *h, struct conn *c)
 {
+	uint32_t max;
+
 	pthread_mutex_lock(&h->lock);
 	c->next = h->conns;
 	if (c->next)
 		c->next->prev = c;
 	h->conns = c;
 	h->conn_count++;
-	c->over_limit = h->conn_count > atomic_load(&h->max_connections);
+	max = atomic_load(&h->max_connections);
+	c->over_limit = h->conn_count > max;
+	/* Of those over the limit only so many are told. */
+	if (h->conn_count > (uint64_t)max + SPARE_CONNECTIONS)
+		shutdown(c->fd, SHUT_RDWR);
 	if (h->conn_count == 1)
 		pthread_cond_signal(&h->tick);
 	pthread_mutex_unlock(&h->lock);
@@ -441,7 +448,7 @@ static uint32_t thread_count(const struct httpd_options *o)
 
 static enum err start_daemon(struct httpd *h, uint32_t i)
 {
-	uint32_t limit = h->o.max_connections + SPARE_CONNECTIONS;
+	uint32_t limit = CONNECTIONS_MAX; /* ours may change: link_conn      */
 	uint32_t threads = thread_count(&h->o);
 	unsigned flags =
 		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME;

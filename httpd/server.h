@@ -94,6 +94,11 @@ struct conn {
 	struct conn *prev, *next; /* guarded by httpd.lock                   */
 };
 
+/* How many lines of a kind the log takes; guarded by httpd.lock. */
+struct trace_budget {
+	uint64_t since_ns, said, silent;
+};
+
 struct httpd {
 	struct httpd_options o; /* strings owned; listen is not kept         */
 	char *first_address;
@@ -103,7 +108,8 @@ struct httpd {
 	_Atomic uint32_t max_connections;
 	_Atomic bool wants_tokens, guards_host;
 	_Atomic uint64_t access_version; /* of what httpd_set_access said    */
-	uint64_t swept_version;		 /* the deadline thread's            */
+	struct trace_budget trace_refused, trace_failed;
+	uint64_t swept_version; /* the deadline thread's            */
 	char allow_origin[HTTPD_ORIGIN_BYTES_MAX]; /* guarded by lock        */
 	_Atomic bool serving;	/* there is a store, and it may be asked      */
 	char hold_reason[1024]; /* guarded by lock                            */
@@ -178,6 +184,8 @@ struct request {
 	uint8_t token_hash[STORE_TOKEN_HASH_BYTES];
 	const struct store_token *token; /* NULL: none that counts; auth.h   */
 	uint64_t token_version; /* when it was looked up; 0: never           */
+	const char *audit; /* the system path; static; NULL: a key           */
+	bool is_change;	   /* of the cluster, or a backup: always logged     */
 	bool unknown; /* the answer says "outcome":"unknown"                 */
 	struct problem problem; /* to be told once the body is in            */
 	/* Shown on the answer. */

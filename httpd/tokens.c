@@ -18,6 +18,7 @@
 #include "httpd/json.h"
 #include "httpd/reply.h"
 #include "httpd/request.h"
+#include "httpd/trace.h"
 
 _Static_assert((int)SECRET_HASH_BYTES == (int)STORE_TOKEN_HASH_BYTES,
 	       "the store keeps what is hashed here");
@@ -143,6 +144,7 @@ static enum MHD_Result submit(struct request *r)
 
 	r->change->done = change_done;
 	r->change->user = r;
+	trace_tag(r, r->change->tag);
 	request_arm(r);
 	err = store_change(r->h->o.store, r->change);
 	if (err) {

@@ -14,6 +14,7 @@
 #include "httpd/json.h"
 #include "httpd/reply.h"
 #include "httpd/request.h"
+#include "httpd/trace.h"
 
 enum {
 	COPY_BYTES_MAX = 16 << 10, /* larger pieces are sent where they lie  */
@@ -24,6 +25,7 @@ struct stream {
 	struct httpd *h;
 	struct store_value *value;
 	uint64_t first, count;
+	char id[TRACE_ID_BYTES]; /* of the request, for the log              */
 };
 
 static void free_stream(void *cls)
@@ -45,8 +47,8 @@ static ssize_t read_stream(void *cls, uint64_t pos, char *dst, size_t max)
 	err = store_value_read(s->value, s->first + pos, &piece);
 	if (err || piece.n == 0) {
 		stats_add(&s->h->stats.responses_cut, 1);
-		log_error("http", "response_cut why=%s off=%lu", err_text(err),
-			  s->first + pos);
+		log_error("http", "response_cut why=%s off=%lu request=\"%s\"",
+			  err_text(err), s->first + pos, s->id);
 		return MHD_CONTENT_READER_END_WITH_ERROR;
 	}
 	if (piece.n > max)
@@ -66,7 +68,8 @@ static struct MHD_Response *stream_response(struct request *r, uint64_t first,
 
 	if (!s)
 		return NULL;
-	*s = (struct stream){ r->h, r->pinned, first, count };
+	*s = (struct stream){ r->h, r->pinned, first, count, "" };
+	trace_id(r, s->id);
 	resp = MHD_create_response_from_callback(count, STREAM_BLOCK_BYTES,
 						 read_stream, s, free_stream);
 	if (!resp) {

@@ -19,6 +19,7 @@
 enum { TLS_PIECE_BYTES = 16 << 10 };
 
 struct chan_tls {
+	int refs;
 	gnutls_certificate_credentials_t credentials;
 	gnutls_priority_t priority;
 };
@@ -34,6 +35,7 @@ enum err chan_tls_new(const char *cert, const char *key, const char *ca,
 
 	if (!t)
 		return ERR_NOMEM;
+	t->refs = 1;
 	if (gnutls_certificate_allocate_credentials(&t->credentials))
 		goto out_memory;
 	if (gnutls_priority_init(&t->priority, "NORMAL:-VERS-ALL:+VERS-TLS1.3",
@@ -62,7 +64,7 @@ out_memory:
 
 void chan_tls_free(struct chan_tls *t)
 {
-	if (!t)
+	if (!t || --t->refs > 0)
 		return;
 	if (t->priority)
 		gnutls_priority_deinit(t->priority);
@@ -97,6 +99,8 @@ enum err chan_open(struct chan *c, int fd, struct chan_tls *t, bool dialled)
 		gnutls_handshake_set_timeout(s, 0); /* links have their own */
 		gnutls_transport_set_int(s, fd);
 		c->session = s;
+		c->tls = t;
+		t->refs++;
 	}
 	c->fd = fd;
 	return OK;
@@ -107,6 +111,8 @@ void chan_close(struct chan *c)
 	if (c->session)
 		gnutls_deinit(c->session);
 	c->session = NULL;
+	chan_tls_free(c->tls); /* the session is gone that used it */
+	c->tls = NULL;
 	if (c->fd > 0)
 		close(c->fd);
 	c->fd = -1;

@@ -30,12 +30,13 @@ MUST_CHECK enum err chan_tls_new(const char *cert, const char *key,
 				 const char *ca, struct chan_tls **t,
 				 struct buf *why);
 
-/* After every chan that uses it. NULL is accepted. */
+/* Let go of it; a chan that uses it keeps it. NULL is accepted. */
 void chan_tls_free(struct chan_tls *t);
 
 struct chan {
-	int fd;		/* -1: closed                                        */
-	void *session;	/* gnutls_session_t; NULL: plain                     */
+	int fd;	       /* -1: closed                                        */
+	void *session; /* gnutls_session_t; NULL: plain                     */
+	struct chan_tls *tls; /* that session uses it                        */
 	bool secured;	/* the TLS handshake is over                         */
 	bool half_sent; /* TLS has taken bytes that it must be asked for again */
 	struct buf out; /* from out_off on: to be sent                       */

@@ -598,6 +598,13 @@ enum err links_open(const struct links_options *o, struct links **out,
 	return OK;
 }
 
+void links_set_tls(struct links *l, struct chan_tls *t)
+{
+	CHECK(l->tls);
+	chan_tls_free(l->tls);
+	l->tls = t;
+}
+
 void links_close(struct links *l)
 {
 	if (!l)

@@ -40,6 +40,8 @@ struct links;
 /* What is known of a node id; store_standing and its like. */
 enum links_standing { LINKS_MEMBER, LINKS_REMOVED, LINKS_UNKNOWN };
 
+struct chan_tls;
+
 struct links_options {
 	const char *listen;  /* "host:port"; port 0: any free one             */
 	const char *name;    /* of this node; outlives the links              */
@@ -77,6 +79,12 @@ struct links_options {
  */
 MUST_CHECK enum err links_open(const struct links_options *o, struct links **l,
 			       struct buf *why);
+
+/*
+ * Another identity for links that are made from now on, of those that were
+ * opened with one; takes t over. Thread: core.
+ */
+void links_set_tls(struct links *l, struct chan_tls *t);
 
 /* Close everything; no callback runs any more. NULL is accepted. */
 void links_close(struct links *l);

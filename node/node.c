@@ -28,6 +28,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "node/chan.h"
 #include "node/node_internal.h"
 #include "node/parallel.h"
 #include "httpd/tls.h"
@@ -436,6 +437,7 @@ static void unwind(struct node *n)
 	cluster_end(n);
 	engine_close(n->engine);
 	tls_unref(n->tls);
+	chan_tls_free(n->peer_tls);
 	pthread_mutex_destroy(&n->lock);
 	free(n);
 }
@@ -500,26 +502,59 @@ void node_stop(struct node *n)
 	unwind(n);
 }
 
-static enum err reload_tls(struct node *n, const struct conf *c,
-			   struct buf *why)
+/* What begins or ends here begins or ends with the process. */
+static enum err only_at_start(const struct conf *c, const char *key,
+			      const char *what, struct buf *why)
 {
-	struct tls *tls;
+	if (conf_where(c, key, why) ||
+	    buf_addf(why, "%s, only at a start\n", what))
+		return ERR_NOMEM;
+	return ERR_INVALID;
+}
+
+/* New files for both kinds of TLS; *tls or *peer NULL: there is none. */
+static enum err reload_files(struct node *n, const struct conf *c,
+			     struct tls **tls, struct chan_tls **peer,
+			     struct buf *why)
+{
 	enum err err;
 
-	if (!n->tls != !c->tls_cert[0]) {
-		if (conf_where(c, "security.tls_cert", why) ||
-		    buf_addf(why, "HTTP becomes HTTPS, and back, only at a "
-				  "start\n"))
-			return ERR_NOMEM;
-		return ERR_INVALID;
-	}
-	err = security_load(c, true, &tls, why);
-	if (err || !tls)
+	*peer = NULL;
+	if (!n->tls != !c->tls_cert[0])
+		return only_at_start(c, "security.tls_cert",
+				     "HTTP becomes HTTPS, and back", why);
+	if (!n->conf->peer_cert[0] != !c->peer_cert[0])
+		return only_at_start(c, "security.peer_cert",
+				     "links begin and end with TLS", why);
+	err = security_load(c, true, tls, why);
+	if (err || !c->peer_cert[0] || !n->cluster.links)
 		return err;
-	httpd_set_tls(n->httpd, tls);
-	tls_unref(n->tls);
-	n->tls = tls;
-	return OK;
+	err = chan_tls_new(c->peer_cert, c->peer_key, c->peer_ca, peer, why);
+	if (!err)
+		return OK;
+	tls_unref(*tls);
+	if (err == ERR_INVALID && buf_addf(why, "\n"))
+		err = ERR_NOMEM;
+	return err;
+}
+
+static void use_files(struct node *n, struct tls *tls, struct chan_tls *peer)
+{
+	struct chan_tls *unused;
+
+	if (tls) {
+		httpd_set_tls(n->httpd, tls);
+		tls_unref(n->tls);
+		n->tls = tls;
+	}
+	if (!peer)
+		return;
+	pthread_mutex_lock(&n->lock);
+	unused = n->peer_tls;
+	n->peer_tls = peer;
+	pthread_mutex_unlock(&n->lock);
+	chan_tls_free(unused);
+	threads_wake_core(n);
 }
 
 enum err node_check_files(const struct conf *c, struct buf *why)
@@ -535,15 +570,23 @@ enum err node_check_files(const struct conf *c, struct buf *why)
 enum err node_reload(struct node *n, const struct conf *c, struct buf *why)
 {
 	struct httpd_access access = access_of(c);
-	enum err err = reload_tls(n, c, why);
+	struct chan_tls *peer;
+	struct tls *tls;
+	enum err err = reload_files(n, c, &tls, &peer, why);
 
 	if (err)
 		return err;
-	httpd_set_access(n->httpd, &access);
+	use_files(n, tls, peer);
 	log_set_level((enum log_level)c->log_level);
+	raise_file_limit(c);
+	httpd_set_access(n->httpd, &access);
+	httpd_set_limits(n->httpd, c->http_value_bytes_max,
+			 c->http_connections_max);
 	pthread_mutex_lock(&n->lock);
 	n->merge = merge_options(c);
-	n->merge_changed = true;
+	n->value_bytes_max = c->http_value_bytes_max;
+	n->min_free_bytes = c->min_free_bytes;
+	n->settings_changed = true;
 	pthread_mutex_unlock(&n->lock);
 	wake_up(&n->keeper_wake);
 	return OK;

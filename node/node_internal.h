@@ -86,9 +86,11 @@ struct node {
 	_Atomic bool hand_over, leads;
 	_Atomic int result; /* enum node_exit, once failed                   */
 	_Atomic uint64_t beat;
-	pthread_mutex_t lock; /* of the two below */
+	pthread_mutex_t lock;	   /* of what a reload leaves: */
+	struct chan_tls *peer_tls; /* on its way to the core thread          */
 	struct engine_merge_options merge;
-	bool merge_changed;
+	uint64_t value_bytes_max, min_free_bytes;
+	bool settings_changed;
 	uint32_t listen_count;
 	char listen[CONF_LISTEN_MAX][NODE_LISTEN_TEXT_BYTES];
 	char host[CONF_LISTEN_MAX][NODE_LISTEN_TEXT_BYTES];

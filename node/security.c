@@ -3,7 +3,9 @@
  */
 #include "base/log.h"
 #include "httpd/tls.h"
+#include "node/chan.h"
 #include "node/first_token.h"
+#include "node/link.h"
 #include "node/node_internal.h"
 
 enum { SOON_DAYS = 14, DAY_S = 24 * 3600 };
@@ -88,11 +90,26 @@ static void look_for_token(struct node *n)
 			  n->conf->data_dir, err_text(err));
 }
 
+/* What a reload has left for the links. */
+static void take_peer_tls(struct node *n)
+{
+	struct chan_tls *t;
+
+	pthread_mutex_lock(&n->lock);
+	t = n->peer_tls;
+	n->peer_tls = NULL;
+	pthread_mutex_unlock(&n->lock);
+	if (t)
+		links_set_tls(n->cluster.links, t);
+}
+
 void security_round(struct node *n)
 {
 	struct first_token *f = &n->first_token;
 	uint64_t now_ns = clock_mono_ns(clock_os());
 
+	if (n->cluster.links)
+		take_peer_tls(n);
 	if (f->state == FIRST_TOKEN_UNKNOWN)
 		look_for_token(n);
 	if (f->state != FIRST_TOKEN_WAITS ||

@@ -137,13 +137,19 @@ static void *core_main(void *arg)
 	return NULL;
 }
 
-/* The engine's merge settings belong to the keeper thread. */
-static void take_merge_options(struct node *n)
+/*
+ * What a reload has changed for engine and store, which may not have been
+ * there then. The merge settings belong to the keeper thread.
+ */
+static void take_settings(struct node *n)
 {
 	pthread_mutex_lock(&n->lock);
-	if (n->merge_changed)
+	if (n->settings_changed) {
 		engine_set_merge_options(n->engine, &n->merge);
-	n->merge_changed = false;
+		engine_set_min_free(n->engine, n->min_free_bytes);
+		store_set_max_value(n->store, n->value_bytes_max);
+	}
+	n->settings_changed = false;
 	pthread_mutex_unlock(&n->lock);
 }
 
@@ -153,7 +159,7 @@ static void *keeper_main(void *arg)
 	uint64_t wait_ms;
 
 	while (!atomic_load(&n->keeper_stop)) {
-		take_merge_options(n);
+		take_settings(n);
 		wait_ms = KEEP_MS_MAX;
 		if (engine_keep(n->engine, &wait_ms))
 			wait_ms = RETRY_MS; /* it has been logged inside */

@@ -271,6 +271,7 @@ enum err store_new(const struct store_options *o, struct store **out)
 	if (!s)
 		return ERR_NOMEM;
 	s->o = *o;
+	s->max_value_bytes = o->max_value_bytes;
 	s->engine = o->engine;
 	s->partition_count = o->partitions;
 	set_defaults(s);
@@ -313,6 +314,11 @@ out_groups:
 out_store:
 	free(s);
 	return err;
+}
+
+void store_set_max_value(struct store *s, uint64_t bytes)
+{
+	atomic_store(&s->max_value_bytes, bytes);
 }
 
 void store_free(struct store *s)

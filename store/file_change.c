@@ -120,7 +120,7 @@ static enum err check_rename(const struct store_file_op *op)
 
 static enum err check_range(const struct store *s, uint64_t off, uint64_t n)
 {
-	uint64_t max = s->o.max_value_bytes;
+	uint64_t max = s->max_value_bytes;
 
 	return off > max || n > max - off ? ERR_TOO_LARGE : OK;
 }

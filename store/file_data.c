@@ -161,7 +161,7 @@ static enum err write_data(struct file_decision *d, struct file_node *n,
 {
 	uint64_t bytes = off + data.n > n->bytes ? off + data.n : n->bytes;
 
-	if (off + data.n > d->s->o.max_value_bytes)
+	if (off + data.n > d->s->max_value_bytes)
 		return ERR_TOO_LARGE;
 	if (n->flags & LOC_CONTENT)
 		return write_content(d, n, off, data);
@@ -201,7 +201,7 @@ static enum err resize(struct file_decision *d, struct file_node *n,
 	struct content_change c;
 	enum err err;
 
-	if (bytes > d->s->o.max_value_bytes)
+	if (bytes > d->s->max_value_bytes)
 		return ERR_TOO_LARGE;
 	if (bytes == n->bytes)
 		return OK;

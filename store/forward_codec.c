@@ -31,7 +31,7 @@
  *  piece    content id u64 (0: a new one), first chunk u32, bytes u32, bytes
  *  abandon  content id u64
  *  change   kind u8, stays_learner u8, name, peer, http bytes u16 each, id u64,
- *           claim u64, the three strings; of a token its name alone, then the
+ *           claim u64, tag bytes u64, the four strings; of a token its name alone, then the
  *           bytes of its record u64, and that (store/tokens.h)
  *  file     see store/forward_file.c
  */
@@ -55,7 +55,7 @@ enum write_flags {
 	WRITE_UPLOAD = 4,
 	WRITE_RESULTS = 8
 };
-enum { WRITE_BODY_BYTES = 16, ITEM_BYTES = 16, CHANGE_BYTES = 24 };
+enum { WRITE_BODY_BYTES = 16, ITEM_BYTES = 16, CHANGE_BYTES = 32 };
 
 uint8_t request_kind_to_wire(enum request_kind kind)
 {
@@ -255,7 +255,8 @@ static enum err add_change(struct buf *b, const struct store_change *c)
 	put_u16(p + 6, (uint16_t)http.n);
 	put_u64(p + 8, m->id);
 	put_u64(p + 16, c->claim);
-	err = add_bytes(b, name, (struct bytes){ 0 });
+	put_u64(p + 24, strlen(c->tag));
+	err = add_bytes(b, name, bytes_str(c->tag));
 	if (!err)
 		err = add_bytes(b, peer, http);
 	return err || !is_token ? err : add_token(b, &c->token);
@@ -411,7 +412,7 @@ static bool take_upload(struct bytes *in, struct proxy *x)
 	u->buf = borrowed(tail, n);
 	u->key = x->ops[0].key;
 	x->write.upload = u;
-	return upload_is_sound(u) && u->bytes <= x->s->o.max_value_bytes;
+	return upload_is_sound(u) && u->bytes <= x->s->max_value_bytes;
 }
 
 static enum err reserve_room(struct proxy *x, uint32_t count)
@@ -497,7 +498,7 @@ static enum err take_piece(struct bytes *in, struct proxy *x)
 	u->buf = borrowed(data, n);
 	u->bytes = (uint64_t)u->chunks * STORE_CHUNK_BYTES + n;
 	if ((u->content_id != 0) != (u->chunks != 0) ||
-	    u->bytes > x->s->o.max_value_bytes)
+	    u->bytes > x->s->max_value_bytes)
 		return ERR_INVALID;
 	return OK;
 }
@@ -537,6 +538,7 @@ static enum err take_token(struct bytes *in, struct store_token *t)
 static enum err take_change(struct bytes *in, struct proxy *x)
 {
 	const uint8_t *p = wire_take(in, CHANGE_BYTES), *name, *addresses;
+	uint64_t tag_bytes;
 	struct store_member *m = &x->change.member;
 	size_t name_bytes, peer_bytes, http_bytes;
 
@@ -545,7 +547,10 @@ static enum err take_change(struct bytes *in, struct proxy *x)
 	name_bytes = get_u16(p + 2);
 	peer_bytes = get_u16(p + 4);
 	http_bytes = get_u16(p + 6);
-	name = wire_take(in, name_bytes);
+	tag_bytes = get_u64(p + 24);
+	if (tag_bytes >= sizeof(x->change.tag))
+		return ERR_INVALID;
+	name = wire_take(in, name_bytes + tag_bytes);
 	addresses = name ? wire_take(in, peer_bytes + http_bytes) : NULL;
 	if (!addresses)
 		return ERR_INVALID;
@@ -553,6 +558,9 @@ static enum err take_change(struct bytes *in, struct proxy *x)
 	m->stays_learner = p[1];
 	m->id = get_u64(p + 8);
 	x->change.claim = get_u64(p + 16);
+	if (!copy_text(x->change.tag, sizeof(x->change.tag), name + name_bytes,
+		       tag_bytes))
+		return ERR_INVALID;
 	if (change_is_of_token(x->change.kind)) {
 		if (!copy_text(x->change.token.name,
 			       sizeof(x->change.token.name), name,

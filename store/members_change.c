@@ -288,14 +288,17 @@ static void log_change(const struct store_change *c)
 	switch (c->kind) {
 	case STORE_TOKEN_ADD:
 	case STORE_TOKEN_SET:
-		log_info("store", "token_made name=%s", c->token.name);
+		log_info("store", "token_made name=%s request=\"%s\"",
+			 c->token.name, c->tag);
 		return;
 	case STORE_TOKEN_REMOVE:
-		log_info("store", "token_removed name=%s", c->token.name);
+		log_info("store", "token_removed name=%s request=\"%s\"",
+			 c->token.name, c->tag);
 		return;
 	default:
-		log_info("store", "members_changed kind=%d id=%llu",
-			 (int)c->kind, (unsigned long long)c->id);
+		log_info("store",
+			 "members_changed kind=%d id=%llu request=\"%s\"",
+			 (int)c->kind, (unsigned long long)c->id, c->tag);
 	}
 }
 

@@ -47,7 +47,11 @@ struct store;
 struct engine;
 struct net;
 
-enum { STORE_NAME_BYTES_MAX = 64, STORE_ADDRESS_BYTES_MAX = 280 };
+enum {
+	STORE_NAME_BYTES_MAX = 64,
+	STORE_ADDRESS_BYTES_MAX = 280,
+	STORE_TAG_BYTES_MAX = 64,
+};
 
 /* One node of the cluster, as the member map in partition 0 has it. */
 struct store_member {
@@ -139,6 +143,9 @@ void store_move(struct store *s, uint64_t *wait_ms);
  */
 void store_hand_over(struct store *s);
 bool store_leads(struct store *s);
+
+/* Another max_value_bytes for what comes from now on. Thread: any. */
+void store_set_max_value(struct store *s, uint64_t bytes);
 
 /* ERR_BAD_KEY or ERR_KEY_TOO_LONG, if key cannot be one. Thread: any. */
 MUST_CHECK enum err store_key_check(struct bytes key);
@@ -512,6 +519,7 @@ struct store_change {
 	enum store_change_kind kind;
 	struct store_member member; /* ADD: all but id; else name only       */
 	struct store_token token; /* TOKEN_..; prefix lives until done       */
+	char tag[STORE_TAG_BYTES_MAX]; /* for log lines: whose wish it is    */
 	uint64_t claim; /* CLAIM: a random number above 1 that the disk keeps */
 	void (*done)(struct store_change *c);
 	void *user;

@@ -168,6 +168,7 @@ struct store {
 	struct state_receiving *receiving; /* state_recv.c */
 	struct repair *repair;		   /* repair.c */
 	struct observing *observing;	   /* observer.h */
+	_Atomic uint64_t max_value_bytes;  /* any                             */
 	struct members *members; /* store/members.h                          */
 	struct tokens *tokens;	 /* store/tokens.h                           */
 

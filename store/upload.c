@@ -90,7 +90,7 @@ enum err store_upload_add(struct store_upload *u, const void *p, size_t n)
 	if (err)
 		return err;
 	CHECK(!u->committed);
-	if (n > u->s->o.max_value_bytes - u->bytes)
+	if (n > u->s->max_value_bytes - u->bytes)
 		err = ERR_TOO_LARGE;
 	else
 		err = buf_add(&u->buf, p, n);

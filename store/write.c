@@ -53,7 +53,7 @@ static enum err check_ops(struct checked *c, const struct store_op *ops,
 			return err;
 		if (ops[i].kind != STORE_PUT)
 			continue;
-		if (ops[i].value.n > c->s->o.max_value_bytes)
+		if (ops[i].value.n > c->s->max_value_bytes)
 			return ERR_TOO_LARGE;
 		if (ops[i].value.n > 0 && key_is_dir(ops[i].key))
 			return ERR_INVALID;
