@@ -185,7 +185,8 @@ static void before(void *ctx, uint32_t partition, uint64_t rev,
 				give_node(f, node);
 			break;
 		case STORE_SEEN_DELETE_PREFIX:
-			before_prefix(f, seen[i].key);
+			if (!is_moved(seen[i].key, seen, i))
+				before_prefix(f, seen[i].key);
 			break;
 		case STORE_SEEN_EXCHANGE:
 		case STORE_SEEN_RESET:
@@ -398,7 +399,8 @@ static bool after(void *ctx, uint32_t partition, uint64_t rev,
 				after_delete(&at, path_of(seen[i].key));
 			break;
 		case STORE_SEEN_DELETE_PREFIX:
-			after_prefix(&at, seen[i].key);
+			if (!is_moved(seen[i].key, seen, i))
+				after_prefix(&at, seen[i].key);
 			break;
 		case STORE_SEEN_MOVE:
 		case STORE_SEEN_EXCHANGE:
