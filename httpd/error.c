@@ -41,6 +41,8 @@ struct problem error_problem(enum err err)
 	case ERR_NOT_FILE:
 		return make(409, "not_a_regular_file",
 			    "a link, fifo, socket or device has no value");
+	case ERR_EXISTS:
+		return make(409, "exists", "there is something already");
 	case ERR_DUPLICATE:
 		return make(400, "duplicate_key", "a key is written twice");
 	case ERR_CROSS_PART:
@@ -72,7 +74,6 @@ struct problem error_problem(enum err err)
 			    "out of memory; nothing was done");
 	case OK:
 	case ERR_PENDING:
-	case ERR_EXISTS:
 	case ERR_STALE:
 	case ERR_NO_ATTR:
 	case ERR_LINKS_MAX:

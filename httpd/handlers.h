@@ -55,6 +55,10 @@ enum MHD_Result body_stage_value(struct request *r,
 enum MHD_Result list_begin(struct request *r);
 enum MHD_Result list_delete_begin(struct request *r);
 
+/* POST /KEY?append of r->key; POST /_/rename. */
+enum MHD_Result append_begin(struct request *r);
+enum MHD_Result rename_begin(struct request *r);
+
 /* POST /_/txn. */
 enum MHD_Result txn_begin(struct request *r);
 

@@ -320,6 +320,8 @@ enum MHD_Result key_begin(struct request *r)
 		return auth_refuse(r);
 	if (err)
 		return reply_error(r, err);
+	if (r->q.append)
+		return append_begin(r);
 	switch (r->method) {
 	case METHOD_GET:
 	case METHOD_HEAD:

@@ -52,6 +52,7 @@ static void release(struct request *r)
 	store_value_done(r->result.value);
 	txn_free(r->txn);
 	free(r->change);
+	free(r->file_op);
 	buf_done(&r->body);
 	buf_done(&r->decoded);
 	buf_done(&r->stream);

@@ -249,6 +249,7 @@ static enum MHD_Result route_system(struct request *r, struct bytes path)
 		enum MHD_Result (*begin)(struct request *r);
 	} routes[] = {
 		{ "txn", true, NEED_TOKEN, NULL, txn_begin },
+		{ "rename", true, NEED_TOKEN, NULL, rename_begin },
 		{ "transfer", true, NEED_ADMIN, NULL, transfer_begin },
 		{ "watch", false, NEED_TOKEN, NULL, events_begin },
 		{ "snapshot", false, NEED_ADMIN, NULL, backup_begin },

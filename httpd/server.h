@@ -226,6 +226,7 @@ struct request {
 	uint32_t attempts; /* of a write whose If-Match names several tags   */
 	struct txn *txn;
 	struct store_change *change;
+	struct store_file_op *file_op;
 	uint8_t raw[]; /* the target, decoded in place                       */
 };
 

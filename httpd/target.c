@@ -238,13 +238,14 @@ enum name {
 	NAME_REVERSE,
 	NAME_VALUES,
 	NAME_ALL,
+	NAME_APPEND,
 	NAME_COUNT
 };
 
 static const char *const names[NAME_COUNT] = {
 	"raw",	     "ttl",	"consistency", "watch", "after",
 	"wait",	     "prefix",	"start",       "end",	"limit",
-	"delimiter", "reverse", "values",      "all",
+	"delimiter", "reverse", "values",      "all",	"append",
 };
 
 static enum err take_parameter(struct target_query *q, enum name name,
@@ -285,6 +286,8 @@ static enum err take_parameter(struct target_query *q, enum name name,
 		return parse_flag(value, &q->values);
 	case NAME_ALL:
 		return parse_flag(value, &q->all);
+	case NAME_APPEND:
+		return parse_flag(value, &q->append);
 	case NAME_COUNT:
 		break;
 	}

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
-#include "store/store.h"
+#include "store/file.h"
 
 struct mem_item {
 	struct buf key, value;
@@ -89,6 +89,8 @@ struct store {
 	enum err change_err; /* of every change of members              */
 	struct store_barrier *barriers;
 	struct store_change *changes;
+	struct store_file_op *file_ops;
+	struct store_file_op last_file_op; /* as it was handed in            */
 	struct store_change last_change; /* as it was handed in              */
 	struct mem_token tokens[MEM_TOKENS];
 	_Atomic uint64_t tokens_version; /* 0 stands for 1                   */
@@ -390,9 +392,58 @@ static void mem_notify(struct store *s)
 	}
 }
 
+static void mem_append(struct store *s, struct store_file_op *op)
+{
+	struct buf b = BUF_INIT;
+	bool found;
+	size_t at = mem_find(s, op->path, &found);
+
+	if (found)
+		mem_copy(&b, buf_bytes(&s->items[at].value));
+	op->found_off = b.n;
+	mem_copy(&b, op->data);
+	op->bytes = b.n;
+	mem_put(s, op->path, buf_bytes(&b), 0);
+	buf_done(&b);
+}
+
+static void mem_rename(struct store *s, struct store_file_op *op)
+{
+	struct buf b = BUF_INIT;
+	bool found, there;
+	size_t at;
+
+	mem_find(s, op->path2, &there);
+	at = mem_find(s, op->path, &found);
+	if (!found)
+		op->err = ERR_NOT_FOUND;
+	else if (there && op->flags & STORE_FILE_NOREPLACE)
+		op->err = ERR_EXISTS;
+	if (op->err)
+		return;
+	mem_copy(&b, buf_bytes(&s->items[at].value));
+	mem_delete(s, at);
+	mem_put(s, op->path2, buf_bytes(&b), 0);
+	buf_done(&b);
+}
+
+static void mem_file_op(struct store *s, struct store_file_op *op)
+{
+	op->err = s->write_err;
+	if (!op->err) {
+		s->rev++;
+		if (op->kind == STORE_FILE_WRITE)
+			mem_append(s, op);
+		else
+			mem_rename(s, op);
+	}
+	op->revision = s->rev;
+}
+
 /* One round of completions; called and returns with the lock held. */
 static void mem_step(struct store *s)
 {
+	struct store_file_op *file_ops = s->file_ops;
 	struct store_write *writes = s->head;
 	struct store_upload *uploads = s->uploads;
 	struct store_barrier *barriers = s->barriers;
@@ -408,6 +459,10 @@ static void mem_step(struct store *s)
 	s->changes = NULL;
 	for (struct store_write *w = writes; w; w = mem_next(w))
 		mem_run(s, w);
+	s->file_ops = NULL;
+	for (struct store_file_op *op = file_ops; op;
+	     op = (void *)op->queued.next)
+		mem_file_op(s, op);
 	mem_notify(s);
 	pthread_mutex_unlock(&s->lock);
 	while (writes) {
@@ -429,6 +484,12 @@ static void mem_step(struct store *s)
 		barriers->done(barriers, barrier_err);
 		barriers = next;
 	}
+	while (file_ops) {
+		struct store_file_op *next = (void *)file_ops->queued.next;
+
+		file_ops->done(file_ops);
+		file_ops = next;
+	}
 	while (changes) {
 		struct store_change *next = (void *)changes->queued.next;
 
@@ -446,8 +507,8 @@ static void *mem_thread(void *arg)
 
 	pthread_mutex_lock(&s->lock);
 	while (!s->stop) {
-		if (s->silent ||
-		    (!s->head && !s->uploads && !s->barriers && !s->changes))
+		if (s->silent || (!s->head && !s->uploads && !s->barriers &&
+				  !s->changes && !s->file_ops))
 			pthread_cond_wait(&s->more, &s->lock);
 		else
 			mem_step(s);
@@ -920,6 +981,23 @@ uint32_t store_members(struct store *s, struct store_member_status *out,
 					       .leaving = true,
 					       .last_contact_ms = UINT64_MAX };
 	return 3;
+}
+
+enum err store_file_change(struct store *s, struct store_file_op *op)
+{
+	enum err err = store_key_check(op->path);
+
+	if (!err && op->kind == STORE_FILE_RENAME)
+		err = store_key_check(op->path2);
+	if (err)
+		return err;
+	pthread_mutex_lock(&s->lock);
+	s->last_file_op = *op;
+	op->queued.next = (void *)s->file_ops;
+	s->file_ops = op;
+	pthread_cond_signal(&s->more);
+	pthread_mutex_unlock(&s->lock);
+	return OK;
 }
 
 enum err store_change(struct store *s, struct store_change *c)
