@@ -117,44 +117,66 @@ enum err store_file_stat(struct store *s, struct bytes path,
 /* --------------------------------------------------------------- subdirs -- */
 
 struct subdirs {
-	uint8_t at[FILE_KEY_ROOM]; /* the next key to look at, or above */
+	uint8_t at[FILE_KEY_ROOM]; /* where the next look begins */
 	size_t n;
 	size_t prefix_bytes; /* of at: the directory's */
 	uint64_t count;
 };
 
-/* Go on behind key, a child or something below one. False: no more. */
-static bool note_child(struct subdirs *x, struct bytes key)
+/*
+ * Is key, below the directory, in a subdirectory? Then the next look is behind
+ * all of that one.
+ */
+static bool note_subdir(struct subdirs *x, struct bytes key)
 {
 	const uint8_t *rest = key.p + x->prefix_bytes;
 	const uint8_t *slash = memchr(rest, '/', key.n - x->prefix_bytes);
 
-	memcpy(x->at, key.p, key.n);
-	if (!slash) {
-		x->at[key.n] = 0;
-		x->n = key.n + 1;
-		return true;
-	}
+	if (!slash)
+		return false;
 	x->count++;
 	x->n = prefix_successor(bytes_of(key.p, (size_t)(slash - key.p) + 1),
 				x->at);
-	return x->n > 0;
+	return true;
 }
 
-/* Some steps under one lock. False: that was all. */
+/* The next look is behind key. */
+static void note_file(struct subdirs *x, struct bytes key)
+{
+	memcpy(x->at, key.p, key.n);
+	x->at[key.n] = 0;
+	x->n = key.n + 1;
+}
+
+/*
+ * Some steps under one lock: from file to file, over a subdirectory in one.
+ * False: that was all.
+ */
 static bool some_subdirs(const struct view *v, struct bytes prefix,
 			 struct subdirs *x)
 {
 	struct engine_iter it;
 	struct engine_info info;
 	struct bytes key;
-	bool more = true;
+	bool more;
 
 	engine_iter_begin(v->engine, v->partition, &it);
-	for (int i = 0; i < SUBDIRS_STEPS_MAX && more; i++)
-		more = engine_iter_seek(&it, bytes_of(x->at, x->n), &key,
-					&info) &&
-		       bytes_begins(key, prefix) && note_child(x, key);
+	more = engine_iter_seek(&it, bytes_of(x->at, x->n), &key, &info);
+	for (int i = 1; more && bytes_begins(key, prefix); i++) {
+		bool over = note_subdir(x, key);
+
+		if (i == SUBDIRS_STEPS_MAX) {
+			if (!over)
+				note_file(x, key);
+			break;
+		}
+		if (over)
+			more = engine_iter_seek(&it, bytes_of(x->at, x->n),
+						&key, &info);
+		else
+			more = engine_iter_next(&it, &key, &info);
+	}
+	more = more && bytes_begins(key, prefix);
 	engine_iter_end(&it);
 	return more;
 }
