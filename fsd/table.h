@@ -27,11 +27,12 @@
 #include <stdint.h>
 
 #include "base/bytes.h"
+#include "store/file.h"
 
 enum {
 	TABLE_ROOT_ID = 1,
 	TABLE_NAME_BYTES_MAX = 255,
-	TABLE_PATH_BYTES_MAX = 4095,
+	TABLE_PATH_BYTES_MAX = STORE_PATH_BYTES_MAX,
 };
 
 struct defer;

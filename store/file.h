@@ -31,6 +31,12 @@
 #include "store/store.h"
 
 enum {
+	/*
+	 * A path may be longer than a key over HTTP, so that the longest path
+	 * that a program can name is one also below a directory of the mount.
+	 * Only the mount reaches such a file.
+	 */
+	STORE_PATH_BYTES_MAX = STORE_KEY_BYTES_MAX + 245,
 	STORE_FILE_WRITE_BYTES_MAX = 1 << 20, /* of one STORE_FILE_WRITE     */
 	STORE_FILE_INLINE_BYTES_MAX = 4096,   /* larger: chunks, so that neither
 					       a small write nor an attribute

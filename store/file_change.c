@@ -44,24 +44,9 @@ static bool may_be_root(enum store_file_kind kind)
 	       kind == STORE_FILE_RESERVE;
 }
 
-/* A path that can be a file's, or with room for the slash a directory's. */
-static enum err check_path(struct bytes path, bool directory)
-{
-	enum err err = store_key_check(path);
-
-	if (err)
-		return err;
-	if (key_is_dir(path))
-		return ERR_BAD_KEY;
-	if (directory && path.n == STORE_KEY_BYTES_MAX)
-		return ERR_KEY_TOO_LONG;
-	return OK;
-}
-
 static enum err check_paths(struct store *s, struct store_file_op *op)
 {
 	bool two = op->kind == STORE_FILE_RENAME || op->kind == STORE_FILE_LINK;
-	bool directory = op->kind == STORE_FILE_CREATE && S_ISDIR(op->mode);
 	enum err err = OK;
 
 	op->queued.partition = 0;
@@ -69,9 +54,9 @@ static enum err check_paths(struct store *s, struct store_file_op *op)
 		return ERR_INVALID;
 	if (op->path.n == 0 && may_be_root(op->kind))
 		return OK;
-	err = check_path(op->path, directory);
+	err = path_check(op->path);
 	if (!err && two)
-		err = check_path(op->path2, false);
+		err = path_check(op->path2);
 	if (err)
 		return err;
 	op->queued.partition = store_partition_of(s, op->path);

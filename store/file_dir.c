@@ -89,8 +89,6 @@ enum err file_make(struct file_decision *d, enum err found, struct file_node *n,
 		return ERR_EXISTS;
 	if (found != ERR_NOT_FOUND)
 		return found;
-	if (S_ISDIR(op->mode) && n->path.n >= STORE_KEY_BYTES_MAX)
-		return ERR_KEY_TOO_LONG;
 	err = file_find_parent(d, n->path, op->dir_ino, parent);
 	if (err == ERR_NOT_FOUND && !(op->flags & STORE_FILE_POSIX) &&
 	    !op->dir_ino)

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "store/file_internal.h"
 #include "store/hidden.h"
+#include "store/keyrules.h"
 #include "store/value.h"
 
 enum { SEEK_STEPS_MAX = 1024 };
@@ -84,11 +85,9 @@ static enum err open_reading(struct reading *r)
 static enum err begin_reading(struct store *s, struct bytes path, uint64_t ino,
 			      struct reading *r)
 {
-	enum err err = path.n > 0 ? store_key_check(path) : OK;
+	enum err err = path.n > 0 ? path_check(path) : OK;
 
 	*r = (struct reading){ .s = s, .path = path, .ino = ino };
-	if (!err && path.n > 0 && path.p[path.n - 1] == '/')
-		err = ERR_BAD_KEY;
 	if (!err && path.n > 0)
 		r->partition = store_partition_of(s, path);
 	return err;

@@ -223,7 +223,7 @@ static enum err new_key(struct rename *r, const struct side *side,
 	size_t n = side->to_key.n + rest;
 	uint8_t *p;
 
-	if (n > STORE_KEY_BYTES_MAX)
+	if (n > STORE_PATH_BYTES_MAX + 1)
 		return ERR_KEY_TOO_LONG;
 	p = entry_room(&r->d->s->entry, n);
 	if (!p)
@@ -439,7 +439,7 @@ static enum err key_at(struct rename *r, struct side *side, struct bytes path)
 	size_t n = path.n + side->n.is_dir;
 	uint8_t *p;
 
-	if (n > STORE_KEY_BYTES_MAX)
+	if (n > STORE_PATH_BYTES_MAX + 1)
 		return ERR_KEY_TOO_LONG;
 	p = entry_room(&r->d->s->entry, n);
 	if (!p)

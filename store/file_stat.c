@@ -11,11 +11,7 @@ enum { SUBDIRS_STEPS_MAX = 4096 }; /* with the key directory locked */
 
 static enum err check_path(struct bytes path)
 {
-	enum err err = path.n > 0 ? store_key_check(path) : OK;
-
-	if (!err && key_is_dir(path))
-		err = ERR_BAD_KEY;
-	return err;
+	return path.n > 0 ? path_check(path) : OK;
 }
 
 static enum err find(struct store *s, struct bytes path, uint64_t ino,

@@ -41,8 +41,8 @@ enum err file_encode(struct buf *b, const struct store_file_op *op)
 
 	if (!p)
 		return ERR_NOMEM;
-	CHECK(op->path.n <= STORE_KEY_BYTES_MAX);
-	CHECK(op->path2.n <= STORE_KEY_BYTES_MAX && op->name.n <= UINT16_MAX);
+	CHECK(op->path.n <= STORE_PATH_BYTES_MAX);
+	CHECK(op->path2.n <= STORE_PATH_BYTES_MAX && op->name.n <= UINT16_MAX);
 	p[0] = (uint8_t)op->kind;
 	put_u16(p + 2, (uint16_t)op->name.n);
 	put_u32(p + 4, op->flags);
@@ -112,8 +112,8 @@ enum err file_decode(struct bytes *in, struct store_file_op *op)
 	data_bytes = get_u32(p + 68);
 	path_bytes = get_u16(p + 112);
 	path2_bytes = get_u16(p + 114);
-	if (path_bytes > STORE_KEY_BYTES_MAX ||
-	    path2_bytes > STORE_KEY_BYTES_MAX)
+	if (path_bytes > STORE_PATH_BYTES_MAX ||
+	    path2_bytes > STORE_PATH_BYTES_MAX)
 		return ERR_INVALID;
 	views = wire_take(in,
 			  path_bytes + path2_bytes + name_bytes + data_bytes);

@@ -6,7 +6,7 @@
  * "..", no NUL. A slash at the end makes it an explicit directory. What is not
  * refused here is taken as it is: newlines, '%', bytes that are not UTF-8.
  */
-#include "store/store.h"
+#include "store/file.h"
 #include "store/keyrules.h"
 
 static bool component_ok(const uint8_t *p, size_t n)
@@ -35,11 +35,11 @@ struct bytes key_top(struct bytes key)
 	return slash ? bytes_of(key.p, (size_t)(slash - key.p)) : key;
 }
 
-enum err store_key_check(struct bytes key)
+static enum err check_within(struct bytes key, size_t bytes_max)
 {
 	const uint8_t *p = key.p, *end = key.p + key.n;
 
-	if (key.n > STORE_KEY_BYTES_MAX)
+	if (key.n > bytes_max)
 		return ERR_KEY_TOO_LONG;
 	if (key.n == 0 || memchr(key.p, 0, key.n))
 		return ERR_BAD_KEY;
@@ -52,4 +52,21 @@ enum err store_key_check(struct bytes key)
 		p += n + (slash != NULL);
 	}
 	return OK;
+}
+
+enum err store_key_check(struct bytes key)
+{
+	return check_within(key, STORE_KEY_BYTES_MAX);
+}
+
+enum err path_check(struct bytes path)
+{
+	enum err err = check_within(path, STORE_PATH_BYTES_MAX);
+
+	return !err && key_is_dir(path) ? ERR_BAD_KEY : err;
+}
+
+enum err path_key_check(struct bytes key)
+{
+	return check_within(key, STORE_PATH_BYTES_MAX + 1);
 }

@@ -258,7 +258,7 @@ enum err value_get(struct store *s, uint32_t partition, struct bytes key,
 
 enum err store_get(struct store *s, struct bytes key, struct store_value **v)
 {
-	enum err err = store_key_check(key);
+	enum err err = path_key_check(key);
 
 	if (err)
 		return err == ERR_KEY_TOO_LONG ? ERR_BAD_KEY : err;
@@ -308,7 +308,7 @@ enum err store_value_read(struct store_value *v, uint64_t off,
 
 enum err store_stat(struct store *s, struct bytes key, struct store_info *info)
 {
-	enum err err = store_key_check(key);
+	enum err err = path_key_check(key);
 	struct engine_info known;
 	unsigned flags;
 

@@ -89,12 +89,12 @@ def impossible_names():
     at = os.getcwd()
     try:
         os.chdir(d)
-        for _ in range(15):  # 4 + 15 * 256 + 250 + 1 = 4095
+        for _ in range(16):  # 4 + 16 * 256 + 1 + 239 = 4340
             os.mkdir("c" * 255)
             os.chdir("c" * 255)
-        os.mkdir("l" * 249)
-        os.rmdir("l" * 249)
-        fails(errno.ENAMETOOLONG, os.mkdir, "l" * 251)
+        os.mkdir("l" * 239)
+        os.rmdir("l" * 239)
+        fails(errno.ENAMETOOLONG, os.mkdir, "l" * 240)
     finally:
         os.chdir(at)
     run("rm", "-rf", d)

@@ -187,11 +187,13 @@ static void a_path_has_a_bound(void **state)
 	memset(name, 'n', TABLE_NAME_BYTES_MAX);
 	for (uint64_t i = 0; i < 15; i++)
 		n = enter_dir(n, name, 10 + i);
-	n = enter_dir(n, name, 100); /* 16 * 255 + 15 = 4095 */
+	n = enter_dir(n, name, 100);
+	name[TABLE_PATH_BYTES_MAX - 4096] = 0; /* 4095 of 16 names + 1 + 244 */
+	n = enter_dir(n, name, 101);
 	assert_int_equal(table_path(&t, n, &path), OK);
 	assert_int_equal(path.n, TABLE_PATH_BYTES_MAX);
 	path.n = 0;
-	n = enter(n, "x", 101);
+	n = enter(n, "x", 102);
 	assert_int_equal(table_path(&t, n, &path), ERR_KEY_TOO_LONG);
 	assert_int_equal(path.n, 0);
 	buf_done(&path);

@@ -110,7 +110,7 @@ static void what_cannot_be_is_not_taken(void **state)
 static void lengths_are_bounded(void **state)
 {
 	static uint8_t big[STORE_FILE_WRITE_BYTES_MAX + 1];
-	static uint8_t longest[STORE_KEY_BYTES_MAX + 1];
+	static uint8_t longest[STORE_PATH_BYTES_MAX + 1];
 	struct store_file_op op = { .kind = STORE_FILE_WRITE,
 				    .path = bytes_str("a"),
 				    .data = bytes_of(big, sizeof(big)) };
@@ -121,7 +121,8 @@ static void lengths_are_bounded(void **state)
 		longest[i] = '/';
 	op = (struct store_file_op){ .kind = STORE_FILE_CREATE,
 				     .mode = S_IFDIR,
-				     .path = bytes_of(longest, 4095) };
+				     .path = bytes_of(longest,
+						      sizeof(longest)) };
 	assert_int_equal(store_file_change(rig.store, &op), ERR_KEY_TOO_LONG);
 	op = (struct store_file_op){ .kind = STORE_FILE_XATTR,
 				     .path = bytes_str("a"),

@@ -279,7 +279,7 @@ static void the_bounds_are_kept(void **state)
 {
 	static char keys[128][16];
 	static uint8_t value[60000];
-	char longest[4096];
+	char longest[STORE_PATH_BYTES_MAX + 1];
 	struct store_op ops[128];
 	struct store_write w = { .then_ops = ops,
 				 .then_count = 128,
@@ -318,10 +318,10 @@ static void the_bounds_are_kept(void **state)
 	memset(longest, 'x', sizeof(longest));
 	for (size_t i = 200; i < sizeof(longest); i += 200)
 		longest[i] = '/';
-	longest[4090] = 0;
+	longest[STORE_PATH_BYTES_MAX - 5] = 0;
 	assert_int_equal(put("d/abcdefg", "1"), OK);
 	assert_int_equal(mv("d", longest, 0), ERR_KEY_TOO_LONG);
-	longest[4080] = 0;
+	longest[STORE_PATH_BYTES_MAX - 15] = 0;
 	assert_int_equal(mv("d", longest, 0), OK);
 }
 
