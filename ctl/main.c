@@ -126,14 +126,18 @@ static const struct ctl_verb verbs[] = {
 	  "                  still come back: `members replace` loses nothing",
 	  verb_recover },
 	{ "bench", "[-sz=1K] [-n=1000] [-t=W]",
-	  "put load on a node and print rate and latencies\n"
+	  "put load on the nodes and print rate and latencies\n"
 	  "  -sz=BYTES       size of a value (K M G)\n"
 	  "  -n=N            requests in all\n"
 	  "  -t=W|R|RW|D     write, read, both in turn, delete\n"
-	  "  -conns=N        connections at once, default 1\n"
+	  "  -conns=N        connections at once, default 1, spread over all -e\n"
 	  "  -keys=N         keys bench/0 to bench/N-1, default -n\n"
-	  "  -dist=seq|uniform  keys in turn or at random\n"
-	  "  -addr=URL       the node, as -e\n"
+	  "  -dist=seq|uniform|zipf  keys in turn, at random, or few of them\n"
+	  "                  often (exponent 0.99)\n"
+	  "  -addr=URL       the node, instead of -e\n"
+	  "  -threads=N      of this client; default half the processors\n"
+	  "  --verify        compare every value read with what was written, and\n"
+	  "                  read all keys back at the end\n"
 	  "  --json          as JSON",
 	  verb_bench },
 	{ "check", "--data-dir DIR", "offline: verify every checksum",

@@ -93,6 +93,9 @@ r() {
 }
 same "the client with an authority" v "$(r --cacert "$dir/a-ca.pem" get k)"
 same "by the environment" v "$(RAFTCASK_CACERT=$dir/a-ca.pem r get k)"
+same "bench over https" "failed 0 wrong 0" "$(r --cacert "$dir/a-ca.pem" bench \
+	-n=50 -conns=3 -t=RW --verify | grep -E '^(failed|wrong)' | tr '\n' ' ' |
+	sed 's/ $//')"
 r get k 2>"$dir/err"
 same "without: exit 1" 1 $?
 check "and what to do" grep -q -e '--cacert FILE' "$dir/err"
