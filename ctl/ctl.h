@@ -48,6 +48,8 @@ struct ctl_verb {
 enum ctl_exit verb_get(struct ctl *c, int argc, char **argv);
 enum ctl_exit verb_put(struct ctl *c, int argc, char **argv);
 enum ctl_exit verb_cas(struct ctl *c, int argc, char **argv);
+enum ctl_exit verb_append(struct ctl *c, int argc, char **argv);
+enum ctl_exit verb_rename(struct ctl *c, int argc, char **argv);
 enum ctl_exit verb_del(struct ctl *c, int argc, char **argv);
 enum ctl_exit verb_stat(struct ctl *c, int argc, char **argv);
 

@@ -40,6 +40,15 @@ static const struct ctl_verb verbs[] = {
 	{ "cas", "KEY REV VALUE",
 	  "store a value if KEY's revision is REV; 0: if there is no KEY",
 	  verb_cas },
+	{ "append", "KEY VALUE | KEY - | KEY @FILE",
+	  "add to the end of a value, up to 1 MiB at once; without one it is\n"
+	  "  made. Done once: what may have been done is not sent again",
+	  verb_append },
+	{ "rename", "FROM TO",
+	  "give a key, or a directory with all below it, another name\n"
+	  "  --no-replace    not if TO is there; else a value takes the place\n"
+	  "                  of a value, a directory that of an empty one",
+	  verb_rename },
 	{ "watch", "KEY | --prefix P",
 	  "print changes as they happen\n"
 	  "  --after ID      resume after an event's id or a revision\n"
@@ -68,7 +77,8 @@ static const struct ctl_verb verbs[] = {
 	  "    --learner     it never votes, until it is promoted\n"
 	  "  remove          NAME leaves for good\n"
 	  "  promote         a learner that was to stay one may vote\n"
-	  "  replace         NAME has lost its disk: it comes back empty",
+	  "  replace         NAME has lost its disk: it comes back empty\n"
+	  "  --wait          stay until it has caught up, or has left",
 	  verb_members },
 	{ "transfer", "NAME", "let NAME lead every partition", verb_transfer },
 	{ "token",
@@ -83,7 +93,10 @@ static const struct ctl_verb verbs[] = {
 	  "  init            offline: the first administrator's token; also\n"
 	  "                  when all are lost",
 	  verb_token },
-	{ "merge", "", "give back the space of dead records now", verb_merge },
+	{ "merge", "",
+	  "give back the space of dead records now\n"
+	  "  --wait          stay until it is done",
+	  verb_merge },
 	{ "export", "[PREFIX]",
 	  "print keys and values as lines of JSON\n"
 	  "  {\"key\":\"a\",\"value\":\"v\",\"rev\":7}; what is not UTF-8 is base64 and\n"

@@ -62,7 +62,7 @@ enum err text_add_unbase64(struct buf *b, const char *text, size_t n)
 	return OK;
 }
 
-static enum err add_base64(struct buf *b, struct bytes in)
+enum err text_add_base64(struct buf *b, struct bytes in)
 {
 	if (buf_reserve(b, (in.n + 2) / 3 * 4))
 		return ERR_NOMEM;
@@ -132,7 +132,7 @@ bool text_add_json(struct json_object *obj, const char *name,
 	struct bytes out = in;
 
 	if (!utf8) {
-		if (add_base64(&b, in)) {
+		if (text_add_base64(&b, in)) {
 			buf_done(&b);
 			return false;
 		}

@@ -13,6 +13,9 @@
 /* Append in, percent-encoded but for unreserved bytes and '/'. ERR_NOMEM. */
 MUST_CHECK enum err text_add_escaped(struct buf *b, struct bytes in);
 
+/* Append in as base64. ERR_NOMEM. */
+MUST_CHECK enum err text_add_base64(struct buf *b, struct bytes in);
+
 /* Append what base64 text stands for. ERR_INVALID: it is none; ERR_NOMEM. */
 MUST_CHECK enum err text_add_unbase64(struct buf *b, const char *text,
 				      size_t n);

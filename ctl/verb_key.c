@@ -223,6 +223,102 @@ enum ctl_exit verb_cas(struct ctl *c, int argc, char **argv)
 	return put_key(c, argv[0], "", condition, argv[2]);
 }
 
+/* POST r, never twice; the answer is the server's JSON. */
+static enum ctl_exit post(const struct ctl *c, const struct http_request *r)
+{
+	struct http_answer a;
+	enum ctl_exit result = http_call(c, r, &a);
+
+	if (result)
+		return result;
+	result = judge_key(&a);
+	if (!result && c->json)
+		printf("%.*s\n", (int)a.body.n, (char *)a.body.p);
+	http_answer_done(&a);
+	return result ? result : ctl_flush();
+}
+
+enum ctl_exit verb_append(struct ctl *c, int argc, char **argv)
+{
+	const struct args_option none[] = { { .name = NULL } };
+	struct http_request r = {
+		.method = "POST",
+		.header = { "Content-Type: application/octet-stream" },
+		.header_count = 1,
+	};
+	struct buf path = BUF_INIT;
+	FILE *opened = NULL;
+	enum ctl_exit result = CTL_RUNTIME;
+
+	if (!args_take(&argc, argv, none, true) || argc != 2)
+		return ctl_usage(c);
+	if (set_value(&r, argv[1], &opened) &&
+	    key_path(&path, argv[0], "?append")) {
+		r.path = (char *)path.p;
+		result = post(c, &r);
+	}
+	if (opened)
+		fclose(opened);
+	buf_done(&path);
+	return result;
+}
+
+/* Both as base64 if one is not UTF-8. */
+static struct json_object *names_json(const char *from, const char *to)
+{
+	struct json_object *o = json_object_new_object();
+	struct buf b = BUF_INIT;
+	bool plain =
+		text_is_utf8(bytes_str(from)) && text_is_utf8(bytes_str(to));
+	const char *const names[] = { "from", "to" };
+	const char *const values[] = { from, to };
+
+	for (int i = 0; i < 2; i++) {
+		b.n = 0;
+		if (plain ? buf_add(&b, values[i], strlen(values[i]))
+			  : text_add_base64(&b, bytes_str(values[i])))
+			break;
+		json_object_object_add(
+			o, names[i],
+			json_object_new_string_len(b.n ? (char *)b.p : "",
+						   (int)b.n));
+	}
+	if (!plain)
+		json_object_object_add(o, "encoding",
+				       json_object_new_string("base64"));
+	buf_done(&b);
+	return o;
+}
+
+enum ctl_exit verb_rename(struct ctl *c, int argc, char **argv)
+{
+	bool keep = false;
+	const struct args_option options[] = {
+		{ .name = "--no-replace", .set = &keep },
+		{ .name = NULL },
+	};
+	struct http_request r = {
+		.method = "POST",
+		.path = "/_/rename",
+		.header = { "Content-Type: application/json" },
+		.header_count = 1,
+	};
+	struct json_object *o;
+	enum ctl_exit result;
+
+	if (!args_take(&argc, argv, options, true) || argc != 2)
+		return ctl_usage(c);
+	o = names_json(argv[0], argv[1]);
+	if (keep)
+		json_object_object_add(o, "noreplace",
+				       json_object_new_boolean(true));
+	r.body = bytes_str(
+		json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN));
+	result = post(c, &r);
+	json_object_put(o);
+	return result;
+}
+
 static enum ctl_exit delete_path(struct ctl *c, const struct buf *path,
 				 const char *condition, bool may_repeat)
 {

@@ -11,6 +11,7 @@
 #include "ctl/members.h"
 #include "ctl/table.h"
 #include "ctl/text.h"
+#include "ctl/wait.h"
 
 /* -------------------------------------------------------------- table ---- */
 
@@ -147,9 +148,11 @@ static enum ctl_exit list(struct ctl *c, int argc, char **argv)
 
 static enum ctl_exit add(struct ctl *c, int argc, char **argv)
 {
-	bool learner = false;
+	bool learner = false, wait = false;
+	enum ctl_exit result;
 	const struct args_option options[] = {
 		{ .name = "--learner", .set = &learner },
+		{ .name = "--wait", .set = &wait },
 		{ .name = NULL },
 	};
 	struct json_object *body;
@@ -167,7 +170,10 @@ static enum ctl_exit add(struct ctl *c, int argc, char **argv)
 	if (learner)
 		json_object_object_add(body, "learner",
 				       json_object_new_boolean(true));
-	return change(c, "POST", "/_/members", body, "added", argv[0]);
+	result = change(c, "POST", "/_/members", body, "added", argv[0]);
+	if (!result && wait)
+		result = wait_member(c, argv[0], false);
+	return result;
 }
 
 /* An action on the member that the one argument names. */
@@ -175,12 +181,16 @@ static enum ctl_exit act(struct ctl *c, int argc, char **argv,
 			 const char *method, const char *action,
 			 const char *what)
 {
-	const struct args_option none[] = { { .name = NULL } };
+	bool wait = false;
+	const struct args_option options[] = {
+		{ .name = "--wait", .set = &wait },
+		{ .name = NULL },
+	};
 	struct buf path = BUF_INIT;
 	enum ctl_exit result;
 	enum err err;
 
-	if (!args_take(&argc, argv, none, true) || argc != 1)
+	if (!args_take(&argc, argv, options, true) || argc != 1)
 		return ctl_usage(c);
 	if (!argv[0][0] || strchr(argv[0], '/')) {
 		ctl_say("\"%s\" is not the name of a member", argv[0]);
@@ -198,6 +208,8 @@ static enum ctl_exit act(struct ctl *c, int argc, char **argv,
 	}
 	result = change(c, method, (char *)path.p, NULL, what, argv[0]);
 	buf_done(&path);
+	if (!result && wait)
+		result = wait_member(c, argv[0], method[0] == 'D');
 	return result;
 }
 

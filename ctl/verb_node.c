@@ -11,6 +11,7 @@
 #include "ctl/members.h"
 #include "ctl/table.h"
 #include "ctl/text.h"
+#include "ctl/wait.h"
 
 /* "name value" for a member, found by its path of two names at most. */
 static void print_member(struct json_object *root, const char *group,
@@ -128,21 +129,34 @@ enum ctl_exit verb_status(struct ctl *c, int argc, char **argv)
 
 enum ctl_exit verb_merge(struct ctl *c, int argc, char **argv)
 {
-	const struct args_option none[] = { { .name = NULL } };
+	bool wait = false;
+	const struct args_option options[] = {
+		{ .name = "--wait", .set = &wait },
+		{ .name = NULL },
+	};
 	const struct http_request r = { .method = "POST",
 					.path = "/_/merge",
 					.may_repeat = true };
 	struct http_answer a;
-	enum ctl_exit result;
+	struct ctl one = *c;
+	enum ctl_exit result = CTL_OK;
+	uint64_t merges = 0;
 
-	if (!args_take(&argc, argv, none, true) || argc)
+	if (!args_take(&argc, argv, options, true) || argc)
 		return ctl_usage(c);
-	result = http_call(c, &r, &a);
+	if (wait)
+		result = wait_choose_node(c, &one);
+	if (wait && !result)
+		merges = wait_merges(&one);
+	if (!result)
+		result = http_call(&one, &r, &a);
 	if (result)
 		return result;
 	result = http_judge(&a);
 	if (!result && c->json)
 		printf("%.*s\n", (int)a.body.n, (char *)a.body.p);
 	http_answer_done(&a);
+	if (wait && !result)
+		result = wait_merge(&one, merges);
 	return result ? result : ctl_flush();
 }

@@ -18,9 +18,19 @@
 #include "engine/offline.h"
 #include "node/identity.h"
 
+/* With -o json each line for people is an object: {"line":".."}. */
 static void say_line(void *ctx, const char *line)
 {
-	puts(line);
+	const struct ctl *c = ctx;
+	struct json_object *o;
+
+	if (!c->json) {
+		puts(line);
+		return;
+	}
+	o = json_object_new_object();
+	text_add_json(o, "line", "encoding", bytes_str(line));
+	text_print_json(o);
 }
 
 /* Consent that repair asks for. */
@@ -77,10 +87,14 @@ enum ctl_exit verb_check(struct ctl *c, int argc, char **argv)
 
 	if (!take_dir(c, argc, argv, &dir, NULL))
 		return CTL_USAGE;
-	err = offline_check(vfs_os(), dir, say_line, NULL, &report);
+	err = offline_check(vfs_os(), dir, say_line, c, &report);
 	if (!err)
-		printf("files %" PRIu64 "\nrecords %" PRIu64 "\nbytes %" PRIu64
-		       "\ndamaged %" PRIu64 "\ntorn %" PRIu64 "\n",
+		printf(c->json ? "{\"files\":%" PRIu64 ",\"records\":%" PRIu64
+				 ",\"bytes\":%" PRIu64 ",\"damaged\":%" PRIu64
+				 ",\"torn\":%" PRIu64 "}\n"
+			       : "files %" PRIu64 "\nrecords %" PRIu64
+				 "\nbytes %" PRIu64 "\ndamaged %" PRIu64
+				 "\ntorn %" PRIu64 "\n",
 		       report.files, report.records, report.bytes,
 		       report.damaged, report.torn);
 	if (!err && report.damaged)
@@ -200,9 +214,11 @@ enum ctl_exit verb_rebuild_hints(struct ctl *c, int argc, char **argv)
 
 	if (!take_dir(c, argc, argv, &dir, NULL))
 		return CTL_USAGE;
-	err = offline_rebuild_hints(vfs_os(), dir, say_line, NULL, &count);
+	err = offline_rebuild_hints(vfs_os(), dir, say_line, c, &count);
 	if (!err)
-		printf("hints %" PRIu64 "\n", count);
+		printf(c->json ? "{\"hints\":%" PRIu64 "}\n"
+			       : "hints %" PRIu64 "\n",
+		       count);
 	return judge(err, dir);
 }
 
@@ -248,8 +264,7 @@ enum ctl_exit verb_repair(struct ctl *c, int argc, char **argv)
 			dir, name);
 		return CTL_RUNTIME;
 	}
-	err = offline_repair(vfs_os(), dir, consent.accept_loss, say_line,
-			     NULL);
+	err = offline_repair(vfs_os(), dir, consent.accept_loss, say_line, c);
 	if (err != ERR_CORRUPT || consent.accept_loss)
 		return judge(err, dir);
 	fflush(stdout);

@@ -366,8 +366,11 @@ def _():
         for m in cluster.members[1:]:
             m.write_config([first, m])
             m.spawn()
-            succeed("-e", url(first), "members", "add", m.name,
+            succeed("-e", url(first), "members", "add", "--wait", m.name,
                     "127.0.0.1:%d" % m.peer_port, "127.0.0.1:%d" % m.port)
+            roles = {v["name"]: v["role"] for v in
+                     first.get_json("/_/members")["members"]}
+            equal(roles[m.name], "voter", "the role after --wait")
             wait_for(m.is_ready, "it has joined")
         wait_for(lambda: [v["role"] for v in first.get_json("/_/members")
                           ["members"]] == ["voter"] * 3, "three voters")

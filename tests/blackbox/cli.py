@@ -402,6 +402,60 @@ def _():
     equal(out, ["many/%04d" % i for i in range(2500)], "keys")
 
 
+@case("append adds to the end, from the line, standard input and a file")
+def _():
+    node.clear()
+    succeed("append", "ap/k", "one ")
+    succeed("append", "ap/k", "-", stdin=b"two\x00\xff ")
+    path = os.path.join(node.root, "piece")
+    with open(path, "wb") as f:
+        f.write(b"three" * 1000)
+    r = json.loads(succeed("-o", "json", "append", "ap/k", "@" + path))
+    want = b"one two\x00\xff " + b"three" * 1000
+    equal(node.get("ap/k").body, want, "value")
+    equal((r["size"], r["rev"]), (len(want), node.get("ap/k").rev), "JSON")
+    with open(path, "wb") as f:
+        f.write(b"x" * (1 << 20) + b"x")
+    status, out, err = client("append", "ap/k", "@" + path)
+    equal((status, out), (1, b""), "too large")
+    equal(node.get("ap/k").body, want, "unchanged")
+    equal(client("append", "ap/k")[0], 2, "usage")
+
+
+@case("rename gives keys and directories another name, bytes of any kind")
+def _():
+    node.clear()
+    for key in ("re/a", "re/d/x", "re/d/y"):
+        node.put(key, key.encode())
+    succeed("rename", "re/a", "re/b")
+    succeed("rename", "re/d", "re/e")
+    equal(succeed("ls", "re/"), b"re/b\nre/e/x\nre/e/y\n", "names")
+    equal(node.get("re/e/y").body, b"re/d/y", "value")
+    status, out, err = client("rename", "--no-replace", "re/b", "re/e/x")
+    equal(status, 1, "--no-replace")
+    expect("exists" in err, err)
+    succeed("rename", "re/b", b"re/\xff")
+    equal(node.get(b"re/\xff").body, b"re/a", "not UTF-8")
+    succeed("rename", b"re/\xff", "re/e/x")
+    equal(node.get("re/e/x").body, b"re/a", "replaced")
+    equal(client("rename", "re/none", "re/x")[0], 4, "nothing there")
+
+
+@case("merge --wait stays until the dead records are gone")
+def _():
+    n = Node({"storage.max_file_size": '"1M"', "storage.merge.rate": '"0"'})
+    n.start()
+    for i in range(60):
+        n.put("k%d" % (i % 6), b"x" * 100000)
+    address = "http://127.0.0.1:%d" % n.port
+    equal(client("merge", "--wait", url=address), (0, b"", ""), "merge")
+    s = n.status()["storage"]
+    equal(s["merge"], "idle", "merge")
+    expect(s["merges"] > 0 and s["dead_bytes"] < 3000000, s)
+    equal(client("merge", "--wait", url=address)[0], 0, "nothing to do")
+    n.remove()
+
+
 @case("txn takes standard input, prints results; a failed branch shows")
 def _():
     node.put("t/a", b"1")
@@ -486,8 +540,12 @@ def _():
     expect(hints, "there are hints")
     for f in hints:
         os.unlink(os.path.join(n.data, f))
-    status, out, err = client("rebuild-hints", "--data-dir", n.data)
+    status, out, err = client("-o", "json", "rebuild-hints", "--data-dir",
+                              n.data)
     equal(status, 0, "rebuild-hints", err)
+    expect(json.loads(out.splitlines()[-1])["hints"] > 0, out)
+    status, out, err = client("-o", "json", "check", "--data-dir", n.data)
+    equal(json.loads(out.splitlines()[-1])["damaged"], 0, "check")
     # A merge that the stop ended may have left files that nothing lists.
     back = set(hints) & set(os.listdir(n.data))
     expect(back, "hints are back")

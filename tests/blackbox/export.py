@@ -213,7 +213,7 @@ READS = (["get", "k"], ["stat", "k"], ["ls"], ["status"], ["members"],
          ["export"])
 TWICE = (["put", "k", "v"], ["cas", "k", "0", "v"], ["del", "k"], ["merge"],
          ["put", "--if-absent", "k", "v"])
-ONCE = (["txn"], ["del", "--prefix", "p/"], ["transfer", "n1"],
+ONCE = (["txn"], ["append", "k", "v"], ["rename", "k", "l"], ["del", "--prefix", "p/"], ["transfer", "n1"],
         ["members", "add", "x", "127.0.0.1:1"], ["members", "remove", "x"])
 TXN = b'{"then":[{"put":"k","value":"v"}]}'
 

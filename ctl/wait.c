@@ -1,0 +1,175 @@
+/*
+ * ctl/wait.c - see wait.h.
+ *
+ * The cluster does what it was told whether somebody watches or not: here it
+ * is only looked at, a few times a second.
+ */
+#include "ctl/wait.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "ctl/http.h"
+#include "ctl/pages.h"
+#include "ctl/progress.h"
+#include "ctl/table.h"
+
+enum {
+	LOOK_MS = 200,
+	MERGE_BEGIN_MS = 1500, /* nothing begins: there is nothing to merge  */
+	SILENT_MS = 30000,     /* nobody answers for so long: give up        */
+	CLOSE_ENTRIES = 1000,  /* behind, among writes, is caught up         */
+};
+
+static void pause_ms(uint64_t ms)
+{
+	const struct timespec t = { .tv_sec = (time_t)(ms / 1000),
+				    .tv_nsec = (long)(ms % 1000) * 1000000 };
+
+	nanosleep(&t, NULL);
+}
+
+static bool is_over_ms(uint64_t from_ns, uint64_t ms)
+{
+	return clock_mono_ns(clock_os()) - from_ns > ms * 1000000;
+}
+
+enum ctl_exit wait_choose_node(const struct ctl *c, struct ctl *one)
+{
+	for (int i = 0; i < c->endpoint_count; i++) {
+		struct json_object *root;
+
+		*one = *c;
+		one->endpoint[0] = c->endpoint[i];
+		one->endpoint_count = 1;
+		root = http_peek(one, "/_/status");
+		json_object_put(root);
+		if (root)
+			return CTL_OK;
+	}
+	ctl_say("no node answers");
+	return CTL_RUNTIME;
+}
+
+/* ----------------------------------------------------------------- merge - */
+
+struct merge_look {
+	bool answered, runs;
+	uint64_t merges, bytes;
+};
+
+static struct merge_look look_at_merge(const struct ctl *one)
+{
+	struct json_object *root = http_peek(one, "/_/status"), *storage = NULL;
+	struct merge_look look = { .answered = false };
+
+	if (root && json_object_object_get_ex(root, "storage", &storage)) {
+		look.answered = true;
+		look.runs =
+			strcmp(table_text(storage, "merge"), "running") == 0;
+		look.merges = pages_number(storage, "merges");
+		look.bytes = pages_number(storage, "dead_bytes");
+	}
+	json_object_put(root);
+	return look;
+}
+
+uint64_t wait_merges(const struct ctl *one)
+{
+	return look_at_merge(one).merges;
+}
+
+enum ctl_exit wait_merge(const struct ctl *one, uint64_t merges)
+{
+	struct merge_look look = look_at_merge(one);
+	uint64_t begun_ns = clock_mono_ns(clock_os()), heard_ns = begun_ns;
+	uint64_t dead = look.bytes;
+	struct progress p;
+
+	/* What is dead goes; more may die meanwhile. */
+	progress_begin(&p, "merge", PROGRESS_BYTES, dead);
+	while (look.runs || !look.answered ||
+	       (look.merges == merges &&
+		!is_over_ms(begun_ns, MERGE_BEGIN_MS))) {
+		pause_ms(LOOK_MS);
+		look = look_at_merge(one);
+		if (look.answered)
+			heard_ns = clock_mono_ns(clock_os());
+		else if (is_over_ms(heard_ns, SILENT_MS))
+			break;
+		progress_to(&p, look.bytes < dead ? dead - look.bytes : 0);
+	}
+	progress_end(&p);
+	if (look.answered)
+		return CTL_OK;
+	ctl_say("%s does not answer any more; it may go on merging",
+		one->endpoint[0]);
+	return CTL_RUNTIME;
+}
+
+/* --------------------------------------------------------------- members - */
+
+struct member_look {
+	bool answered, found, done;
+	uint64_t match, goal;
+};
+
+static void judge_member(struct member_look *look, struct json_object *m)
+{
+	uint64_t lag = pages_number(m, "lag");
+	bool up = strcmp(table_text(m, "up"), "true") == 0;
+	bool stays = strcmp(table_text(m, "stays_learner"), "true") == 0;
+	bool votes = strcmp(table_text(m, "role"), "voter") == 0;
+
+	look->found = true;
+	look->match = pages_number(m, "match");
+	look->goal = look->match + lag;
+	look->done = up && lag <= CLOSE_ENTRIES && look->match > 0 &&
+		     (votes || stays) &&
+		     strcmp(table_text(m, "leaving"), "true") != 0;
+}
+
+static struct member_look look_at_member(const struct ctl *c, const char *name)
+{
+	struct json_object *root = http_peek(c, "/_/members");
+	struct json_object *list = root ? pages_array(root, "members") : NULL;
+	struct member_look look = { .answered = list != NULL };
+
+	for (size_t i = 0; list && i < json_object_array_length(list); i++) {
+		struct json_object *m = json_object_array_get_idx(list, i);
+
+		/* Two may have the name while one replaces the other. */
+		if (strcmp(table_text(m, "name"), name) == 0 &&
+		    (!look.found || !look.done))
+			judge_member(&look, m);
+	}
+	json_object_put(root);
+	return look;
+}
+
+enum ctl_exit wait_member(const struct ctl *c, const char *name, bool gone)
+{
+	struct member_look look = look_at_member(c, name);
+	uint64_t heard_ns = clock_mono_ns(clock_os());
+	struct progress p;
+
+	progress_begin(&p, gone ? "leave" : "catch up", PROGRESS_COUNT,
+		       gone ? 0 : look.goal);
+	while (!look.answered || (gone ? look.found : !look.done)) {
+		pause_ms(LOOK_MS);
+		look = look_at_member(c, name);
+		if (look.answered)
+			heard_ns = clock_mono_ns(clock_os());
+		else if (is_over_ms(heard_ns, SILENT_MS))
+			break;
+		if (!gone && look.goal > p.total)
+			p.total = look.goal;
+		progress_to(&p, look.match);
+	}
+	progress_end(&p);
+	if (look.answered)
+		return CTL_OK;
+	ctl_say("no node answers any more; the change goes on");
+	return CTL_RUNTIME;
+}
