@@ -70,4 +70,5 @@ void sim_plan(uint64_t seed, struct sim_plan *p)
 	/* Of every three copies two stay good. */
 	for (uint32_t i = 0; i < p->founders / 3; i++)
 		p->victims |= 1ull << between(&s, 1, p->founders);
+	p->files = seed_below(&s, 3) == 0;
 }

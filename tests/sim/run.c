@@ -167,6 +167,7 @@ static void set_up(struct sim *s)
 					     .fail = on_fail };
 	s->history = linear_new();
 	clients_start(s);
+	files_start(s);
 	cluster_start_all(&s->c);
 	s->next_fault = s->c.now_ns + 2000 * SIM_MS;
 }
@@ -184,10 +185,12 @@ static void run_to(struct sim *s, uint64_t until)
 	while (s->c.now_ns < until) {
 		uint64_t due = earlier(clients_due(s), faults_due(s));
 
-		due = earlier(earlier(due, follow), until);
+		due = earlier(earlier(due, follow), files_due(s));
+		due = earlier(due, until);
 		if (due > s->c.now_ns && cluster_step(&s->c, due))
 			continue;
 		clients_run(s);
+		files_run(s);
 		faults_run(s);
 		if (follow <= s->c.now_ns) {
 			admin_follow(s);
@@ -208,7 +211,7 @@ static bool is_healed(struct sim *s, struct buf *why)
 					(unsigned long long)id);
 		return false;
 	}
-	if (!clients_idle(s)) {
+	if (!clients_idle(s) || !files_idle(s)) {
 		if (why)
 			(void)!buf_addf(why, "a client waits");
 		return false;
@@ -285,6 +288,7 @@ static void heal(struct sim *s)
 			continue;
 		oracle_compare(s, &s->c.node[id], false);
 		clients_read_all(s, id);
+		files_check(s, id);
 	}
 }
 
@@ -320,6 +324,7 @@ void sim_run(struct sim *s, uint64_t seed, bool trace)
 	s->count[SIM_lost_messages] = s->c.counts.lost;
 	sim_mix(s, s->c.counts.delivered);
 	clients_done(s);
+	files_done(s);
 	oracle_done(s);
 	linear_free(s->history);
 	s->history = NULL;

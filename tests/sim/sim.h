@@ -5,6 +5,7 @@
  *    plan.c     what a seed makes of a run: sizes, workload, which faults
  *    run.c      the run itself: clients, faults, then all faults off
  *    client.c   clients, and the history that the judge of linear.h gets
+ *    files.c    clients that use the store as files
  *    fault.c    what goes wrong, and when it ends
  *    strike.c   what goes wrong at the worst moment
  *    admin.c    members come, go and are replaced
@@ -47,6 +48,8 @@ struct sim;
 	X(prefix_deletes)                                                      \
 	X(txns)                                                                \
 	X(expired)                                                             \
+	X(file_changes)                                                        \
+	X(renames)                                                             \
 	X(leader_changes)                                                      \
 	X(transfers)                                                           \
 	X(membership_changes)                                                  \
@@ -125,6 +128,7 @@ struct sim_plan {
 	uint64_t append_bytes_max;
 	uint64_t drift_ppb; /* how far a clock may be from true time         */
 	bool leases;
+	bool files; /* some clients use files                                */
 };
 
 /* What the seed says. */
@@ -233,6 +237,19 @@ bool clients_idle(struct sim *s);
 void clients_read_all(struct sim *s, uint64_t id);
 void clients_done(struct sim *s);
 
+/* ---------------------------------------------------------------- files -- */
+
+struct files;
+
+void files_start(struct sim *s);
+/* When the next of them has something to do; do it; is none under way? */
+uint64_t files_due(struct sim *s);
+void files_run(struct sim *s);
+bool files_idle(struct sim *s);
+/* At the end, through node id: all is as the answers said. */
+void files_check(struct sim *s, uint64_t id);
+void files_done(struct sim *s);
+
 /* --------------------------------------------------------------- faults -- */
 
 /* Something that ends or is tried again later. */
@@ -294,6 +311,7 @@ struct sim {
 	struct oracle oracle;
 	struct linear *history;
 	struct client *client;
+	struct files *files; /* NULL: not in this run                         */
 	struct admin admin[SIM_OPERATORS];
 	uint64_t going_until[CLUSTER_NODES_MAX + 1]; /* asked to be removed   */
 	struct seed chance;
