@@ -41,6 +41,7 @@ static enum MHD_Result submit(struct request *r,
 	if (!may(r))
 		return auth_refuse(r);
 	stats_add(&r->h->stats.cmd_set, 1);
+	r->file_op->may_hold = true;
 	r->file_op->done = file_done;
 	r->file_op->user = r;
 	request_arm(r);

@@ -209,6 +209,7 @@ struct store_file_op {
 	uint64_t off, length;
 	struct bytes name; /* of the extended attribute                      */
 	struct bytes data; /* WRITE: at most STORE_FILE_WRITE_BYTES_MAX      */
+	bool may_hold; /* an observer may hold the answer: not of a mount    */
 	void (*done)(struct store_file_op *op); /* core thread               */
 	void *user;
 	/* out, set before done; this node has applied revision */
@@ -266,9 +267,9 @@ struct store_observer {
 	void (*before)(void *ctx, uint32_t partition, uint64_t rev,
 		       const struct store_seen *seen, uint32_t count);
 	/*
-	 * It is applied. True: answers to requests that made this entry, other
-	 * than file operations, are held until store_observed, for at most
-	 * 100 ms.
+	 * It is applied. True: answers to requests that made this entry (of
+	 * file operations to those with may_hold) are held until
+	 * store_observed, for at most 100 ms.
 	 */
 	bool (*after)(void *ctx, uint32_t partition, uint64_t rev,
 		      const struct store_seen *seen, uint32_t count);

@@ -289,12 +289,18 @@ static bool must_hold(const struct observed_partition *op,
 	return low > 0 && op->entries[low - 1].rev + entries > q->index;
 }
 
+static bool may_hold(const struct store_queued *q)
+{
+	return q->kind == REQUEST_WRITE ||
+	       (q->kind == REQUEST_FILE && file_of(q)->may_hold);
+}
+
 bool observer_holds(struct store *s, struct store_queued *q)
 {
 	struct observing *o = s->observing;
 	struct observed_partition *op = &o->partitions[q->partition];
 
-	if (op->entry_count == 0 || q->kind != REQUEST_WRITE || q->no_forward)
+	if (op->entry_count == 0 || !may_hold(q) || q->no_forward)
 		return false;
 	trim(s, op);
 	if (!must_hold(op, q))

@@ -78,6 +78,30 @@ def http_changes_show():
         n.delete("seen")
 
 
+@case("an append and a rename over HTTP are seen at once, cached or not")
+def http_appends_and_renames_show():
+    n = shared()
+
+    def rename(old, new):
+        body = b'{"from":"%s","to":"%s"}' % (old, new)
+        equal(n.http("POST", "_/rename", body).status, 200, "rename", old)
+
+    for i in range(200):
+        n.put("from/k", b"v%d" % i)
+        equal(read(n.at("from/k")), b"v%d" % i, "value, round", i)
+        r = n.http("POST", "from/k", b"tail", "?append")
+        equal(r.status, 200, "append, round", i)
+        equal(read(n.at("from/k")), b"v%dtail" % i, "appended, round", i)
+        rename(b"from/k", b"from/l")
+        expect(not os.path.exists(n.at("from/k")), "old name, round", i)
+        equal(read(n.at("from/l")), b"v%dtail" % i, "new name, round", i)
+        rename(b"from", b"to")
+        expect(not os.path.exists(n.at("from")), "old directory, round", i)
+        equal(os.listdir(n.at("to")), ["l"], "new directory, round", i)
+        n.delete("to/l")
+        expect(not os.path.exists(n.at("to")), "both gone, round", i)
+
+
 @case("a name that cannot be a key is refused as a file name")
 def impossible_names():
     n = shared()

@@ -18,6 +18,7 @@ static void an_append_says_rev_and_size(void **state)
 	assert_int_equal(fixture.store->last_file_op.flags,
 			 STORE_FILE_APPEND | STORE_FILE_MAKE);
 	assert_int_equal(fixture.store->last_file_op.kind, STORE_FILE_WRITE);
+	assert_true(fixture.store->last_file_op.may_hold);
 	/* Nothing is a value too. */
 	ask("POST", "/log?append", "", "");
 	expect_body("{\"success\":true,\"rev\":3,\"size\":9}");

@@ -249,10 +249,10 @@ static void what_is_observed_already_is_not_held(void **state)
 	assert_int_equal(done_count, 1);
 }
 
-/* Reservations stand for all file operations; a delete of nothing is one. */
 static void what_made_no_entry_and_files_do_not_wait(void **state)
 {
-	struct store_file_op op = { .kind = STORE_FILE_RESERVE };
+	struct store_file_op op = { .kind = STORE_FILE_CREATE,
+				    .path = bytes_str("file") };
 	uint64_t ns;
 
 	heard.hold = true;
@@ -265,6 +265,24 @@ static void what_made_no_entry_and_files_do_not_wait(void **state)
 	store_observed(rig.store, 0, heard.last_rev);
 	assert_int_equal(store_rig_step(&rig), OK);
 	assert_int_equal(done_count, 1);
+}
+
+/* The front end that is no mount says so. */
+static void a_file_operation_may_wait_too(void **state)
+{
+	struct store_file_op op = { .kind = STORE_FILE_CREATE,
+				    .path = bytes_str("file"),
+				    .may_hold = true };
+	uint64_t ns = rig.clock.mono;
+
+	heard.hold = true;
+	assert_int_equal(store_rig_file(&rig, &op), OK);
+	assert_true(rig.clock.mono - ns >= 100000000);
+	heard.hold = false;
+	op.path = bytes_str("file2");
+	ns = rig.clock.mono;
+	assert_int_equal(store_rig_file(&rig, &op), OK);
+	assert_true(rig.clock.mono - ns < 10000000);
 }
 
 /* What another entry made waits for its own only. */
@@ -322,6 +340,7 @@ int main(void)
 		UNIT(an_answer_waits_100_ms_at_most),
 		UNIT(what_is_observed_already_is_not_held),
 		UNIT(what_made_no_entry_and_files_do_not_wait),
+		UNIT(a_file_operation_may_wait_too),
 		UNIT(one_that_is_not_held_passes_one_that_is),
 		UNIT(the_end_of_the_store_answers),
 	};
