@@ -116,7 +116,7 @@ help: ## show the goals
 all: $(PROGRAMS) $(HELPER) $(B)/raftscript ## build the programs into build/
 
 deps: ## install the packages that building and testing need
-	packaging/install-deps
+	packaging/install-deps $(DEPS)
 
 RUN_HTTP ?= 127.0.0.1:8080
 run: deps ## build and run one node in the foreground: data/, mounted at mnt/

@@ -406,6 +406,9 @@ void engine_merge_request(struct engine *e);
 void engine_set_merge_options(struct engine *e,
 			      const struct engine_merge_options *merge);
 
+/* Free bytes of the disk; 0 when that cannot be known. Thread: any. */
+uint64_t engine_free_bytes(struct engine *e);
+
 /* Refuse puts below another free space from now on. Thread: any. */
 void engine_set_min_free(struct engine *e, uint64_t bytes);
 

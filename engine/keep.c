@@ -619,6 +619,13 @@ void engine_set_merge_options(struct engine *e,
 	e->o.merge = *merge;
 }
 
+uint64_t engine_free_bytes(struct engine *e)
+{
+	uint64_t bytes;
+
+	return vfs_free_bytes(e->o.vfs, e->dir, &bytes) ? 0 : bytes;
+}
+
 void engine_set_min_free(struct engine *e, uint64_t bytes)
 {
 	if (atomic_exchange(&e->min_free_bytes, bytes) != bytes)

@@ -56,6 +56,12 @@ struct httpd_options {
 	const char *node_name, *cluster_id, *version; /* text, copied        */
 	uint64_t node_id;
 	struct httpd_access access;
+	/*
+	 * Append more families to /_/metrics, in Prometheus' text format; may
+	 * be NULL. Thread: any.
+	 */
+	enum err (*metrics)(void *ctx, struct buf *b);
+	void *metrics_ctx;
 	bool loopback_only; /* an address that turns out to be another is
 			       ERR_PERMISSION                                */
 	struct tls *tls;    /* HTTPS with it on every address; NULL: HTTP. The

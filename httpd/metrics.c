@@ -1,12 +1,14 @@
 /*
  * httpd/metrics.c - /_/metrics in Prometheus' text format.
  *
- * Names end in their unit (_bytes, _seconds) and counters in _total; every
+ * What other parts of the node count (a mount, certificates) comes last, from
+ * httpd_options.metrics. Names end in their unit (_bytes, _seconds) and counters in _total; every
  * family has HELP and TYPE. One table names the plain ones, so that a name
  * and its help stand side by side.
  */
 #include <stdlib.h>
 
+#include "base/process.h"
 #include "httpd/handlers.h"
 #include "httpd/reply.h"
 
@@ -39,6 +41,9 @@ static enum err add_storage(struct buf *b, const struct store_storage_status *s)
 		  "Bytes of log segments.", s->log_bytes },
 		{ "raftcask_storage_merged_bytes", "gauge",
 		  "Bytes of merged files.", s->merged_bytes },
+		{ "raftcask_disk_free_bytes", "gauge",
+		  "Free bytes of the data directory's disk.",
+		  s->disk_free_bytes },
 		{ "raftcask_index_bytes", "gauge",
 		  "Memory of the key directory.", s->keydir_bytes },
 		{ "raftcask_log_frames_total", "counter",
@@ -276,24 +281,21 @@ static enum err add_members(struct httpd *h, struct buf *b)
 
 static enum err add_requests(struct stats *s, struct buf *b)
 {
+	static const char name[] = "raftcask_http_requests_total";
 	static const char *const methods[STATS_METHODS] = { "GET",    "HEAD",
 							    "PUT",    "POST",
 							    "DELETE", "other" };
-	enum err err;
+	enum err err = add_head(b, name, "counter", "Requests answered.");
 
-	err = buf_addf(b, "# HELP raftcask_http_requests_total Requests "
-			  "answered.\n# TYPE raftcask_http_requests_total "
-			  "counter\n");
 	for (unsigned i = 0; i < STATS_METHODS; i++) {
 		for (unsigned k = 2; !err && k < 6; k++) {
 			uint64_t n = stats_get(&s->requests[i][k]);
 
 			if (n)
-				err = buf_addf(
-					b,
-					"raftcask_http_requests_total{method="
-					"\"%s\",code=\"%uxx\"} %lu\n",
-					methods[i], k, n);
+				err = buf_addf(b,
+					       "%s{method=\"%s\",code=\"%uxx\"}"
+					       " %lu\n",
+					       name, methods[i], k, n);
 		}
 	}
 	return err;
@@ -395,6 +397,53 @@ static enum err add_http(struct httpd *h, struct buf *b)
 	return err;
 }
 
+/* Under the names that every Prometheus client library gives them. */
+static enum err add_process(struct buf *b)
+{
+	struct process_figures f;
+
+	process_figures(&f);
+	const struct metric m[] = {
+		{ "process_cpu_seconds_total", "counter",
+		  "Processor time, user and system.", f.cpu_s },
+		{ "process_start_time_seconds", "gauge",
+		  "When it started, since 1970.", f.start_s },
+		{ "process_resident_memory_bytes", "gauge", "Resident size.",
+		  f.rss_bytes },
+		{ "process_threads", "gauge", "Threads.", f.threads },
+		{ "process_open_fds", "gauge", "File descriptors open.",
+		  f.files },
+		{ "process_max_fds", "gauge", "File descriptors allowed.",
+		  f.files_max },
+	};
+
+	return add_metrics(b, m, sizeof(m) / sizeof(m[0]));
+}
+
+static enum err count_token(void *ctx, const struct store_token *t)
+{
+	++*(uint64_t *)ctx;
+	return OK;
+}
+
+/* What this node can, and who may ask it. */
+static enum err add_service(struct httpd *h, struct buf *b)
+{
+	uint64_t tokens = 0;
+	enum err err = store_tokens_each(h->o.store, count_token, &tokens);
+	const struct metric m[] = {
+		{ "raftcask_ready", "gauge",
+		  "1 if linearizable requests can be served.",
+		  store_ready(h->o.store) },
+		{ "raftcask_tokens", "gauge", "Tokens that exist.", tokens },
+		{ "raftcask_tokens_required", "gauge",
+		  "1 if clients are asked for a token.",
+		  atomic_load(&h->wants_tokens) },
+	};
+
+	return err ? err : add_metrics(b, m, sizeof(m) / sizeof(m[0]));
+}
+
 static enum err write_metrics(struct httpd *h, struct buf *b)
 {
 	struct store_storage_status *storage = malloc(sizeof(*storage));
@@ -411,6 +460,8 @@ static enum err write_metrics(struct httpd *h, struct buf *b)
 		       "raftcask_build_info{version=\"%s\"} 1\n",
 		       h->o.version);
 	if (!err)
+		err = add_service(h, b);
+	if (!err)
 		err = add_storage(b, storage);
 	if (!err)
 		err = add_store(b, &stats, storage);
@@ -422,6 +473,10 @@ static enum err write_metrics(struct httpd *h, struct buf *b)
 		err = add_members(h, b);
 	if (!err)
 		err = add_http(h, b);
+	if (!err)
+		err = add_process(b);
+	if (!err && h->o.metrics)
+		err = h->o.metrics(h->o.metrics_ctx, b);
 	free(storage);
 	return err;
 }

@@ -299,6 +299,8 @@ static enum node_exit start_http(struct node *n, struct buf *why)
 		.loopback_only = !conf_http_is_guarded(c) && !c->insecure,
 		.tls = n->tls,
 		.access = access_of(c),
+		.metrics = security_metrics,
+		.metrics_ctx = n,
 	};
 	enum err err;
 
@@ -453,7 +455,7 @@ enum node_exit node_start(const struct conf *c, struct wake *trouble,
 		return NODE_RUNTIME;
 	}
 	raise_file_limit(c);
-	if (security_load(c, true, &n->tls, why)) {
+	if (security_load(c, n, &n->tls, why)) {
 		unwind(n);
 		return NODE_CONFIG;
 	}
@@ -526,7 +528,7 @@ static enum err reload_files(struct node *n, const struct conf *c,
 	if (!n->conf->peer_cert[0] != !c->peer_cert[0])
 		return only_at_start(c, "security.peer_cert",
 				     "links begin and end with TLS", why);
-	err = security_load(c, true, tls, why);
+	err = security_load(c, n, tls, why);
 	if (err || !c->peer_cert[0] || !n->cluster.links)
 		return err;
 	err = chan_tls_new(c->peer_cert, c->peer_key, c->peer_ca, peer, why);
@@ -560,7 +562,7 @@ static void use_files(struct node *n, struct tls *tls, struct chan_tls *peer)
 enum err node_check_files(const struct conf *c, struct buf *why)
 {
 	struct tls *tls;
-	enum err err = security_load(c, false, &tls, why);
+	enum err err = security_load(c, NULL, &tls, why);
 
 	if (!err)
 		tls_unref(tls);

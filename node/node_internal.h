@@ -73,6 +73,7 @@ struct node {
 	struct httpd *httpd;
 	struct mount *mount; /* NULL: none is configured, or not yet         */
 	struct tls *tls; /* main; NULL: plain HTTP                           */
+	_Atomic uint64_t http_expires_s, peer_expires_s; /* 0: none          */
 	struct cluster cluster;
 	struct first_token first_token; /* core                              */
 	struct seed engine_seed, store_seed;
@@ -118,12 +119,15 @@ MUST_CHECK enum err node_attach(struct node *n);
 /* --------------------------------------------------------- security.c ---- */
 
 /*
- * Load what c says of HTTPS; *tls NULL: it says nothing. tell: log what was
- * found. ERR_INVALID: why gets
+ * Load what c says of HTTPS; *tls NULL: it says nothing. n: whose they will
+ * be, which is logged and remembered; NULL: only look. ERR_INVALID: why gets
  * lines as conf_check makes them. ERR_NOMEM.
  */
-MUST_CHECK enum err security_load(const struct conf *c, bool tell,
+MUST_CHECK enum err security_load(const struct conf *c, struct node *n,
 				  struct tls **tls, struct buf *why);
+
+/* Append what is known of certificates, as httpd_options.metrics. Any thread. */
+MUST_CHECK enum err security_metrics(void *ctx, struct buf *b);
 
 /* Once a round: see to it that a first token is installed. Thread: core. */
 void security_round(struct node *n);

@@ -31,7 +31,13 @@ static enum err blame(const struct conf *c, const char *key, enum err err,
 	return err;
 }
 
-enum err security_load(const struct conf *c, bool tell, struct tls **out,
+/* 0: there is no certificate. */
+static uint64_t expiry_of(const struct tls *tls)
+{
+	return tls ? tls_expires_s(tls) : 0;
+}
+
+enum err security_load(const struct conf *c, struct node *n, struct tls **out,
 		       struct buf *why)
 {
 	uint64_t now_s = clock_wall_ns(clock_os()) / 1000000000;
@@ -45,18 +51,44 @@ enum err security_load(const struct conf *c, bool tell, struct tls **out,
 			       now_s, &peer, &below);
 	if (err)
 		return blame(c, "security.peer_cert", err, &below, why);
-	if (peer && tell)
+	if (peer && n)
 		log_loaded(c->peer_cert, peer, now_s);
+	if (n)
+		atomic_store(&n->peer_expires_s, expiry_of(peer));
 	tls_unref(peer);
 	if (c->tls_cert[0])
 		err = tls_load(vfs_os(), c->tls_cert, c->tls_key, c->tls_ca,
 			       now_s, &tls, &below);
 	if (err)
 		return blame(c, "security.tls_cert", err, &below, why);
-	if (tls && tell)
+	if (tls && n)
 		log_loaded(c->tls_cert, tls, now_s);
+	if (n)
+		atomic_store(&n->http_expires_s, expiry_of(tls));
 	*out = tls;
 	return OK;
+}
+
+enum err security_metrics(void *ctx, struct buf *b)
+{
+	static const char name[] =
+		"raftcask_certificate_expiry_timestamp_seconds";
+	struct node *n = ctx;
+	uint64_t http_s = atomic_load(&n->http_expires_s);
+	uint64_t peer_s = atomic_load(&n->peer_expires_s);
+	enum err err;
+
+	if (!http_s && !peer_s)
+		return OK;
+	err = buf_addf(b,
+		       "# HELP %s When it expires, since 1970.\n"
+		       "# TYPE %s gauge\n",
+		       name, name);
+	if (!err && http_s)
+		err = buf_addf(b, "%s{use=\"http\"} %lu\n", name, http_s);
+	if (!err && peer_s)
+		err = buf_addf(b, "%s{use=\"peer\"} %lu\n", name, peer_s);
+	return err;
 }
 
 /* ----------------------------------------------------------- first token - */

@@ -121,6 +121,7 @@ void store_storage_status(struct store *s, struct store_storage_status *status)
 		.log_bytes = e.log_bytes,
 		.merged_bytes = e.merged_bytes,
 		.keydir_bytes = e.keydir_bytes,
+		.disk_free_bytes = engine_free_bytes(s->engine),
 		.frames = e.frames,
 		.syncs = e.syncs,
 		.sync_ns_total = e.sync_ns_total,

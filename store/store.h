@@ -604,6 +604,7 @@ struct store_corrupt {
 struct store_storage_status {
 	uint64_t keys, live_bytes, dead_bytes;
 	uint64_t files, log_bytes, merged_bytes, keydir_bytes;
+	uint64_t disk_free_bytes; /* 0: not known                            */
 	uint64_t frames, syncs, sync_ns_total, bytes_appended;
 	uint64_t merges, merge_bytes_read, merge_bytes_written;
 	bool merge_running, out_of_space, poisoned;

@@ -201,7 +201,7 @@ def alerts():
         "alert", set(re.findall(r"- alert: (\w+)", rules)), told,
         "raftcask.rules.yml", "docs/operations.md"))
     source = ""
-    for name in glob.glob("httpd/*.c"):
+    for name in glob.glob("httpd/*.c") + glob.glob("node/*.c"):
         with open(name) as f:
             source += f.read()
     used = set(re.findall(r"\braftcask_[a-z_]+", rules))

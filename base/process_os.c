@@ -1,0 +1,72 @@
+/*
+ * base/process_os.c - see process.h; /proc says most of it.
+ */
+#include "base/process.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+static uint64_t count_files(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	uint64_t n = 0;
+
+	if (!d)
+		return 0;
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n > 3 ? n - 3 : 0; /* without ".", ".." and the directory */
+}
+
+/*
+ * The fields of /proc/self/stat that come after the name, which may hold
+ * anything but is closed by the last parenthesis: from the third on.
+ */
+static void read_stat(struct process_figures *f)
+{
+	char text[1024], *p;
+	unsigned long long start = 0;
+	long threads = 0, rss = 0;
+	struct timespec wall, boot;
+	FILE *file = fopen("/proc/self/stat", "r");
+	size_t n = file ? fread(text, 1, sizeof(text) - 1, file) : 0;
+
+	if (file)
+		fclose(file);
+	text[n] = 0;
+	p = strrchr(text, ')');
+	if (!p || sscanf(p + 1,
+			 " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u "
+			 "%*u %*d %*d %*d %*d %ld %*d %llu %*u %ld",
+			 &threads, &start, &rss) != 3)
+		return;
+	f->threads = (uint64_t)threads;
+	f->rss_bytes = (uint64_t)rss * (uint64_t)sysconf(_SC_PAGESIZE);
+	clock_gettime(CLOCK_REALTIME, &wall);
+	clock_gettime(CLOCK_BOOTTIME, &boot);
+	f->start_s = (double)(wall.tv_sec - boot.tv_sec) +
+		     (double)start / (double)sysconf(_SC_CLK_TCK);
+}
+
+static double seconds(struct timeval t)
+{
+	return (double)t.tv_sec + (double)t.tv_usec / 1e6;
+}
+
+void process_figures(struct process_figures *f)
+{
+	struct rusage usage;
+	struct rlimit limit;
+
+	*f = (struct process_figures){ .files = count_files() };
+	if (getrusage(RUSAGE_SELF, &usage) == 0)
+		f->cpu_s = seconds(usage.ru_utime) + seconds(usage.ru_stime);
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
+		f->files_max = limit.rlim_cur;
+	read_stat(f);
+}
