@@ -18,7 +18,12 @@
 #include "engine/state.h"
 #include "engine/unsettled.h"
 
-enum { HARD_STATE_VALUE_BYTES = 24 };
+enum {
+	HARD_STATE_VALUE_BYTES = 24,
+	/* of puts that may use the last space together with deletes */
+	LIGHT_BYTES_MAX = 1024,
+	LIGHT_VALUE_BYTES_MAX = 64,
+};
 
 #define SPACE_CHECK_NS 100000000ull
 
@@ -97,26 +102,56 @@ static enum err check_record(const struct engine_record *r)
 	return OK;
 }
 
-/* Bytes of all records, and whether they may use the last space. */
+static bool is_delete(uint8_t type)
+{
+	return type == RECORD_DELETE || type == RECORD_EXPIRE ||
+	       type == RECORD_DELETE_PREFIX;
+}
+
+/*
+ * A put that goes along with deletes: of a key without a value, as a directory
+ * is whose times change, or of one that the engine's user hides.
+ */
+static bool is_light(const struct engine_record *r)
+{
+	if (r->value.n == 0)
+		return true;
+	return !is_client_key(r->key) && r->value.n <= LIGHT_VALUE_BYTES_MAX;
+}
+
+/*
+ * Bytes of all records, and whether they may use the last space: those of
+ * deletes, with a few light puts, so that what is full can be emptied.
+ */
 static enum err measure_entry(const struct engine_entry *entry, uint64_t *bytes,
 			      bool *use_reserve, bool *client)
 {
+	uint64_t put_bytes = 0;
+	bool deletes = false, light = true;
+
 	*bytes = 0;
-	*use_reserve = true;
 	*client = false;
 	if (entry->record_count > ENTRY_POSITION_MAX)
 		return ERR_TOO_LARGE;
 	for (uint32_t i = 0; i < entry->record_count; i++) {
 		const struct engine_record *r = &entry->records[i];
 		enum err err = check_record(r);
+		uint64_t n;
 
 		CHECK(r->type != RECORD_HARD_STATE && r->flags < 64);
 		if (err)
 			return err;
-		*bytes += record_bytes(r->key.n, r->attrs.n, r->value.n);
-		*use_reserve &= r->type != RECORD_PUT;
+		n = record_bytes(r->key.n, r->attrs.n, r->value.n);
+		*bytes += n;
+		if (r->type == RECORD_PUT) {
+			put_bytes += n;
+			light &= is_light(r);
+		}
+		deletes |= is_delete(r->type);
 		*client |= is_client_record(r);
 	}
+	*use_reserve = put_bytes == 0 ||
+		       (deletes && light && put_bytes <= LIGHT_BYTES_MAX);
 	return *bytes > ENGINE_ENTRY_BYTES_MAX ? ERR_TOO_LARGE : OK;
 }
 

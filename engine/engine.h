@@ -136,7 +136,9 @@ struct engine_entry {
  * Thread: writer.
  *
  * ERR_NOSPC      nothing was appended; later calls may succeed. An entry made
- *                only of deletes, no-ops and configs may use the reserve.
+ *                only of deletes, no-ops and configs may use the reserve; so
+ *                may one of deletes and puts of 1 KiB together, whose values
+ *                are empty (or of 64 bytes, of keys that begin with NUL).
  * ERR_TOO_LARGE  over ENGINE_ENTRY_BYTES_MAX or ENTRY_POSITION_MAX records
  * ERR_IO         the log is poisoned: every later write fails, stop the node
  * ERR_NOMEM      nothing was appended

@@ -34,11 +34,25 @@ static int teardown(void **state)
 
 static void a_full_disk_refuses_puts_takes_deletes_and_recovers(void **state)
 {
+	struct store_file_op remove = { .kind = STORE_FILE_REMOVE,
+					.flags = STORE_FILE_POSIX,
+					.path = bytes_str("k2") };
+	struct store_file_op empty = { .kind = STORE_FILE_SET,
+				       .set = STORE_SET_BYTES,
+				       .path = bytes_str("big") };
+	struct store_file_op make = { .kind = STORE_FILE_CREATE,
+				      .flags = STORE_FILE_POSIX,
+				      .path = bytes_str("new") };
+	struct store_file_op big = { .kind = STORE_FILE_WRITE,
+				     .flags = STORE_FILE_MAKE,
+				     .path = bytes_str("big") };
 	char *value = calloc(1, 60001), key[16];
 	enum err err = OK;
 	int i;
 
 	memset(value, 'x', 60000);
+	big.data = bytes_of(value, 60000);
+	assert_int_equal(store_rig_file(&rig, &big), OK);
 	vfs_sim_set_capacity(rig.disk, 12 << 20);
 	for (i = 0; i < 1000 && !err; i++) {
 		snprintf(key, sizeof(key), "k%d", i);
@@ -50,6 +64,12 @@ static void a_full_disk_refuses_puts_takes_deletes_and_recovers(void **state)
 	store_rig_expect(&rig, key, NULL);
 	assert_int_equal(store_rig_del(&rig, "k0", NULL), OK);
 	store_rig_expect(&rig, "k0", NULL);
+	/* as a mount removes and truncates: the directory is written too */
+	assert_int_equal(store_rig_file(&rig, &remove), OK);
+	store_rig_expect(&rig, "k2", NULL);
+	assert_int_equal(store_rig_file(&rig, &empty), OK);
+	store_rig_expect(&rig, "big", "");
+	assert_int_equal(store_rig_file(&rig, &make), ERR_NOSPC);
 	vfs_sim_set_capacity(rig.disk, 256 << 20);
 	store_rig_pass(&rig, 5000);
 	assert_int_equal(store_rig_put(&rig, key, value, NULL), OK);
