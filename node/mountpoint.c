@@ -103,18 +103,35 @@ static bool is_apart(const char *path, const char *data_dir, struct buf *why)
 	return false;
 }
 
+/*
+ * stat, and whether there is anybody behind it: what a dead mount's attributes
+ * were the kernel remembers for a while, what lies in it only its daemon knows.
+ */
+static int ask(const char *path, struct stat *st)
+{
+	DIR *dir;
+
+	if (stat(path, st))
+		return errno;
+	dir = opendir(path);
+	if (!dir)
+		return is_stale(errno) ? errno : 0;
+	closedir(dir);
+	return 0;
+}
+
 /* Whoever asks meanwhile must not see the end of it as an error. */
 static int look(const char *path, struct stat *st)
 {
-	int error = stat(path, st) ? errno : 0;
+	int error = ask(path, st);
 
 	for (int i = 0; i < 8 && is_stale(error); i++) {
 		log_info("mount", "stale_mount_detached");
 		mountpoint_detach(path, false);
-		error = stat(path, st) ? errno : 0;
+		error = ask(path, st);
 	}
 	if (error == ENOENT && !mkdir(path, 0755))
-		error = stat(path, st) ? errno : 0;
+		error = ask(path, st);
 	return error;
 }
 
