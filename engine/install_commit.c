@@ -261,6 +261,8 @@ enum err engine_install_commit(struct engine_install *in,
 			pthread_mutex_unlock(&e->keep_lock);
 		}
 	}
+	if (err == ERR_NOSPC || err == ERR_NOMEM)
+		return err;
 	if (!err)
 		err = record_commit(e, partition, *hs);
 	engine_install_abort(in); /* what was taken over is in it no more */

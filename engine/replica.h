@@ -181,15 +181,15 @@ MUST_CHECK enum err engine_install_finish(struct engine_install *in);
  * which its log is dead; the key directory is exchanged under the readers'
  * feet: values, pins and walks of the old one stay valid until they are done.
  * Afterwards last_index, applied_index and first_index - 1 are index, and all
- * of it is durable. in is freed in any case. A sync of the log, a manifest
- * switch: no sync may be under way.
+ * of it is durable. A sync of the log, a manifest switch: no sync may be under
+ * way. in is freed, unless room or memory is short.
  *
  * hs is the hard state from now on; its commit counts as at least index. Do
  * not append that commit by engine_set_hard_state before: a crash in between
  * would settle the old log up to it.
  *
  * ERR_INVALID  index is not above applied_index; nothing changed
- * ERR_NOSPC, ERR_NOMEM  nothing changed
+ * ERR_NOSPC, ERR_NOMEM  nothing changed; in is as it was: commit or abort it
  * ERR_IO       as engine_append: stop the node. Thread: writer.
  */
 MUST_CHECK enum err engine_install_commit(struct engine_install *in,

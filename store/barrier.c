@@ -52,7 +52,6 @@ struct read_batch {
 	uint32_t ticks; /* since it was asked                                */
 	bool asked, granted;
 	struct store_barrier *barriers;
-	struct group_read *reads;
 	struct request_list refusals;
 	struct read_all *all;
 };
@@ -234,12 +233,6 @@ static void end_batch(struct store *s, struct read_batch *b, enum err err)
 {
 	end_barriers(b->barriers, err);
 	end_refusals(s, b, err);
-	while (b->reads) {
-		struct group_read *r = b->reads;
-
-		b->reads = r->next;
-		r->fn(r, err);
-	}
 	end_all(s->groups, b->all, err);
 	free_batch(s->groups, b);
 }
@@ -318,15 +311,6 @@ void reads_add_refusal(struct store *s, struct partition *p,
 	list_add(&b->refusals, q);
 	if (q->index > b->tail)
 		b->tail = q->index;
-}
-
-void group_read(struct store *s, struct partition *p, struct group_read *r)
-{
-	struct read_batch *b = open_batch(s, p);
-
-	CHECK(b); /* one batch of memory */
-	r->next = b->reads;
-	b->reads = r;
 }
 
 /* --------------------------------------------------------------- asking -- */

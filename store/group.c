@@ -17,7 +17,8 @@
  *
  * An entry that raft made itself must be in the log before anything else of
  * its group. When that fails, for want of memory say, the group gets no input
- * and gives no ready until it has succeeded; the same holds for a hard state.
+ * and gives no ready until it has succeeded; the same holds for a hard state
+ * and for a state that is to be put in force (group_install.c).
  * To the others it looks like a slow node.
  */
 #include <stdlib.h>
@@ -136,7 +137,7 @@ static void take_own(struct partition *p)
 
 bool group_open(struct partition *p)
 {
-	if (!p->raft || p->broken)
+	if (!p->raft || p->broken || p->installing)
 		return false;
 	if (p->own_due)
 		take_own(p);
@@ -465,7 +466,7 @@ static void all_synced(struct store *s)
 	for (uint32_t i = 0; i < s->active_count; i++) {
 		struct partition *p = s->active[i];
 
-		if (p->has_ready && !p->hard_due)
+		if (p->has_ready && !p->hard_due && !p->installing)
 			synced(p);
 	}
 }
@@ -639,7 +640,7 @@ static enum err apply_all(struct store *s)
 /* Held up until something else happens: memory, space, bytes from a peer. */
 bool group_is_stuck(const struct partition *p)
 {
-	return p->own_due || p->hard_due || p->apply_stuck;
+	return p->own_due || p->hard_due || p->apply_stuck || p->installing;
 }
 
 bool group_has_work(struct partition *p)

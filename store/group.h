@@ -72,22 +72,10 @@ MUST_CHECK enum err group_propose(struct store *s, struct partition *p,
 void group_tell(struct partition *p, uint64_t member);
 
 /*
- * Ask for a read index: fn is called once, in a later round, with OK when
- * everything applied here is at least as new as this call, or ERR_NO_LEADER
- * after a bounded wait. Asked again by itself when leaders change. r is the
- * caller's memory until then.
+ * A state for p arrived whole (store/state_recv.c): step raft, commit it. in is
+ * freed. ERR_BUSY: room or memory is short; in is kept, the group stands still:
+ * call again with the same arguments. ERR_IO: the log is poisoned.
  */
-struct group_read {
-	struct group_read *next; /* private, as all here but fn and ctx      */
-	void (*fn)(struct group_read *r, enum err err);
-	void *ctx;
-	uint64_t deadline_ns, index;
-};
-
-/* As said above. */
-void group_read(struct store *s, struct partition *p, struct group_read *r);
-
-/* A state for p arrived whole (store/state_recv.c): step raft, commit it. */
 MUST_CHECK enum err group_install(struct store *s, struct partition *p,
 				  uint64_t from, uint64_t term,
 				  const struct raft_snapshot *snapshot,

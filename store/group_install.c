@@ -7,6 +7,10 @@
  * the directory only together with the new state: its commit index may be the
  * snapshot's, and saved before it, a crash would settle the old, perhaps
  * divergent, log up to there.
+ *
+ * When room or memory is short the ready is held: raft has the snapshot for
+ * taken, the engine has not. The group stands still until it is, as if the
+ * disk were slow.
  */
 #include "base/check.h"
 #include "base/log.h"
@@ -43,8 +47,17 @@ static enum err commit_install(struct store *s, struct partition *p,
 	uint64_t index = p->ready.snapshot->index;
 	enum err err;
 
-	observer_before_reset(s, p, index);
+	if (!p->installing)
+		observer_before_reset(s, p, index);
 	err = engine_install_commit(in, &hs);
+	if (err == ERR_NOSPC || err == ERR_NOMEM) {
+		if (!p->installing)
+			log_warn("store", "install_waits partition=%u error=%s",
+				 (unsigned)p->id, err_text(err));
+		p->installing = in;
+		return ERR_BUSY;
+	}
+	p->installing = NULL;
 	if (err == ERR_IO)
 		return err;
 	if (err) {
@@ -55,6 +68,7 @@ static enum err commit_install(struct store *s, struct partition *p,
 		return OK;
 	}
 	begin_anew(s, p, index);
+	group_touch(p);
 	observer_after_reset(s, p, index);
 	return OK;
 }
@@ -86,8 +100,13 @@ enum err group_install(struct store *s, struct partition *p, uint64_t from,
 				    .from = from,
 				    .term = term,
 				    .snapshot = snapshot };
-	enum err err = groups_run(s); /* what is under way comes first */
+	enum err err;
 
+	if (p->installing) {
+		CHECK(p->installing == in);
+		return commit_install(s, p, in);
+	}
+	err = groups_run(s); /* what is under way comes first */
 	if (err || !take_snapshot(s, p, &m)) {
 		engine_install_abort(in);
 		return err;

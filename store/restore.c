@@ -240,8 +240,10 @@ static enum err finish_partition(struct restore *r, uint16_t id)
 	}
 	if (err)
 		return err;
-	p->install = NULL; /* the commit frees it in any case */
-	return engine_install_commit(install, &hs);
+	err = engine_install_commit(install, &hs);
+	if (err != ERR_NOSPC && err != ERR_NOMEM)
+		p->install = NULL; /* the commit has freed it */
+	return err;
 }
 
 static void count_user_keys(struct restore *r, uint16_t partition)

@@ -27,7 +27,10 @@
 #include "engine/replica.h"
 #include "store/state_internal.h"
 
-enum { ASK_AGAIN_MS = 200 }; /* not more often about a gap */
+enum {
+	ASK_AGAIN_MS = 200, /* not more often about a gap */
+	HELD_MS = 250,	    /* then another try to put it in force */
+};
 
 enum incoming_state { FREE, TAKING, CLEARING };
 
@@ -38,6 +41,7 @@ struct incoming {
 	struct raft_snapshot snapshot;
 	/* core */
 	uint64_t since_ns, heard_ns, told_ns, asked_ns;
+	uint64_t held_ns; /* raft has it, the engine lacks room: since then */
 	uint64_t bytes;
 	uint32_t told; /* what the sender knows to be taken */
 	/* lock */
@@ -273,7 +277,7 @@ static enum state_reply_kind judge(struct store *s, uint64_t from,
 	if (!raft_wants_snapshot(p->raft, c->snapshot.index))
 		return STATE_HAVE;
 	if (in && in->state != CLEARING &&
-	    (c->term < in->term ||
+	    (in->held_ns || c->term < in->term ||
 	     (c->term == in->term && c->snapshot.index < in->snapshot.index)))
 		return STATE_REFUSED;
 	return STATE_TAKEN;
@@ -409,6 +413,11 @@ static enum err install(struct store *s, struct incoming *in)
 
 	in->install = NULL;
 	err = group_install(s, p, in->from, in->term, &in->snapshot, built);
+	if (err == ERR_BUSY) {
+		in->install = built;
+		in->held_ns = now_of(s);
+		return OK;
+	}
 	taken = before < in->snapshot.index &&
 		engine_applied_index(s->engine, p->id) >= in->snapshot.index;
 	if (!err && taken)
@@ -462,6 +471,9 @@ static enum err serve(struct store *s, struct incoming *in)
 	uint32_t taken;
 	enum err err;
 
+	if (in->held_ns)
+		return is_over(now_ns, in->held_ns, HELD_MS) ? install(s, in)
+							     : OK;
 	pthread_mutex_lock(&s->receiving->lock);
 	err = in->err;
 	whole = in->whole;

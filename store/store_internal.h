@@ -64,6 +64,7 @@ struct partition {
 	bool own_due;	/* own is not in the log yet: raft gets no input     */
 	bool has_ready; /* ready was taken and waits for the disk            */
 	bool hard_due;	/* its hard state is not in the log yet              */
+	struct engine_install *installing; /* waits for room or memory       */
 	bool found_again; /* its membership was lost with a file             */
 	bool cut;	  /* an append did not go into the log last time     */
 	bool apply_stuck; /* could not be applied; later                     */

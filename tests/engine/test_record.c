@@ -26,6 +26,14 @@ enum { SEED = 0x12345678 };
 #define GOLDEN_FRAME                                                           \
 	"378899ae5246524d090000000000000007000000000000000004000000000000"     \
 	"5000000000000000010000000200000000000000000000000000000000000000"
+/* The same with RECORD_AGAIN, and with FRAME_HEALED. */
+#define GOLDEN_AGAIN                                                           \
+	"8d42cffe16611236435201c2030001004d000000000000000500000000000000"     \
+	"e803000000000000d007000000000000b80b0000000000000300020005000000"     \
+	"6b6579617476616c7565000000000000"
+#define GOLDEN_HEALED                                                          \
+	"c35696735246524d090000000000000007000000000000000004000000000000"     \
+	"5000000000000000010000000600000000000000000000000000000000000000"
 #define GOLDEN_HEADER                                                          \
 	"cb1ee23f5243534b010001001f00000030313233343536373839616263646566"     \
 	"2211000000000000990000000000000000000000000000000000000000000000"
@@ -77,6 +85,37 @@ static void frame_bytes_are_golden(void **state)
 	frame_encode(b, SEED, &f);
 	hex(b, sizeof(b), text);
 	assert_string_equal(text, GOLDEN_FRAME);
+}
+
+/* What an old version wrote means the same to a new one. */
+static void flags_of_copies_and_healed_frames_are_golden(void **state)
+{
+	struct record again = sample, got;
+	struct frame f = { .sequence = 9,
+			   .synced_sequence = 7,
+			   .file_off = 1024,
+			   .body_bytes = 80,
+			   .record_count = 1,
+			   .flags = FRAME_SETTLED | FRAME_HEALED };
+	uint8_t b[80];
+	char text[161];
+	uint64_t n;
+
+	(void)state;
+	again.flags |= RECORD_AGAIN;
+	assert_int_equal(again.flags, 128 + 64 + 2);
+	assert_int_equal(record_encode(b, SEED, &again), 80);
+	hex(b, 80, text);
+	assert_string_equal(text, GOLDEN_AGAIN);
+	assert_int_equal(record_decode(b, 80, SEED, true, &got, &n), RECORD_OK);
+	assert_int_equal(got.flags, again.flags);
+	assert_int_equal(f.flags, 2 + 4);
+	frame_encode(b, SEED, &f);
+	hex(b, 64, text);
+	assert_string_equal(text, GOLDEN_HEALED);
+	f.flags = 0;
+	assert_true(frame_decode(b, SEED, 1024, 4096, &f));
+	assert_int_equal(f.flags, FRAME_SETTLED | FRAME_HEALED);
 }
 
 static void file_header_is_golden(void **state)
@@ -221,6 +260,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(record_bytes_are_golden),
 		cmocka_unit_test(frame_bytes_are_golden),
+		cmocka_unit_test(flags_of_copies_and_healed_frames_are_golden),
 		cmocka_unit_test(file_header_is_golden),
 		cmocka_unit_test(what_was_encoded_is_decoded),
 		cmocka_unit_test(each_flipped_bit_is_told_apart),

@@ -173,12 +173,16 @@ enum err install_commit(struct world *w, struct engine_install *in,
 {
 	struct engine_partition_info info;
 	struct engine_hard_state hs;
+	enum err err;
 
 	engine_partition_info(w->e, 0, &info);
 	hs = info.hard_state;
 	if (new_term && hs.term < 500)
 		hs = (struct engine_hard_state){ 500, 2, 0 };
-	return engine_install_commit(in, &hs);
+	err = engine_install_commit(in, &hs);
+	if (err == ERR_NOSPC || err == ERR_NOMEM)
+		engine_install_abort(in);
+	return err;
 }
 
 enum err install_state(struct world *w, const struct install_state *st)

@@ -351,6 +351,42 @@ static void a_receiver_may_die_at_any_moment(void **state)
 	}
 }
 
+/*
+ * The disk is full when the state is to be put in force: the group waits for
+ * room, in this process, and takes its state then.
+ */
+static void a_state_waits_for_room_to_be_put_in_force(void **state)
+{
+	uint32_t waited = 0;
+
+	for (uint64_t nth = 1; nth <= 6; nth++) {
+		struct partition *p;
+		uint64_t away;
+
+		begin(3, 1, 2000 + nth);
+		fill("d", 300, VALUE_BYTES, 1);
+		away = a_follower();
+		leave_behind(away);
+		begin_to_catch_up(away);
+		p = &rig.node[away].store->partitions[0];
+		vfs_sim_fail(rig.node[away].disk, VFS_SIM_RENAME, nth,
+			     ERR_NOSPC, true);
+		for (int i = 0; i < 40; i++) {
+			cluster_run(&rig, 50);
+			waited += p->installing != NULL;
+		}
+		assert_int_equal(
+			cluster_put(&rig, leader_for("d"), "d/x", "1", NULL),
+			OK);
+		vfs_sim_fail(rig.node[away].disk, VFS_SIM_ALL, 0, OK, false);
+		cluster_expect_same(&rig, 120000);
+		assert_true(base_index(away, 0) > 0);
+		assert_int_equal(rig.node[away].starts, 1);
+		cluster_done(&rig);
+	}
+	assert_true(waited > 10);
+}
+
 static void every_partition_gets_its_state(void **state)
 {
 	uint64_t away;
@@ -510,6 +546,7 @@ int main(void)
 		cmocka_unit_test(
 			a_link_that_breaks_again_and_again_only_delays),
 		cmocka_unit_test(a_receiver_may_die_at_any_moment),
+		cmocka_unit_test(a_state_waits_for_room_to_be_put_in_force),
 		cmocka_unit_test(every_partition_gets_its_state),
 		cmocka_unit_test(a_hundred_thousand_keys_arrive),
 		cmocka_unit_test(
