@@ -320,10 +320,11 @@ static bool ends_in(const char *name, const char *end)
 static enum err choose_file(void *ctx, const char *name)
 {
 	struct file_choice *f = ctx;
+	bool small = ends_in(name, "MANIFEST") || ends_in(name, "state");
 
-	if (!ends_in(name, ".log") && !ends_in(name, ".dat") &&
-	    !ends_in(name, ".hint") && !ends_in(name, "MANIFEST") &&
-	    !ends_in(name, "state"))
+	if (small ? sim_draw(f->s, 4) > 0
+		  : !ends_in(name, ".log") && !ends_in(name, ".dat") &&
+			    !ends_in(name, ".hint"))
 		return OK;
 	if (sim_draw(f->s, ++f->seen) == 0)
 		snprintf(f->name, sizeof(f->name), "%s", name);
@@ -538,8 +539,9 @@ static uint32_t weight_of(const struct sim *s, enum sim_fault f)
 	case FAULT_CRASH:
 	case FAULT_CRASH_IN_CALL:
 	case FAULT_SPLIT:
-	case FAULT_AT_SYNC:
 		return 2;
+	case FAULT_AT_SYNC:
+		return 5;
 	case FAULT_AT_CHANGE: /* beside the others, not for itself */
 	case FAULT_HASTE:
 		return 0;

@@ -44,7 +44,7 @@ void sim_plan(uint64_t seed, struct sim_plan *p)
 	p->run_ms = between(&s, 60, 180) * 1000;
 	p->think_ms = between(&s, 3, 30) * 50;
 	p->fault_ms = between(&s, 5, 50) * 100;
-	p->value_bytes_max = seed_below(&s, 2) ? 60000 : 10000;
+	p->value_bytes_max = seed_below(&s, 2) ? 8000 : 40000;
 	p->big_permille = between(&s, 200, 600);
 	p->upload_permille = between(&s, 0, 30);
 	p->read_percent = between(&s, 15, 60);

@@ -126,6 +126,7 @@ static void on_call(void *ctx, struct cluster_node *n, enum cluster_call call)
 	if (!n->store) {
 		if (n->died == ERR_CLOSED)
 			s->count[SIM_crashes_in_a_call]++;
+		strike_died(s, n->id);
 		if (call != CLUSTER_START)
 			fault_restart_later(s, n->id);
 		return;

@@ -275,8 +275,10 @@ void fault_restart_soon(struct sim *s, uint64_t id, uint64_t ms);
 
 /* -------------------------------------------------------------- strikes -- */
 
-/* Power goes at the next sync, of one node or of several at once. */
+/* Power goes at the next sync, of several nodes at once. */
 bool strike_at_sync(struct sim *s, uint64_t id);
+/* The power of id has gone in a call. */
+void strike_died(struct sim *s, uint64_t id);
 /* For a while no leader lasts. */
 bool strike_storm(struct sim *s, uint64_t id);
 /* id leads a partition since now: is it struck? */
@@ -318,6 +320,7 @@ struct sim {
 	struct sim_timer timers[SIM_TIMERS_MAX];
 	uint32_t timer_count;
 	uint64_t next_fault, steps_compared;
+	uint64_t amnesia; /* bit id: goes down at its next sync               */
 	uint64_t storm_until, hot_until; /* hot: a leader has just changed    */
 	uint64_t hot_node[2];		 /* the new one, the one before       */
 	bool ending; /* all faults are off                                   */

@@ -20,6 +20,7 @@
 enum {
 	SOON_NS = 6000000,
 	LATER_NS = 60000000,
+	AFTER_NS = 15000000,
 	BACK_MS = 300,
 	ROOM = 20, /* timers that others may need */
 };
@@ -118,22 +119,47 @@ static void strike_within(struct sim *s, uint64_t id, uint64_t ns)
 
 /* ---------------------------------------------------------------- faults - */
 
+/* The others cannot tell what those who went down have forgotten. */
+static void stand_still(struct sim *s, uint64_t id, uint64_t unused)
+{
+	uint64_t ms = s->c.o.election_ms;
+
+	if (has_room(s) && cluster_runs(&s->c, id))
+		cluster_pause(&s->c, id, 2 * ms + sim_draw(s, 4 * ms));
+}
+
+/*
+ * Several at once, often a majority: each goes down at its next sync, what it
+ * told before is out. Then those who know better stand still for a while.
+ */
 bool strike_at_sync(struct sim *s, uint64_t id)
 {
 	uint64_t leader = cluster_leader(
 		&s->c, (uint32_t)sim_draw(s, s->plan.partitions));
-	uint32_t more = (uint32_t)sim_draw(s, 3);
+	bool spared = leader && sim_draw(s, 2);
 
-	if (leader && sim_draw(s, 2))
-		id = leader;
-	power_at_sync(s, id);
-	while (more-- > 0) {
-		uint64_t other = sim_any_node(s);
-
-		if (other)
-			power_at_sync(s, other);
+	s->amnesia = 0;
+	for (uint64_t i = 1; i <= s->c.count; i++) {
+		if (!cluster_awake(&s->c, i) || s->c.node[i].removed ||
+		    (i == leader ? spared : sim_chance(s, 400)))
+			continue;
+		power_at_sync(s, i);
+		s->amnesia |= 1ull << i;
 	}
 	return true;
+}
+
+void strike_died(struct sim *s, uint64_t id)
+{
+	uint64_t those = s->amnesia;
+
+	if (!(those >> id & 1) || !has_room(s))
+		return;
+	s->amnesia = 0;
+	for (uint64_t i = 1; i <= s->c.count; i++)
+		if (!(those >> i & 1) && has_room(s) && sim_chance(s, 700))
+			sim_after_ns(s, sim_draw(s, AFTER_NS), stand_still, i,
+				     0);
 }
 
 /* A voter forgets whom it has heard; the usurper asks it for its vote. */
