@@ -329,6 +329,49 @@ static void log_opened(struct node *n)
 		 (unsigned long long)s.live_bytes);
 }
 
+/*
+ * The files open, but what the store keeps in them for itself (membership,
+ * members, slots) cannot be read: as if they did not.
+ */
+static enum node_exit hurt_inside(struct node *n, struct buf *why)
+{
+	struct buf below = BUF_INIT;
+	enum node_exit result;
+
+	store_free(n->store);
+	n->store = NULL;
+	engine_close(n->engine);
+	n->engine = NULL;
+	(void)!buf_addf(&below, "%s: the store's own records are damaged",
+			n->conf->data_dir);
+	result = cluster_hurt(n, &below, why);
+	buf_done(&below);
+	return result;
+}
+
+/* Who can wait says who it is only when its store is sound. */
+static enum node_exit open_all(struct node *n, struct buf *why)
+{
+	enum node_exit result = node_open_engine(n, why);
+	struct buf below = BUF_INIT;
+	enum err err = OK;
+
+	if (result || n->cluster.damaged)
+		return result;
+	if (cluster_can_wait(n)) {
+		n->cluster.self.id = n->cluster.identity.node_id;
+		err = open_store(n, &below);
+		if (err != ERR_CORRUPT && below.n > 0)
+			(void)!buf_add(why, below.p, below.n);
+		buf_done(&below);
+	}
+	if (err == ERR_CORRUPT)
+		return hurt_inside(n, why);
+	if (err || cluster_opened(n, why))
+		return NODE_RUNTIME;
+	return n->store || !open_store(n, why) ? NODE_OK : NODE_RUNTIME;
+}
+
 static enum node_exit bring_up(struct node *n, struct buf *why)
 {
 	enum identity_state state = n->cluster.identity.state;
@@ -342,11 +385,9 @@ static enum node_exit bring_up(struct node *n, struct buf *why)
 				n->conf->data_dir, err_text(err));
 		return NODE_RUNTIME;
 	}
-	result = node_open_engine(n, why);
+	result = open_all(n, why);
 	if (result || n->cluster.damaged)
 		return result;
-	if (cluster_opened(n, why) || open_store(n, why))
-		return NODE_RUNTIME;
 	log_opened(n);
 	if (!threads_start_workers(n)) {
 		(void)!buf_addf(why, "no thread can be made\n");

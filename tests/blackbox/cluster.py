@@ -3,6 +3,7 @@ majority is enough, less is told so, and lost disks come back."""
 import json
 import os
 import random
+import struct
 import subprocess
 import time
 
@@ -358,6 +359,80 @@ def replace_damaged(cluster, hurt_by):
     equal(sorted(aside), sorted(left), "files that lie aside")
     expect(aside == left, "they are as they were")
     equal(hurt.get("h/017", consistency="stale").body, b"0017" * 200, "value")
+
+
+def records_of(data):
+    """(offset, type, bytes of the key, where the value is) of a log."""
+    for at in range(0, len(data) - 64, 8):
+        if data[at + 8:at + 10] != b"\x43\x52":
+            continue
+        key, attrs = struct.unpack("<HH", data[at + 56:at + 60])
+        value = struct.unpack("<I", data[at + 60:at + 64])[0]
+        begin = at + 64 + key + attrs
+        if begin + value <= len(data):
+            yield at, data[at + 10], data[at + 64:at + 64 + key], begin, value
+
+
+def flip_values(member, wanted):
+    """One byte of the value of each record of the log that is wanted."""
+    count = 0
+    for name in os.listdir(member.data):
+        if not name.endswith((".log", ".dat")):
+            continue
+        with open(os.path.join(member.data, name), "r+b") as f:
+            for _, kind, key, begin, value in records_of(f.read()):
+                if value and wanted(kind, key):
+                    f.seek(begin)
+                    byte = f.read(1)
+                    f.seek(begin)
+                    f.write(bytes([byte[0] ^ 1]))
+                    count += 1
+    expect(count > 0, "something is flipped", count)
+
+
+def flip_membership(member):
+    flip_values(member, lambda kind, key: key == b"\0g")
+    return "own records"
+
+
+def flip_votes(member):
+    """Term and vote, in the log and in the other place."""
+    flip_values(member, lambda kind, key: kind == 6)
+    path = os.path.join(member.data, "state")
+    with open(path, "r+b") as f:
+        data = f.read()
+        f.seek(64)
+        f.write(bytes(b ^ 1 for b in data[64:]))
+    return ""
+
+
+@case("a member whose own records or votes are damaged waits, and is replaced")
+def _():
+    with Cluster() as cluster:
+        for i in range(40):
+            cluster.members[0].put("h/%03d" % i, b"%04d" % i * 200)
+        for hurt_by in (flip_membership, flip_votes):
+            cluster.wait_equal()
+            hurt, at = cluster.followers()[0], cluster.leader()
+            old = id_of(at, hurt.name)
+            equal(hurt.stop(), 0, "exit")
+            said = hurt_by(hurt)
+            hurt.spawn()
+            waits_damaged(hurt, said)
+            hurt.kill9()
+            hurt.spawn()
+            waits_damaged(hurt, said)
+            wait_for(lambda: cluster.leader().call(
+                "PUT", "/by", b"x").status < 300, "writes go on")
+            status, said = raftcask("-e", "http://%s" % at.address(at.port),
+                                    "members", "replace", hurt.name)
+            equal(status, 0, "members replace said", said, "status")
+            wait_for(hurt.is_ready, "it is back", 40)
+            expect(len(cluster.wait_equal()) >= 40, "all keys are there")
+            wait_for(lambda: len(cluster.leader().get_json(
+                "/_/members")["members"]) == 3, "the old one is gone", 30)
+            expect(id_of(cluster.leader(), hurt.name) != old,
+                   "the id is not used again")
 
 
 @case("a damaged member repaired by force is the one it was")
