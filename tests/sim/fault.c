@@ -534,6 +534,7 @@ static uint32_t weight_of(const struct sim *s, enum sim_fault f)
 	switch (f) {
 	case FAULT_FLIP:
 	case FAULT_BAD_SECTOR:
+		return 7;
 	case FAULT_MEMBER:
 		return 4;
 	case FAULT_CRASH:

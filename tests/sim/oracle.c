@@ -346,8 +346,13 @@ static void look_at(struct sim *s, struct cluster_node *n, uint16_t p)
 			  (unsigned long long)info.base_index);
 		s->count[SIM_snapshot_installs]++;
 	}
-	if (info.last_index != c->last_index || info.last_term != c->last_term)
+	if (info.last_index != c->last_index ||
+	    info.last_term != c->last_term) {
 		look_at_log(s, n, p, &info);
+		if (st.role == RAFT_FOLLOWER && st.leader != RAFT_NOBODY &&
+		    info.last_term < st.term)
+			strike_old_entry(s, st.leader);
+	}
 	if (st.commit != c->commit)
 		look_at_commit(s, n, p, st.commit, st.term);
 	if (applied != c->applied)

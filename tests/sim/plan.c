@@ -51,8 +51,6 @@ void sim_plan(uint64_t seed, struct sim_plan *p)
 	p->ttl_permille = seed_below(&s, 2) ? between(&s, 10, 100) : 0;
 	p->prefix_permille = seed_below(&s, 2) ? between(&s, 5, 30) : 0;
 	p->leases = seed_below(&s, 2);
-	/* one entry a message: what goes wrong between two entries shows */
-	p->append_bytes_max = seed_below(&s, 3) ? 0 : 1 + seed_below(&s, 3000);
 	p->drift_ppb = p->leases ? DRIFT_PROMISED_PPB : DRIFT_WILD_PPB;
 	for (int i = 0; i < FAULT_COUNT; i++)
 		p->faults[i] = seed_below(&s, 2);
@@ -61,6 +59,11 @@ void sim_plan(uint64_t seed, struct sim_plan *p)
 	p->faults[FAULT_FLIP] = seed_below(&s, 5) > 0;
 	p->faults[FAULT_BAD_SECTOR] = seed_below(&s, 4) > 0;
 	p->faults[FAULT_CRASH] = seed_below(&s, 4) > 0;
+	/* one entry a message: what goes wrong between two entries shows */
+	if (seed_below(&s, p->faults[FAULT_STORM] ? 3 : 6) == 0)
+		p->append_bytes_max = 1 + seed_below(&s, 3000);
+	else if (p->faults[FAULT_STORM] && seed_below(&s, 2))
+		p->append_bytes_max = 1;
 	if (seed_below(&s, 2))
 		p->loss_permille = between(&s, 1, 300);
 	if (seed_below(&s, 3) == 0)

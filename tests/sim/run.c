@@ -154,7 +154,7 @@ static void set_up(struct sim *s)
 	o.disk_bytes = 64 << 20;
 	o.commit_timeout_ms = 3000;
 	o.heartbeat_ms = 100 + sim_draw(s, 150);
-	o.election_ms = 10 * o.heartbeat_ms;
+	o.election_ms = (4 + sim_draw(s, 7)) * o.heartbeat_ms;
 	o.append_bytes_max = s->plan.append_bytes_max;
 	o.read_mode = sim_draw(s, 2) ? ENGINE_READ_MMAP : ENGINE_READ_PREAD;
 	o.merge.dead_ratio = 0.2;

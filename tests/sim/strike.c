@@ -18,6 +18,7 @@
 #include "tests/sim/sim.h"
 
 enum {
+	AT_ONCE_NS = 1500000, /* before what it sent has arrived             */
 	SOON_NS = 6000000,
 	LATER_NS = 60000000,
 	AFTER_NS = 15000000,
@@ -111,7 +112,7 @@ static void strike(struct sim *s, uint64_t id, uint64_t blow)
 
 static void strike_within(struct sim *s, uint64_t id, uint64_t ns)
 {
-	uint64_t blow = sim_draw(s, BLOW_COUNT);
+	uint64_t blow = sim_draw(s, 3) ? sim_draw(s, BLOW_COUNT) : BLOW_ISOLATE;
 
 	if (has_room(s))
 		sim_after_ns(s, sim_draw(s, ns), strike, id, blow);
@@ -204,7 +205,7 @@ bool strike_storm(struct sim *s, uint64_t id)
 		begin_usurper(s);
 		return true;
 	}
-	s->storm_until = s->c.now_ns + SIM_MS * (3000 + sim_draw(s, 15000));
+	s->storm_until = s->c.now_ns + SIM_MS * (5000 + sim_draw(s, 30000));
 	id = cluster_leader(&s->c, (uint32_t)sim_draw(s, s->plan.partitions));
 	if (id)
 		strike_within(s, id, LATER_NS);
@@ -215,13 +216,37 @@ bool strike_storm(struct sim *s, uint64_t id)
 
 void strike_leader(struct sim *s, uint64_t id, uint32_t partition)
 {
+	static const uint64_t when[] = { AT_ONCE_NS, SOON_NS, LATER_NS };
+
 	if (s->hot_node[0] != id) {
 		s->hot_node[1] = s->hot_node[0];
 		s->hot_node[0] = id;
 	}
 	s->hot_until = s->c.now_ns + 2 * s->c.o.election_ms * SIM_MS;
 	if (in_storm(s) && sim_chance(s, 800))
-		strike_within(s, id, sim_draw(s, 2) ? SOON_NS : LATER_NS);
+		strike_within(s, id, when[sim_draw(s, 3)]);
+}
+
+/*
+ * A follower has just got an entry that is older than its leader's term. When
+ * a majority has it, it is not committed yet: another one, who has an entry of
+ * a term between at that place, may still be elected. Here it may be, soon.
+ */
+void strike_old_entry(struct sim *s, uint64_t leader)
+{
+	uint64_t ms = s->c.o.election_ms;
+
+	if (!in_storm(s) || s->c.now_ns < s->muted_until || !has_room(s) ||
+	    !sim_chance(s, 700))
+		return;
+	s->muted_until = s->c.now_ns + 4 * ms * SIM_MS;
+	cluster_heal_all(&s->c);
+	for (uint64_t i = 1; i <= s->c.count; i++)
+		if (i != leader)
+			cluster_cut(&s->c, leader, i);
+	s->count[SIM_strikes]++;
+	s->count[SIM_partitions]++;
+	sim_after(s, 4 * ms, heal, 0, 0);
 }
 
 void strike_at_change(struct sim *s, uint64_t id, bool joint)
