@@ -543,6 +543,8 @@ static uint32_t weight_of(const struct sim *s, enum sim_fault f)
 		return 2;
 	case FAULT_AT_SYNC:
 		return 5;
+	case FAULT_STORM:
+		return 8;
 	case FAULT_AT_CHANGE: /* beside the others, not for itself */
 	case FAULT_HASTE:
 		return 0;

@@ -216,7 +216,8 @@ bool strike_storm(struct sim *s, uint64_t id)
 
 void strike_leader(struct sim *s, uint64_t id, uint32_t partition)
 {
-	static const uint64_t when[] = { AT_ONCE_NS, SOON_NS, LATER_NS };
+	static const uint64_t when[] = { AT_ONCE_NS, AT_ONCE_NS, SOON_NS,
+					 LATER_NS };
 
 	if (s->hot_node[0] != id) {
 		s->hot_node[1] = s->hot_node[0];
@@ -224,7 +225,7 @@ void strike_leader(struct sim *s, uint64_t id, uint32_t partition)
 	}
 	s->hot_until = s->c.now_ns + 2 * s->c.o.election_ms * SIM_MS;
 	if (in_storm(s) && sim_chance(s, 800))
-		strike_within(s, id, when[sim_draw(s, 3)]);
+		strike_within(s, id, when[sim_draw(s, 4)]);
 }
 
 /*
@@ -240,6 +241,7 @@ void strike_old_entry(struct sim *s, uint64_t leader)
 	    !sim_chance(s, 700))
 		return;
 	s->muted_until = s->c.now_ns + 4 * ms * SIM_MS;
+	sim_trace(s, "n%llu falls silent", (unsigned long long)leader);
 	cluster_heal_all(&s->c);
 	for (uint64_t i = 1; i <= s->c.count; i++)
 		if (i != leader)
