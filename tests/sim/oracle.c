@@ -351,7 +351,7 @@ static void look_at(struct sim *s, struct cluster_node *n, uint16_t p)
 		look_at_log(s, n, p, &info);
 		if (st.role == RAFT_FOLLOWER && st.leader != RAFT_NOBODY &&
 		    info.last_term < st.term)
-			strike_old_entry(s, st.leader);
+			strike_old_entry(s, st.leader, p, info.last_term);
 	}
 	if (st.commit != c->commit)
 		look_at_commit(s, n, p, st.commit, st.term);

@@ -284,7 +284,8 @@ bool strike_storm(struct sim *s, uint64_t id);
 /* id leads a partition since now: is it struck? */
 void strike_leader(struct sim *s, uint64_t id, uint32_t partition);
 /* A follower of leader has got an entry of an earlier term. */
-void strike_old_entry(struct sim *s, uint64_t leader);
+void strike_old_entry(struct sim *s, uint64_t leader, uint32_t partition,
+		      uint64_t old_term);
 /* id has applied a membership change: is someone struck? */
 void strike_at_change(struct sim *s, uint64_t id, bool joint);
 
@@ -323,7 +324,7 @@ struct sim {
 	uint32_t timer_count;
 	uint64_t next_fault, steps_compared;
 	uint64_t amnesia; /* bit id: goes down at its next sync               */
-	uint64_t muted_until;
+	uint64_t muted_until, cut_off; /* cut_off: bit id                     */
 	uint64_t storm_until, hot_until; /* hot: a leader has just changed    */
 	uint64_t hot_node[2];		 /* the new one, the one before       */
 	bool ending; /* all faults are off                                   */

@@ -48,12 +48,27 @@ static bool has_room(const struct sim *s)
 
 static void heal(struct sim *s, uint64_t a, uint64_t b)
 {
+	s->cut_off = 0;
 	cluster_heal_all(&s->c);
+}
+
+/* Only id is back: who was cut off after it stays so for longer. */
+static void heal_one(struct sim *s, uint64_t id, uint64_t unused)
+{
+	s->cut_off &= ~(1ull << id);
+	for (uint64_t i = 1; i <= s->c.count; i++) {
+		if (s->cut_off >> i & 1)
+			continue;
+		cluster_heal(&s->c, id, i);
+		cluster_heal(&s->c, i, id);
+	}
 }
 
 /* Cut id off for about an election timeout; only what it sends, or both. */
 static void cut_off(struct sim *s, uint64_t id, bool both)
 {
+	uint64_t ms = s->c.o.election_ms;
+
 	for (uint64_t i = 1; i <= s->c.count; i++) {
 		if (i == id)
 			continue;
@@ -62,9 +77,8 @@ static void cut_off(struct sim *s, uint64_t id, bool both)
 			cluster_cut(&s->c, i, id);
 	}
 	s->count[SIM_partitions]++;
-	sim_after(s,
-		  s->c.o.election_ms / 2 + sim_draw(s, 2 * s->c.o.election_ms),
-		  heal, 0, 0);
+	s->cut_off |= 1ull << id;
+	sim_after(s, ms / 2 + sim_draw(s, 3 * ms), heal_one, id, 0);
 }
 
 static void power_at_sync(struct sim *s, uint64_t id)
@@ -233,16 +247,21 @@ void strike_leader(struct sim *s, uint64_t id, uint32_t partition)
  * a majority has it, it is not committed yet: another one, who has an entry of
  * a term between at that place, may still be elected. Here it may be, soon.
  */
-void strike_old_entry(struct sim *s, uint64_t leader)
+void strike_old_entry(struct sim *s, uint64_t leader, uint32_t partition,
+		      uint64_t old_term)
 {
 	uint64_t ms = s->c.o.election_ms;
+	bool rival = false;
 
-	if (!in_storm(s) || s->c.now_ns < s->muted_until || !has_room(s) ||
-	    !sim_chance(s, 700))
+	for (uint64_t i = 1; i <= s->c.count; i++)
+		rival |= i != leader && cluster_runs(&s->c, i) &&
+			 s->oracle.copy[i][partition].last_term > old_term;
+	if (!rival || !in_storm(s) || s->c.now_ns < s->muted_until ||
+	    !has_room(s) || !sim_chance(s, 900))
 		return;
 	s->muted_until = s->c.now_ns + 4 * ms * SIM_MS;
 	sim_trace(s, "n%llu falls silent", (unsigned long long)leader);
-	cluster_heal_all(&s->c);
+	heal(s, 0, 0);
 	for (uint64_t i = 1; i <= s->c.count; i++)
 		if (i != leader)
 			cluster_cut(&s->c, leader, i);
