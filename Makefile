@@ -276,13 +276,8 @@ deb: ## build the Debian packages into build/deb/
 	packaging/install-deps deb
 	@packaging/build-deb $(B)/deb
 
-$(B)/mount_daemon: $(B)/o/tests/packaging/mount_daemon.o $(B)/libtest.a \
-		$(B)/libraftcask.a
-	$(CC) $(LDFLAGS) -pthread -o $@ $^
-
 deb-test: ## build, judge, install, upgrade, purge the packages in a container
 	packaging/install-deps deb debtest
-	@$(MAKE) --no-print-directory -j$(JOBS) $(B)/mount_daemon
 	@BUILD=$(B) tests/run -t 1800 tests/packaging/test_deb.sh
 
 clean: ## remove build/

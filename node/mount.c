@@ -21,16 +21,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/vfs.h"
 #include "fsd/fsd.h"
+#include "node/mount_fd.h"
 #include "node/mountpoint.h"
 
 enum {
 	WORKERS = 16, /* they never wait; a few read from the disk           */
 	DRAIN_MS = 3000,
 	LOOK_MS = 5,
+	LEAVE_S = 10, /* of a thread that hangs in a mount passed to us      */
 	WAKE_SIGNAL = SIGUSR2,
 };
 
@@ -40,6 +44,7 @@ struct mount {
 	pthread_t worker[WORKERS], teller, ticker;
 	int workers;
 	bool has_teller, has_ticker, unmounted;
+	bool passed; /* by a helper: only it may detach                       */
 	_Atomic bool stopping, ended;
 	struct wake wake;
 };
@@ -104,6 +109,7 @@ static enum node_exit find_owner(const struct conf *c, uint32_t *uid,
 
 enum node_exit mount_check(const struct conf *c, struct buf *why)
 {
+	char helper[MOUNT_FD_PATH_BYTES];
 	struct buf below = BUF_INIT;
 	enum node_exit result;
 	uint32_t uid, gid;
@@ -111,7 +117,7 @@ enum node_exit mount_check(const struct conf *c, struct buf *why)
 	if (!c->mount_path[0])
 		return NODE_OK;
 	result = find_owner(c, &uid, &gid, why);
-	if (result)
+	if (result || mount_fd_helper(helper))
 		return result;
 	if (!mountpoint_prepare(c->mount_path, c->data_dir, &below)) {
 		(void)!conf_where(c, "mount.path", why);
@@ -197,9 +203,10 @@ static enum node_exit open_mount(struct mount *m, const struct conf *c,
 }
 
 enum node_exit mount_start(const struct conf *c, struct store *store,
-			   uint32_t partitions, struct mount **out,
+			   uint32_t partitions, int fd, struct mount **out,
 			   struct buf *why)
 {
+	char passed[32];
 	struct mount *m = NULL;
 	struct fsd_options o = { .store = store,
 				 .clock = clock_os(),
@@ -220,6 +227,11 @@ enum node_exit mount_start(const struct conf *c, struct store *store,
 	if (!m) {
 		(void)!buf_addf(why, "out of memory\n");
 		return NODE_RUNTIME;
+	}
+	if (fd >= 0) {
+		snprintf(passed, sizeof(passed), "/dev/fd/%d", fd);
+		o.path = passed;
+		m->passed = true;
 	}
 	m->path = c->mount_path;
 	m->data_dir = c->data_dir;
@@ -263,6 +275,25 @@ static void end_worker(struct mount *m, pthread_t worker)
 	}
 }
 
+/* Nobody here may end what waits in a mount that was passed to us. */
+static void join_thread(struct mount *m, pthread_t thread, bool *has)
+{
+	struct timespec until;
+
+	if (!*has)
+		return;
+	*has = false;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += LEAVE_S;
+	if (!m->passed) {
+		pthread_join(thread, NULL);
+	} else if (pthread_timedjoin_np(thread, NULL, &until)) {
+		log_error("mount",
+			  "left reason=\"a thread hangs in the kernel\"");
+		_exit(NODE_RUNTIME);
+	}
+}
+
 void mount_stop(struct mount *m, bool failed)
 {
 	bool drained;
@@ -272,12 +303,10 @@ void mount_stop(struct mount *m, bool failed)
 	atomic_store(&m->stopping, true);
 	drained = !failed && drain(m);
 	fsd_end(m->fsd);
-	if (!drained && !fsd_ended(m->fsd))
+	if (!drained && !fsd_ended(m->fsd) && !m->passed)
 		mountpoint_detach(m->path, true);
-	if (m->has_teller)
-		pthread_join(m->teller, NULL);
-	if (m->has_ticker)
-		pthread_join(m->ticker, NULL);
+	join_thread(m, m->teller, &m->has_teller);
+	join_thread(m, m->ticker, &m->has_ticker);
 	fsd_exit(m->fsd);
 	for (int i = 0; i < m->workers; i++)
 		end_worker(m, m->worker[i]);

@@ -393,8 +393,9 @@ static enum node_exit bring_up(struct node *n, struct buf *why)
 		(void)!buf_addf(why, "no thread can be made\n");
 		return NODE_RUNTIME;
 	}
-	result = mount_start(n->conf, n->store, cluster_partitions(n),
-			     &n->mount, why);
+	if (!n->await)
+		result = mount_start(n->conf, n->store, cluster_partitions(n),
+				     -1, &n->mount, why);
 	if (result)
 		return result;
 	if (n->httpd && node_attach(n)) {
@@ -409,6 +410,21 @@ enum node_exit node_bring_up(struct node *n, struct buf *why)
 	enum node_exit result = bring_up(n, why);
 
 	atomic_store(&n->brought_up, !n->cluster.damaged);
+	return result;
+}
+
+enum node_exit node_take_mount(struct node *n, struct buf *why)
+{
+	int fd = mount_await_begin(n->await);
+	enum node_exit result;
+	char fault[256];
+
+	if (fd < 0)
+		return NODE_OK;
+	result = mount_start(n->conf, n->store, cluster_partitions(n), fd,
+			     &n->mount, why);
+	snprintf(fault, sizeof(fault), "%.*s", (int)why->n, (char *)why->p);
+	mount_await_end(n->await, result ? fault : NULL);
 	return result;
 }
 
@@ -472,11 +488,13 @@ static struct node *new_node(const struct conf *c, struct wake *trouble)
 static void unwind(struct node *n)
 {
 	httpd_stop(n->httpd);
+	mount_await_stop(n->await);
 	mount_stop(n->mount, !n->has_core || node_failed(n));
 	threads_stop(n);
 	mount_close(n->mount);
 	store_free(n->store);
 	mount_free(n->mount);
+	mount_await_free(n->await);
 	cluster_end(n);
 	engine_close(n->engine);
 	tls_unref(n->tls);
@@ -506,6 +524,9 @@ enum node_exit node_start(const struct conf *c, struct wake *trouble,
 		result = mount_check(c, why);
 		if (!result)
 			result = cluster_begin(n, why);
+		if (!result)
+			result = mount_await_start(c, threads_wake_core, n,
+						   &n->await, why);
 		if (!result)
 			result = start_service(n, why);
 	}

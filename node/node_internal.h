@@ -16,6 +16,7 @@
 #include "httpd/httpd.h"
 #include "node/formation.h"
 #include "node/mount.h"
+#include "node/mount_await.h"
 #include "node/node.h"
 
 enum {
@@ -72,6 +73,7 @@ struct node {
 	struct store *store; /* core, until http has it                      */
 	struct httpd *httpd;
 	struct mount *mount; /* NULL: none is configured, or not yet         */
+	struct mount_await *await; /* NULL: no helper brings the mount       */
 	struct tls *tls; /* main; NULL: plain HTTP                           */
 	_Atomic uint64_t http_expires_s, peer_expires_s; /* 0: none          */
 	struct cluster cluster;
@@ -112,6 +114,12 @@ enum node_exit node_bring_up(struct node *n, struct buf *why);
  * files are damaged and the node waits: cluster.damaged.
  */
 enum node_exit node_open_engine(struct node *n, struct buf *why);
+
+/*
+ * Serve the mount that the helper has brought, if there is one to take. why: as
+ * node_start. Thread: core, once there is a store.
+ */
+enum node_exit node_take_mount(struct node *n, struct buf *why);
 
 /* Let HTTP have the store. ERR_NOMEM. */
 MUST_CHECK enum err node_attach(struct node *n);

@@ -110,6 +110,22 @@ static void hand_over(struct node *n, uint64_t *again_ns)
 	}
 }
 
+/* False: the mount that was brought cannot be served; the node stops. */
+static bool take_mount(struct node *n)
+{
+	struct buf why = BUF_INIT;
+	enum node_exit result = node_take_mount(n, &why);
+
+	if (result) {
+		log_error("node", "stopped reason=\"%.*s\"",
+			  why.n ? (int)why.n - 1 : 0,
+			  why.n ? (const char *)why.p : "");
+		fail(n, result);
+	}
+	buf_done(&why);
+	return !result;
+}
+
 static void *core_main(void *arg)
 {
 	struct node *n = arg;
@@ -122,6 +138,8 @@ static void *core_main(void *arg)
 		atomic_fetch_add(&n->beat, 1);
 		if (atomic_load(&n->hand_over))
 			hand_over(n, &again_ns);
+		if (mount_await_ready(n->await) && !take_mount(n))
+			return NULL;
 		err = store_step(n->store, &wait_ms);
 		if (!err) {
 			cluster_round(n);

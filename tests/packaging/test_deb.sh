@@ -106,7 +106,6 @@ mkdir -p "$here"
 cp "$deb"/raftcask-{server,client}_*.deb "$here"
 cp -r packaging/debian/tests "$here/autopkgtest"
 cp tests/packaging/in_container.sh "$here"
-cp "$BUILD/mount_daemon" "$here" || exit 1
 # The next release: the same files under a higher version.
 for package in server client; do
 	rm -rf "$work/next"
