@@ -9,8 +9,8 @@
  *
  * A change waits FSD_LEADER_MS for a leader: an election is a pause, not an
  * error. A barrier waits FSD_FRESH_MS, and when that was in vain once, not at
- * all until one succeeds: without a quorum reads and listings go on, from what
- * this node knows. A request that the kernel interrupts ends with EINTR while
+ * all until there is a leader: without a quorum reads and listings go on, from
+ * what this node knows. A request that the kernel interrupts ends with EINTR while
  * it is not in the store.
  */
 #include <errno.h>
@@ -19,6 +19,8 @@
 
 #include "base/check.h"
 #include "fsd/internal.h"
+
+enum { SLACK_MS = 500 }; /* two attempts of 5 s fit into 10 s           */
 
 /* ------------------------------------------------------------ life of it - */
 
@@ -83,6 +85,7 @@ static struct call *new_call(struct fsd *f, fuse_req_t req)
 	c->op.user = c;
 	c->barrier.user = c;
 	c->finish = call_done;
+	c->began_ns = fsd_now(f);
 	return c;
 }
 
@@ -269,9 +272,18 @@ void call_later(struct call *c, void (*run)(struct call *c))
 	c->run = run;
 	c->due_ns = fsd_now(f) + FSD_RETRY_MS * 1000000ull;
 	pthread_mutex_lock(&f->wait_lock);
-	if (!f->retry.first)
-		pthread_cond_signal(&f->tick);
 	call_push(&f->retry, c);
+	pthread_mutex_unlock(&f->wait_lock);
+	call_wake_ticker(f);
+}
+
+void call_wake_ticker(struct fsd *f)
+{
+	if (!atomic_load(&f->resting))
+		return;
+	pthread_mutex_lock(&f->wait_lock);
+	atomic_store(&f->resting, false);
+	pthread_cond_signal(&f->tick);
 	pthread_mutex_unlock(&f->wait_lock);
 }
 
@@ -293,16 +305,23 @@ uint64_t call_tick(struct fsd *f)
 	return due;
 }
 
-/* May c wait for a leader once more? */
+bool call_is_late(struct call *c, uint64_t ms)
+{
+	return fsd_now(c->f) - c->began_ns >= ms * 1000000ull;
+}
+
+/*
+ * May c wait for a leader once more? The store takes its time to say that there
+ * is none; it would once more.
+ */
 static bool can_wait(struct call *c, uint64_t ms)
 {
-	uint64_t now = fsd_now(c->f);
+	uint64_t now = fsd_now(c->f), took = now - c->tried_ns;
 
-	if (!c->deadline_ns)
-		c->deadline_ns = now + ms * 1000000ull;
 	if (c->req && fuse_req_interrupted(c->req))
 		c->interrupted = true;
-	return !c->interrupted && now < c->deadline_ns &&
+	return !c->interrupted &&
+	       now + took < c->began_ns + (ms + SLACK_MS) * 1000000ull &&
 	       !atomic_load(&c->f->ending);
 }
 
@@ -345,6 +364,7 @@ static void submit(struct call *c)
 
 	if (!err) {
 		c->op.done = op_done;
+		c->tried_ns = fsd_now(c->f);
 		tell_own_begin(c->f);
 		err = store_file_change(c->f->store, &c->op);
 		if (err)
@@ -375,7 +395,6 @@ static void asked(struct call *c, enum err err)
 	if (atomic_load(&f->blind) != (err != OK))
 		atomic_store(&f->blind, err != OK);
 	c->interrupted = false;
-	c->deadline_ns = 0;
 	c->then(c);
 }
 
@@ -397,7 +416,14 @@ static void ask(struct call *c)
 	if (c->path.n)
 		partition = (int32_t)store_partition_of(f->store,
 							buf_bytes(&c->path));
+	if (atomic_load(&f->blind) &&
+	    store_readiness(f->store) != STORE_READY) {
+		c->fresh = false; /* it would take its time to say so */
+		c->then(c);
+		return;
+	}
 	c->barrier.done = barrier_done;
+	c->tried_ns = fsd_now(f);
 	err = store_barrier(f->store, partition, STORE_LINEARIZABLE,
 			    &c->barrier);
 	if (err != ERR_PENDING)

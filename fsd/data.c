@@ -158,7 +158,9 @@ static void write_run(struct call *c)
 		call_free(c);
 		return;
 	}
-	if (defer_carry(c))
+	if (c->waited && call_is_late(c, FSD_LEADER_MS))
+		call_answer(c, c->waited);
+	else if (defer_carry(c))
 		call_change(c);
 }
 

@@ -23,7 +23,8 @@
 void defer_add(struct fsd *f, struct defer *d)
 {
 	d->made_ns = clock_wall_ns(f->clock);
-	d->due_ns = fsd_now(f) + FSD_DEFER_MS * 1000000ull;
+	d->born_ns = fsd_now(f);
+	d->due_ns = d->born_ns + FSD_DEFER_MS * 1000000ull;
 	if (!f->defers)
 		f->defers_last = &f->defers;
 	d->next = NULL;
@@ -34,6 +35,16 @@ void defer_add(struct fsd *f, struct defer *d)
 	if (d->parent)
 		table_ref(d->parent);
 	d->node->defer = d;
+	call_wake_ticker(f);
+}
+
+struct node *defer_child(struct fsd *f, const struct node *dir, uint64_t by_ns)
+{
+	struct defer *d = dir->is_dir ? f->defers : NULL;
+
+	while (d && (d->parent != dir || d->born_ns > by_ns))
+		d = d->next;
+	return d ? d->node : NULL;
 }
 
 /* Take d out; who waited comes to waiters. The table is locked. */
@@ -250,6 +261,23 @@ bool defer_carried(struct call *c, enum err *err)
 
 /* ------------------------------------------------------- of its own accord */
 
+/* Who has it open may still write to it, which carries it. */
+static bool keep(struct call *c, enum err err)
+{
+	struct fsd *f = c->f;
+	struct defer *d;
+	bool kept;
+
+	table_lock(&f->table);
+	d = c->deferred->defer;
+	kept = c->deferred->opens > 0 && !atomic_load(&f->ending);
+	c->deferred->lost = err;
+	if (d && kept)
+		d->due_ns = fsd_now(f) + FSD_AGAIN_MS * 1000000ull;
+	table_unlock(&f->table);
+	return kept;
+}
+
 /* It cannot be done: what the kernel has of it is not so. */
 static void give_up(struct call *c, enum err err)
 {
@@ -262,7 +290,6 @@ static void give_up(struct call *c, enum err err)
 	log_warn("mount", "deferred_lost err=\"%s\"", err_text(err));
 	table_lock(&f->table);
 	d = node->defer;
-	node->lost = err;
 	if (d && !d->busy && c->at.has_name &&
 	    table_child(&f->table, c->at.node, name) == node) {
 		node->gone = true;
@@ -281,7 +308,7 @@ static bool committed(struct call *c, enum err err)
 {
 	if (c->carries && defer_carried(c, &err))
 		return false;
-	if (err)
+	if (err && !keep(c, err))
 		give_up(c, err);
 	return true;
 }
@@ -318,23 +345,37 @@ void defer_commit(struct fsd *f, struct node *node)
 		table_unlock(&f->table);
 }
 
+/* The next to be committed, NULL: none now; *due: when. The table is locked. */
+static struct defer *next_due(struct fsd *f, uint64_t now, uint64_t *due)
+{
+	bool all = atomic_load(&f->stopping);
+
+	*due = UINT64_MAX;
+	for (struct defer *d = f->defers; d; d = d->next) {
+		if (d->busy || d->tried_ns == now)
+			continue;
+		if (all || d->due_ns <= now)
+			return d;
+		*due = d->due_ns < *due ? d->due_ns : *due;
+	}
+	return NULL;
+}
+
 uint64_t defer_tick(struct fsd *f)
 {
-	for (;;) {
-		uint64_t now = fsd_now(f), due;
-		struct defer *d;
+	uint64_t now = fsd_now(f), due;
+	struct defer *d;
 
+	for (;;) {
 		table_lock(&f->table);
-		for (d = f->defers; d && d->busy; d = d->next)
-			;
-		if (!d || (d->due_ns > now && !atomic_load(&f->stopping))) {
-			due = d ? d->due_ns : UINT64_MAX;
-			table_unlock(&f->table);
-			return due;
-		}
-		d->due_ns = now + FSD_DEFER_MS * 1000000ull; /* no memory */
+		d = next_due(f, now, &due);
+		if (!d)
+			break;
+		d->tried_ns = now; /* once in a tick, whatever comes of it */
 		commit(f, d);
 	}
+	table_unlock(&f->table);
+	return due;
 }
 
 /* ------------------------------------------------------------------ settle */
@@ -348,7 +389,7 @@ static struct defer *next_of(struct call *c)
 
 	if (c->deferred)
 		return c->deferred->defer;
-	for (d = c->f->defers; d && d->due_ns > c->until_ns; d = d->next)
+	for (d = c->f->defers; d && d->born_ns > c->began_ns; d = d->next)
 		;
 	return d;
 }
@@ -391,7 +432,6 @@ void defer_settle(struct call *c, struct node *node,
 
 	c->then = then;
 	c->waited = OK;
-	c->until_ns = fsd_now(f) + FSD_DEFER_MS * 1000000ull;
 	if (node) {
 		table_lock(&f->table);
 		table_ref(node);

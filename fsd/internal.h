@@ -31,9 +31,10 @@
 
 enum {
 	FSD_LEADER_MS = 10000, /* a change waits so long for a leader        */
-	FSD_FRESH_MS = 3000,   /* open, stat and readdir: then as known here */
+	FSD_FRESH_MS = 2000,   /* open, stat and readdir: then as known here */
 	FSD_RETRY_MS = 25,
 	FSD_DEFER_MS = 100,
+	FSD_AGAIN_MS = 1000, /* what is deferred and could not be committed  */
 	FSD_STALE_TRIES = 4, /* paths that were renamed meanwhile            */
 	FSD_ORPHAN_BYTES_MAX = 256 << 20, /* written to removed files        */
 	FSD_TELL_MAX = 65536,		  /* items that wait for the teller  */
@@ -72,6 +73,7 @@ struct fsd {
 
 	pthread_mutex_t wait_lock; /* of those that follow                   */
 	pthread_cond_t tick;
+	_Atomic bool resting; /* the ticker sleeps until somebody wakes it   */
 	struct call_list retry;
 	struct ino_block *blocks; /* one for each partition                  */
 
@@ -115,7 +117,9 @@ struct call {
 	struct store_file_op op;
 	struct store_barrier barrier;
 	struct buf path, path2, data;
-	uint64_t deadline_ns, due_ns;
+	uint64_t began_ns;
+	uint64_t tried_ns; /* when it was last handed in                     */
+	uint64_t due_ns;
 	uint32_t stale_tries;
 	bool fresh;	  /* what is read now is                             */
 	bool interrupted; /* gave up waiting for a leader                    */
@@ -130,7 +134,6 @@ struct call {
 	size_t size;
 	int to_set;
 	struct stat attr;
-	uint64_t until_ns;	      /* defers made later are not waited for */
 	void (*then)(struct call *c); /* after a wait                         */
 };
 
@@ -208,6 +211,12 @@ void call_change(struct call *c);
 
 /* c->run after FSD_RETRY_MS, on the ticker. */
 void call_later(struct call *c, void (*run)(struct call *c));
+
+/* Have ms passed since it came? */
+bool call_is_late(struct call *c, uint64_t ms);
+
+/* Something waits: the ticker is to look every FSD_RETRY_MS. Thread: any. */
+void call_wake_ticker(struct fsd *f);
 
 /* Put c at the end of list; take its first, or NULL. */
 void call_push(struct call_list *list, struct call *c);
@@ -309,7 +318,8 @@ struct defer {
 	uint8_t name[TABLE_NAME_BYTES_MAX];
 	uint32_t mode, uid, gid;
 	uint64_t made_ns; /* wall clock                                      */
-	uint64_t due_ns;  /* mono                                            */
+	uint64_t born_ns, due_ns; /* mono                                    */
+	uint64_t tried_ns;	  /* the tick that tried to commit it        */
 	uint32_t caller_uid, caller_gid;
 	bool truncates; /* CREATE: O_TRUNC, if the name is there by then     */
 	bool busy;	/* a call carries it                                 */
@@ -320,6 +330,12 @@ struct defer {
 
 /* Put a new one on d->node; references are taken. The table is locked. */
 void defer_add(struct fsd *f, struct defer *d);
+
+/*
+ * A file whose creation in dir was deferred by then; NULL: none. The table is
+ * locked.
+ */
+struct node *defer_child(struct fsd *f, const struct node *dir, uint64_t by_ns);
 
 /*
  * Let c, a WRITE, carry what is deferred of its node, or wait for who does:

@@ -126,7 +126,7 @@ enum err entry_find(struct call *c, struct node *parent, struct bytes name,
 	e->ino = node->id;
 	e->attr_timeout = e->entry_timeout = answer_timeout(c);
 	table_lock(t);
-	if (overlay(f, node, &e->attr))
+	if (overlay(f, node, &e->attr) || defer_child(f, node, UINT64_MAX))
 		e->attr_timeout = 0;
 	table_unlock(t);
 	return OK;
@@ -321,14 +321,38 @@ void node_answer_attr(struct call *c)
 	call_free(c);
 }
 
+/*
+ * What is deferred in a directory will change its times: it is committed before
+ * they are shown, unless that is known to take long.
+ */
+static void getattr_run(struct call *c)
+{
+	struct node *child = NULL;
+
+	if (!c->waited && !atomic_load(&c->f->blind)) {
+		table_lock(&c->f->table);
+		child = defer_child(c->f, c->at.node, c->began_ns);
+		if (child)
+			table_ref(child);
+		table_unlock(&c->f->table);
+	}
+	if (child) {
+		defer_settle(c, child, getattr_run);
+		table_lock(&c->f->table);
+		table_unref(&c->f->table, child);
+		table_unlock(&c->f->table);
+		return;
+	}
+	c->run = node_answer_attr;
+	call_fresh(c);
+}
+
 void op_getattr(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 {
 	struct call *c = call_new(fuse_req_userdata(req), req, id, NULL);
 
-	if (!c)
-		return;
-	c->run = node_answer_attr;
-	call_fresh(c);
+	if (c)
+		getattr_run(c);
 }
 
 /* ---------------------------------------------------------------- readlink */

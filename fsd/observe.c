@@ -210,6 +210,13 @@ static void say_entry(struct seen_at *at, const struct node *parent,
 	say(at, TELL_ENTRY, 0, parent, name);
 }
 
+/* Who has node open sees that it has lost a name. */
+static void say_unnamed(struct seen_at *at, const struct node *node)
+{
+	if (node)
+		say(at, TELL_ATTR, node->id, NULL, bytes_of(NULL, 0));
+}
+
 /*
  * The directory of path, and path's last name. NULL: it is not known; then the
  * kernel may believe that the first unknown name on the way means nothing. The
@@ -268,6 +275,7 @@ static void after_put(struct seen_at *at, struct bytes key, uint64_t ino)
 	say_entry(at, dir, name);
 	if (path.n != key.n)
 		say(at, TELL_ATTR, dir->id, NULL, bytes_of(NULL, 0));
+	say_unnamed(at, node);
 	if (node)
 		table_remove(t, dir, name);
 }
@@ -287,6 +295,7 @@ static void after_gone(struct seen_at *at, struct bytes path)
 	say_entry(at, dir, name);
 	if (!node || node->is_dir)
 		say(at, TELL_ATTR, dir->id, NULL, bytes_of(NULL, 0));
+	say_unnamed(at, node);
 	if (node)
 		table_remove(&at->f->table, dir, name);
 }
@@ -363,6 +372,8 @@ static void after_move(struct seen_at *at, const struct store_seen *seen)
 		say_entry(at, dir, a);
 	if (dir2)
 		say_entry(at, dir2, b);
+	if (dir2 && seen->kind == STORE_SEEN_MOVE)
+		say_unnamed(at, table_child(t, dir2, b));
 	/* Without memory a name is lost, and found again when it is needed. */
 	if (seen->kind == STORE_SEEN_EXCHANGE)
 		(void)table_exchange(t, dir, a, dir2, b);

@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "fsd/internal.h"
 
-enum { LOOK_MS = 200, WRITE_BYTES = 1 << 20 };
+enum { LOOK_MS = 250, WRITE_BYTES = 1 << 20 };
 
 /* The kernel says what it can; what is wanted beside the library's choice. */
 static void op_init(void *userdata, struct fuse_conn_info *conn)
@@ -197,10 +197,35 @@ static uint64_t sooner(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+/*
+ * Until due; with nothing in sight until woken, LOOK_MS at most. resting is set
+ * before the last look at what waits, so nobody's wake is lost.
+ */
+static void rest(struct fsd *f, uint64_t due)
+{
+	struct timespec until;
+
+	until.tv_sec = (time_t)(due / 1000000000u);
+	until.tv_nsec = (long)(due % 1000000000u);
+	pthread_mutex_lock(&f->wait_lock);
+	if (!atomic_load(&f->ending))
+		pthread_cond_timedwait(&f->tick, &f->wait_lock, &until);
+	pthread_mutex_unlock(&f->wait_lock);
+	atomic_store(&f->resting, false);
+}
+
+/* Do what is due; when the next is, UINT64_MAX: nothing waits. */
+static uint64_t tick(struct fsd *f)
+{
+	uint64_t due = call_tick(f);
+
+	due = sooner(due, defer_tick(f));
+	return sooner(due, tell_tick(f));
+}
+
 void fsd_tick(struct fsd *f)
 {
 	uint64_t look_ns = 0, now, due;
-	struct timespec until;
 
 	while (!atomic_load(&f->ending)) {
 		now = fsd_now(f);
@@ -208,19 +233,14 @@ void fsd_tick(struct fsd *f)
 			look_around(f);
 			look_ns = now + LOOK_MS * 1000000ull;
 		}
-		due = sooner(look_ns, call_tick(f));
-		due = sooner(due, defer_tick(f));
-		due = sooner(due, tell_tick(f));
-		now = fsd_now(f);
-		/* New waits are at least FSD_RETRY_MS long. */
-		due = sooner(due, now + FSD_RETRY_MS * 1000000ull);
-		if (due <= now)
-			continue;
-		until.tv_sec = (time_t)(due / 1000000000u);
-		until.tv_nsec = (long)(due % 1000000000u);
-		pthread_mutex_lock(&f->wait_lock);
-		pthread_cond_timedwait(&f->tick, &f->wait_lock, &until);
-		pthread_mutex_unlock(&f->wait_lock);
+		due = tick(f);
+		if (due == UINT64_MAX && !atomic_load(&f->calls)) {
+			atomic_store(&f->resting, true);
+			due = tick(f);
+		}
+		if (!atomic_load(&f->resting) || due != UINT64_MAX)
+			due = sooner(due, now + FSD_RETRY_MS * 1000000ull);
+		rest(f, sooner(due, look_ns));
 	}
 	while (call_tick(f) != UINT64_MAX)
 		; /* nobody may wait any longer: they end */

@@ -95,6 +95,7 @@ void tell_own_begin(struct fsd *f)
 	pthread_mutex_lock(&f->tell_lock);
 	f->own++;
 	pthread_mutex_unlock(&f->tell_lock);
+	call_wake_ticker(f);
 }
 
 void tell_own_end(struct fsd *f, uint32_t partition, uint64_t rev)

@@ -4,6 +4,7 @@ import os
 import signal
 import stat
 import subprocess
+import threading
 import time
 
 from mount_kit import (Failure, Mounted, detach, equal, expect, fails, libc,
@@ -281,6 +282,107 @@ def file_system_size():
     st = os.statvfs(n.mnt)
     equal((st.f_bsize, st.f_namemax), (4096, 255), "statvfs")
     expect(0 < st.f_bavail <= st.f_blocks, "blocks", st.f_bavail, st.f_blocks)
+
+
+# --- creating and cutting wait for the first write --------------------------
+
+def revision(n, key):
+    """That of a change made now."""
+    n.put(key, b"")
+    return n.http("HEAD", key).rev
+
+
+@case("echo is one change, and HTTP never sees the file empty")
+def one_change():
+    n = shared()
+    d = fresh_dir(n, "one")
+    write(d + "/warm", b"inode numbers are in stock now")
+    for i in range(2):  # a new file, and one that is there
+        before = revision(n, "one/before%d" % i)
+        run("sh", "-c", "echo value > %s/new" % d)
+        equal(n.get("one/new"), b"value\n", "written")
+        equal(revision(n, "one/after%d" % i), before + 2, "one change")
+    stop, seen = threading.Event(), []
+
+    def look():
+        while not stop.is_set():
+            value = n.get("one/new")
+            if value not in (b"value\n", b"other\n"):
+                seen.append(value)
+    t = threading.Thread(target=look)
+    t.start()
+    for i in range(100):
+        run("sh", "-c", "echo %s > %s" % (("value", "other")[i % 2],
+                                          d + "/new"))
+    stop.set()
+    t.join()
+    equal(seen, [], "what HTTP saw")
+    run("rm", "-rf", d)
+
+
+@case("what is deferred is committed by fsync, close, time and a look at its "
+      "directory")
+def deferred():
+    n = shared()
+    d = fresh_dir(n, "defer")
+    for i in range(3):
+        fd = os.open(d + "/a%d" % i, os.O_CREAT | os.O_WRONLY, 0o640)
+        equal(os.stat(d + "/a%d" % i).st_size, 0, "seen here")
+        expect("a%d" % i in os.listdir(d), "listed here")
+        if i == 0:
+            os.fsync(fd)
+        elif i == 1:
+            os.stat(d)
+        else:
+            wait_for(lambda: n.get("defer/a2") is not None, "time", 2)
+        equal(n.get("defer/a%d" % i), b"", "seen over HTTP", i)
+        os.close(fd)
+    open(d + "/b", "w").close()
+    wait_for(lambda: n.get("defer/b") == b"", "after close", 2)
+    st = os.stat(d + "/a0")
+    equal(stat.S_IMODE(st.st_mode), 0o640, "mode")
+    write(d + "/b", b"full")
+    fd = os.open(d + "/b", os.O_WRONLY | os.O_TRUNC)
+    equal(os.fstat(fd).st_size, 0, "cut here")
+    os.fsync(fd)
+    equal(n.get("defer/b"), b"", "cut over HTTP")
+    os.close(fd)
+    run("rm", "-rf", d)
+
+
+@case("a name that came to be meanwhile is written to if the caller may")
+def name_came_meanwhile():
+    n = shared()
+    d = fresh_dir(n, "race")
+    fd = os.open(d + "/f", os.O_CREAT | os.O_WRONLY, 0o644)
+    n.put("race/f", b"over HTTP")
+    os.write(fd, b"mine")
+    os.close(fd)
+    equal(n.get("race/f"), b"mine HTTP", "bytes")
+    fd = os.open(d + "/g", os.O_CREAT | os.O_WRONLY, 0o644)
+    run("rm", "-rf", d)  # waits for what is deferred in it
+    expect(not os.path.exists(d), "removed")
+    os.close(fd)
+
+
+@case("a file removed over HTTP stays for who has it open")
+def removed_over_http():
+    n = shared()
+    value = os.urandom(300000)
+    n.put("orphan", value)
+    with open(n.at("orphan"), "r+b", buffering=0) as f:
+        n.delete("orphan")
+        expect(not os.path.exists(n.at("orphan")), "gone")
+        equal(os.fstat(f.fileno()).st_nlink, 0, "links")
+        equal(f.read(1 << 20) == value, True, "bytes")
+        n.put("orphan", b"another")
+        os.pwrite(f.fileno(), b"patch", 100000)
+        os.ftruncate(f.fileno(), 200000)
+        equal(os.pread(f.fileno(), 1 << 20, 0) ==
+              (value[:100000] + b"patch" + value[100005:200000]), True,
+              "patched")
+        equal(read(n.at("orphan")), b"another", "the new file")
+    n.delete("orphan")
 
 
 # --- its life ---------------------------------------------------------------

@@ -1,0 +1,217 @@
+"""nodes.py - three nodes with a mount each: what one does, the others see."""
+import errno
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+
+from mount_kit import (Failure, detach, equal, expect, fails, read, run,
+                       wait_for, write)
+from harness import SEED, case, main
+from cluster_kit import Cluster
+
+
+class Mounts(Cluster):
+    """Three nodes; mnt is the list of their mounts."""
+
+    def __init__(self, **kw):
+        super().__init__(start=False, **kw)
+        self.mnt = [os.path.join(self.root, "mnt%d" % m.number)
+                    for m in self.members]
+        for m in self.members:
+            self.spawn(m)
+        self.wait_ready()
+        self.wait_mounted()
+
+    def spawn(self, m):
+        m.spawn("--mount", self.mnt[m.number - 1])
+
+    def wait_mounted(self):
+        for m in self.alive():
+            wait_for(lambda: os.path.ismount(self.mnt[m.number - 1]),
+                     "%s is mounted" % m.name)
+
+    def remove(self):
+        for m in self.members:
+            if m.is_alive() and not m.paused:
+                m.stop()
+        for path in self.mnt:
+            detach(path)
+        super().remove()
+
+
+@case("what one node writes, any other sees when the call has returned")
+def seen_everywhere():
+    with Mounts() as c:
+        dice = random.Random(SEED)
+        for i in range(300):
+            a, b = dice.sample(c.mnt, 2)
+            name, value = "f%d" % (i % 7), b"%d" % i
+            expect(os.path.exists(b + "/" + name) == (i >= 7), "before", i)
+            write(a + "/" + name, value)
+            equal(read(b + "/" + name), value, "bytes, round", i)
+            equal(os.stat(b + "/" + name).st_size, len(value), "size", i)
+            os.mkdir(a + "/d%d" % i)
+            expect("d%d" % i in os.listdir(b), "listed", i)
+            os.rename(b + "/d%d" % i, b + "/e%d" % i)
+            fails(errno.ENOENT, os.stat, a + "/d%d" % i)
+            os.rmdir(a + "/e%d" % i)
+            fails(errno.ENOENT, os.rmdir, b + "/e%d" % i)
+        for a in c.mnt:
+            equal(sorted(os.listdir(a)), ["f%d" % i for i in range(7)], a)
+
+
+@case("appends from three nodes never overwrite each other")
+def appends():
+    with Mounts() as c:
+        count = 100
+
+        def add(number):
+            fd = os.open(c.mnt[number] + "/log",
+                         os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            for i in range(count):
+                os.write(fd, b"%d %d\n" % (number, i))
+            os.close(fd)
+
+        threads = [threading.Thread(target=add, args=(n,)) for n in range(3)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        for mnt in c.mnt:
+            lines = read(mnt + "/log").split(b"\n")[:-1]
+            equal(sorted(lines), sorted(b"%d %d" % (n, i) for n in range(3)
+                                        for i in range(count)), "lines")
+
+
+@case("exclusive creations and mkdir are won by one of three nodes")
+def exclusive():
+    with Mounts() as c:
+        for i in range(40):
+            won, gate = [], threading.Barrier(3)
+
+            def race(mnt):
+                gate.wait()
+                try:
+                    os.mkdir(mnt + "/d%d" % i)
+                    won.append(("d", mnt))
+                except FileExistsError:
+                    pass
+                try:
+                    os.close(os.open(mnt + "/f%d" % i, os.O_CREAT | os.O_EXCL |
+                                     os.O_WRONLY))
+                    won.append(("f", mnt))
+                except FileExistsError:
+                    pass
+            threads = [threading.Thread(target=race, args=(m,))
+                       for m in c.mnt]
+            for t in threads:
+                t.start()
+            for t in threads:
+                t.join()
+            equal(sorted(w[0] for w in won), ["d", "f"], "round", i)
+
+
+@case("a file removed or replaced elsewhere stays for who has it open")
+def removed_elsewhere():
+    with Mounts() as c:
+        a, b = c.mnt[:2]
+        write(a + "/f", b"old" * 50000)
+        with open(b + "/f", "r+b", buffering=0) as f:
+            equal(f.read(3), b"old", "first bytes")
+            os.unlink(a + "/f")
+            wait_for(lambda: os.fstat(f.fileno()).st_nlink == 0,
+                     "the link count is 0")
+            equal(f.read(), (b"old" * 50000)[3:], "the rest")
+            f.seek(0)
+            f.write(b"NEW")
+            f.seek(0)
+            equal(f.read(6), b"NEWold", "after a write")
+            expect(not os.path.exists(a + "/f"), "it is gone for all")
+        write(a + "/g", b"1")
+        with open(b + "/g", "rb", buffering=0) as f:
+            write(a + "/h", b"2")
+            os.rename(a + "/h", a + "/g")
+            equal(f.read(), b"1", "the replaced file")
+            equal(read(b + "/g"), b"2", "the new one")
+
+
+def timed(fn, *args):
+    started = time.monotonic()
+    try:
+        result = fn(*args)
+    except OSError as e:
+        result = e.errno
+    return result, time.monotonic() - started
+
+
+@case("without a majority changes fail in time, reads go on, nothing hangs")
+def no_quorum():
+    with Mounts() as c:
+        leader = c.leader()
+        lost = [m for m in c.members if m is not leader]
+        mnt = c.mnt[leader.number - 1]
+        write(mnt + "/f", b"before")
+        os.mkdir(mnt + "/d")
+        for m in lost:
+            m.kill9()
+        got, took = timed(write, mnt + "/f", b"after")
+        expect(got in (errno.EIO, errno.ETIMEDOUT), "a write gave", got)
+        expect(took < 20, "it took", took)
+        equal(subprocess.run(["sh", "-c", "echo v > %s/f" % mnt],
+                             capture_output=True).returncode != 0, True,
+              "echo tells")
+        got, took = timed(os.mkdir, mnt + "/e")
+        equal(got, errno.EIO, "mkdir")
+        expect(5 < took < 20, "mkdir took", took)
+        started = time.monotonic()
+        equal(sorted(os.listdir(mnt)), ["d", "f"], "listing")
+        equal(read(mnt + "/f") in (b"before", b"after"), True, "read")
+        equal(os.stat(mnt + "/f").st_size > 0, True, "stat")
+        expect(time.monotonic() - started < 10, "reading took long")
+        for m in lost:
+            detach(c.mnt[m.number - 1])
+            c.spawn(m)
+        c.wait_ready()
+        wait_for(lambda: timed(write, mnt + "/f", b"again")[0] is None,
+                 "writing goes on")
+        equal(read(c.mnt[lost[0].number - 1] + "/f"), b"again", "elsewhere")
+
+
+@case("a leader that goes is a pause for programs, no error")
+def leader_change():
+    with Mounts() as c:
+        leader = c.leader()
+        mnt = c.mnt[c.followers()[0].number - 1]
+        done, errors = [], []
+        stop = threading.Event()
+
+        def work():
+            i = 0
+            while not stop.is_set():
+                try:
+                    write(mnt + "/n%d" % (i % 5), b"%d" % i)
+                    os.rename(mnt + "/n%d" % (i % 5), mnt + "/m%d" % (i % 5))
+                    equal(read(mnt + "/m%d" % (i % 5)), b"%d" % i, "read")
+                    done.append(i)
+                except Exception as e:
+                    errors.append(repr(e))
+                i += 1
+        t = threading.Thread(target=work)
+        t.start()
+        wait_for(lambda: len(done) > 30, "work is done")
+        leader.kill9()
+        before = len(done)
+        wait_for(lambda: len(done) > before + 60, "work goes on")
+        stop.set()
+        t.join()
+        # What was on its way when the leader died may have an unknown end.
+        unknown = [e for e in errors if "Errno 110" in e]
+        equal(len(errors) - len(unknown), 0, "errors", errors)
+        expect(len(unknown) <= 1, "unknown outcomes", errors)
+
+
+if __name__ == "__main__":
+    main()
