@@ -24,6 +24,15 @@ struct dir {
 	bool loaded;
 };
 
+void dir_free(struct dir *d)
+{
+	if (!d)
+		return;
+	buf_done(&d->names);
+	free(d->off);
+	free(d);
+}
+
 /* -------------------------------------------------------------------- load */
 
 static enum err add_name(struct dir *d, struct bytes name)
@@ -155,17 +164,13 @@ static void opendir_run(struct call *c)
 		err = node_attr(c, &st);
 	if (err) {
 		if (h)
-			free(h->dir);
-		if (h)
 			handle_free(f, h);
 		call_answer(c, err);
 		return;
 	}
 	c->fi.fh = (uintptr_t)h;
-	if (fuse_reply_open(c->req, &c->fi)) {
-		free(h->dir);
+	if (fuse_reply_open(c->req, &c->fi))
 		handle_free(f, h);
-	}
 	call_free(c);
 }
 
@@ -184,9 +189,6 @@ void op_releasedir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 {
 	struct handle *h = (struct handle *)(uintptr_t)fi->fh;
 
-	buf_done(&h->dir->names);
-	free(h->dir->off);
-	free(h->dir);
 	handle_free(fuse_req_userdata(req), h);
 	fuse_reply_err(req, 0);
 }

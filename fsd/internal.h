@@ -79,6 +79,8 @@ struct fsd {
 
 	struct defer *defers, **defers_last; /* oldest first; table's lock   */
 
+	struct handle *handles; /* table's lock                              */
+
 	pthread_mutex_t tell_lock; /* of those that follow                   */
 	pthread_cond_t tell;
 	struct tell_list ready, held;
@@ -100,6 +102,7 @@ struct handle {
 	struct node *node; /* with a reference, and counted in opens         */
 	int flags;
 	struct dir *dir; /* fsd/dir.c                                        */
+	struct handle *next, **back; /* of f->handles                        */
 };
 
 /*
@@ -281,6 +284,9 @@ void op_fsyncdir(fuse_req_t req, fuse_ino_t id, int datasync,
 /* A handle of node; NULL: no memory. The table is not locked. */
 struct handle *handle_new(struct fsd *f, struct node *node, int flags);
 void handle_free(struct fsd *f, struct handle *h);
+
+/* What h has of a directory's listing. NULL is accepted. */
+void dir_free(struct dir *d);
 
 /* Operations of libfuse: <fuse_lowlevel.h>. */
 void op_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi);

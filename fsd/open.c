@@ -24,6 +24,11 @@ struct handle *handle_new(struct fsd *f, struct node *node, int flags)
 	table_lock(&f->table);
 	table_ref(node);
 	node->opens++;
+	h->next = f->handles;
+	h->back = &f->handles;
+	if (h->next)
+		h->next->back = &h->next;
+	f->handles = h;
 	table_unlock(&f->table);
 	return h;
 }
@@ -31,9 +36,13 @@ struct handle *handle_new(struct fsd *f, struct node *node, int flags)
 void handle_free(struct fsd *f, struct handle *h)
 {
 	table_lock(&f->table);
+	*h->back = h->next;
+	if (h->next)
+		h->next->back = h->back;
 	h->node->opens--;
 	table_unref(&f->table, h->node);
 	table_unlock(&f->table);
+	dir_free(h->dir);
 	free(h);
 }
 

@@ -306,6 +306,9 @@ void fsd_free(struct fsd *f)
 	if (f->session)
 		fuse_session_destroy(f->session);
 	tell_done(f);
+	/* Of files that were still open when it was unmounted. */
+	while (f->handles)
+		handle_free(f, f->handles);
 	while (f->defers) {
 		struct defer *d = f->defers;
 
