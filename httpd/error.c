@@ -70,8 +70,7 @@ struct problem error_problem(enum err err)
 	case ERR_CORRUPT:
 		return make(500, "corrupt", "the stored bytes are damaged");
 	case ERR_NOMEM:
-		return make(503, "out_of_memory",
-			    "out of memory; nothing was done");
+		return make(503, "out_of_memory", "nothing was done");
 	case OK:
 	case ERR_PENDING:
 	case ERR_STALE:

@@ -142,6 +142,26 @@ void request_done(struct request *r)
 	request_unref(r);
 }
 
+/* Thread: the store's. */
+static void change_done(struct store_change *c)
+{
+	request_done(c->user);
+}
+
+enum err request_change(struct request *r)
+{
+	enum err err;
+
+	r->change->done = change_done;
+	r->change->user = r;
+	trace_tag(r, r->change->tag);
+	request_arm(r);
+	err = store_change(r->h->o.store, r->change);
+	if (err)
+		request_disarm(r);
+	return err;
+}
+
 void request_stage(struct request *r, enum stage stage, uint64_t timeout_ns)
 {
 	atomic_store_explicit(&r->conn->deadline_ns,

@@ -26,6 +26,13 @@ void request_end(struct request *r);
 void request_arm(struct request *r);
 void request_disarm(struct request *r);
 
+/*
+ * Arm r and hand r->change, filled in by the caller, to the store; then park.
+ * Errors as store_change: nothing was done, r is not armed. Thread: the
+ * connection's.
+ */
+MUST_CHECK enum err request_change(struct request *r);
+
 /* The store's completion: wake r, drop the reference. Thread: any. */
 void request_done(struct request *r);
 

@@ -18,7 +18,6 @@
 #include "httpd/json.h"
 #include "httpd/reply.h"
 #include "httpd/request.h"
-#include "httpd/trace.h"
 
 _Static_assert((int)SECRET_HASH_BYTES == (int)STORE_TOKEN_HASH_BYTES,
 	       "the store keeps what is hashed here");
@@ -132,23 +131,11 @@ static enum MHD_Result change_over(struct request *r)
 	return reply_text(r, 200, "{\"success\":true}");
 }
 
-/* Thread: the store's. */
-static void change_done(struct store_change *c)
-{
-	request_done(c->user);
-}
-
 static enum MHD_Result submit(struct request *r)
 {
-	enum err err;
+	enum err err = request_change(r);
 
-	r->change->done = change_done;
-	r->change->user = r;
-	trace_tag(r, r->change->tag);
-	request_arm(r);
-	err = store_change(r->h->o.store, r->change);
 	if (err) {
-		request_disarm(r);
 		if (err == ERR_INVALID)
 			return reply_problem(
 				r, 400, "bad_request",

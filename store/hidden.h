@@ -30,26 +30,34 @@
 #include "base/bytes.h"
 
 enum {
-	CHUNK_PREFIX_BYTES = 10,
+	HIDDEN_NUMBERED_BYTES = 10,
+	CHUNK_PREFIX_BYTES = HIDDEN_NUMBERED_BYTES,
 	CHUNK_KEY_BYTES = 14,
 	EXTENT_KEY_BYTES = 18,
-	MARKER_KEY_BYTES = 10,
-	MEMBER_KEY_BYTES = 10,
-	RESERVED_KEY_BYTES = 10,
-	WINDOW_PREFIX_BYTES = 10,
+	MARKER_KEY_BYTES = HIDDEN_NUMBERED_BYTES,
+	MEMBER_KEY_BYTES = HIDDEN_NUMBERED_BYTES,
+	RESERVED_KEY_BYTES = HIDDEN_NUMBERED_BYTES,
+	WINDOW_PREFIX_BYTES = HIDDEN_NUMBERED_BYTES,
 	WINDOW_KEY_BYTES = 12,
-	INODE_KEY_BYTES = 10,
-	NAMES_PREFIX_BYTES = 10, /* a name's key: and the name               */
+	INODE_KEY_BYTES = HIDDEN_NUMBERED_BYTES,
+	NAMES_PREFIX_BYTES = HIDDEN_NUMBERED_BYTES, /* a name's key: and it */
 	TOKEN_KEY_BYTES_MAX = 66,
 };
+
+/* NUL, a letter, a number: how most of these keys begin. */
+static inline struct bytes hidden_numbered(uint8_t dst[HIDDEN_NUMBERED_BYTES],
+					   char letter, uint64_t number)
+{
+	dst[0] = 0;
+	dst[1] = (uint8_t)letter;
+	put_be64(dst + 2, number);
+	return bytes_of(dst, HIDDEN_NUMBERED_BYTES);
+}
 
 static inline struct bytes chunk_prefix(uint8_t dst[CHUNK_KEY_BYTES],
 					uint64_t content_id)
 {
-	dst[0] = 0;
-	dst[1] = 'c';
-	put_be64(dst + 2, content_id);
-	return bytes_of(dst, CHUNK_PREFIX_BYTES);
+	return hidden_numbered(dst, 'c', content_id);
 }
 
 static inline struct bytes chunk_key(uint8_t dst[CHUNK_KEY_BYTES],
@@ -87,10 +95,7 @@ static inline uint32_t chunk_number(struct bytes key)
 static inline struct bytes marker_key(uint8_t dst[MARKER_KEY_BYTES],
 				      uint64_t content_id)
 {
-	dst[0] = 0;
-	dst[1] = 's';
-	put_be64(dst + 2, content_id);
-	return bytes_of(dst, MARKER_KEY_BYTES);
+	return hidden_numbered(dst, 's', content_id);
 }
 
 static inline struct bytes marker_prefix(void)
@@ -101,19 +106,13 @@ static inline struct bytes marker_prefix(void)
 static inline struct bytes reserved_key(uint8_t dst[RESERVED_KEY_BYTES],
 					uint64_t node_id)
 {
-	dst[0] = 0;
-	dst[1] = 'o';
-	put_be64(dst + 2, node_id);
-	return bytes_of(dst, RESERVED_KEY_BYTES);
+	return hidden_numbered(dst, 'o', node_id);
 }
 
 static inline struct bytes window_prefix(uint8_t dst[WINDOW_KEY_BYTES],
 					 uint64_t node_id)
 {
-	dst[0] = 0;
-	dst[1] = 'f';
-	put_be64(dst + 2, node_id);
-	return bytes_of(dst, WINDOW_PREFIX_BYTES);
+	return hidden_numbered(dst, 'f', node_id);
 }
 
 static inline struct bytes window_key(uint8_t dst[WINDOW_KEY_BYTES],
@@ -132,19 +131,13 @@ static inline struct bytes root_key(void)
 
 static inline struct bytes inode_key(uint8_t dst[INODE_KEY_BYTES], uint64_t ino)
 {
-	dst[0] = 0;
-	dst[1] = 'i';
-	put_be64(dst + 2, ino);
-	return bytes_of(dst, INODE_KEY_BYTES);
+	return hidden_numbered(dst, 'i', ino);
 }
 
 static inline struct bytes names_prefix(uint8_t dst[NAMES_PREFIX_BYTES],
 					uint64_t ino)
 {
-	dst[0] = 0;
-	dst[1] = 'l';
-	put_be64(dst + 2, ino);
-	return bytes_of(dst, NAMES_PREFIX_BYTES);
+	return hidden_numbered(dst, 'l', ino);
 }
 
 static inline struct bytes meaning_key(void)
@@ -170,10 +163,7 @@ static inline struct bytes member_prefix(void)
 static inline struct bytes member_key(uint8_t dst[MEMBER_KEY_BYTES],
 				      uint64_t id)
 {
-	dst[0] = 0;
-	dst[1] = 'm';
-	put_be64(dst + 2, id);
-	return bytes_of(dst, MEMBER_KEY_BYTES);
+	return hidden_numbered(dst, 'm', id);
 }
 
 static inline struct bytes next_id_key(void)
