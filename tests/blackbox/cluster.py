@@ -280,6 +280,9 @@ def waits_damaged(member, file):
     """It is up, says what is wrong, and serves nothing."""
     wait_for(lambda: answers(member), "it answers", 20)
     equal(member.call("GET", "/_/health").status, 200, "health")
+    # It answers before it has read its files: then it starts, no more.
+    wait_for(lambda: b"members replace" in
+             member.call("GET", "/_/ready").body, "it knows the damage", 20)
     r = member.call("GET", "/_/ready")
     expect(r.status == 503 and r.code == "starting" and file in r.body.decode() and
            "members replace %s" % member.name in r.body.decode(), "ready said", r)
