@@ -327,20 +327,22 @@ void node_answer_attr(struct call *c)
  */
 static void getattr_run(struct call *c)
 {
+	struct fsd *f = c->f;
 	struct node *child = NULL;
 
-	if (!c->waited && !atomic_load(&c->f->blind)) {
-		table_lock(&c->f->table);
-		child = defer_child(c->f, c->at.node, c->began_ns);
+	if (!c->waited && !atomic_load(&f->blind)) {
+		table_lock(&f->table);
+		child = defer_child(f, c->at.node, c->began_ns);
 		if (child)
 			table_ref(child);
-		table_unlock(&c->f->table);
+		table_unlock(&f->table);
 	}
 	if (child) {
 		defer_settle(c, child, getattr_run);
-		table_lock(&c->f->table);
-		table_unref(&c->f->table, child);
-		table_unlock(&c->f->table);
+		/* c may be over and gone from here on */
+		table_lock(&f->table);
+		table_unref(&f->table, child);
+		table_unlock(&f->table);
 		return;
 	}
 	c->run = node_answer_attr;

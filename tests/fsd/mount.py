@@ -350,6 +350,35 @@ def deferred():
     run("rm", "-rf", d)
 
 
+@case("sixteen writers at once make files in one directory")
+def many_writers():
+    n = shared()
+    d = fresh_dir(n, "many")
+    wrong = []
+
+    def make(writer):
+        try:
+            for i in range(40):
+                path = "%s/%d-%d" % (d, writer, i)
+                write(path, path.encode())
+                os.stat(d)  # waits for what others have deferred in it
+        except OSError as e:
+            wrong.append(e)
+    writers = [threading.Thread(target=make, args=(i,)) for i in range(16)]
+    for t in writers:
+        t.start()
+    for t in writers:
+        t.join()
+    equal(wrong, [], "errors")
+    names = os.listdir(d)
+    equal(len(names), 16 * 40, "files")
+    for name in names:
+        path = d + "/" + name
+        equal(read(path), path.encode(), "content")
+    expect(n.is_alive(), "the daemon lives")
+    run("rm", "-rf", d)
+
+
 @case("a name that came to be meanwhile is written to if the caller may")
 def name_came_meanwhile():
     n = shared()
