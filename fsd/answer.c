@@ -121,6 +121,11 @@ void answer_deferred(const struct fsd *f, const struct defer *d,
 	st->st_atim = st->st_mtim = st->st_ctim = time_of(d->made_ns);
 }
 
+mode_t answer_dropped_setid(mode_t mode)
+{
+	return mode & ~(mode_t)(mode & S_IXGRP ? S_ISUID | S_ISGID : S_ISUID);
+}
+
 double answer_timeout(const struct call *c)
 {
 	return c->fresh && atomic_load(&c->f->alone) ? FSD_LONG_S : 0;

@@ -129,6 +129,21 @@ static void check_append(struct call *c)
 		     0, 0);
 }
 
+/* An appending or direct write; of others the kernel knows. */
+static void check_setid(struct call *c)
+{
+	struct node *node = subject(c);
+	bool tells;
+
+	if (!(c->op.flags & STORE_FILE_DROP_SETID))
+		return;
+	table_lock(&c->f->table);
+	tells = node->has_setid;
+	table_unlock(&c->f->table);
+	if (tells)
+		tell(c->f, TELL_ATTR, node->id, NULL, bytes_of(NULL, 0), 0, 0);
+}
+
 static bool written(struct call *c, enum err err)
 {
 	struct orphan *o;
@@ -143,6 +158,7 @@ static bool written(struct call *c, enum err err)
 	} else {
 		note_revision(c);
 		check_append(c);
+		check_setid(c);
 		fuse_reply_write(c->req, c->size);
 		c->req = NULL;
 	}
@@ -189,7 +205,10 @@ void op_write(fuse_req_t req, fuse_ino_t id, const char *buf, size_t size,
 	c->op.data = buf_bytes(&c->data);
 	/* What comes out of the page cache has its place. */
 	if (fi->flags & O_APPEND && !fi->writepage)
-		c->op.flags = STORE_FILE_APPEND;
+		c->op.flags |= STORE_FILE_APPEND;
+	/* Of what comes out of the page cache the kernel has seen to it. */
+	if (fuse_req_ctx(req)->uid && !fi->writepage)
+		c->op.flags |= STORE_FILE_DROP_SETID;
 	c->finish = written;
 	c->run = write_run;
 	write_run(c);

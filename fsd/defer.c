@@ -102,6 +102,10 @@ static void take(struct call *c, struct defer *d)
 
 	d->busy = true;
 	c->carries = true;
+	if (d->drops_setid && d->kind == DEFER_TRUNCATE)
+		op->flags |= STORE_FILE_DROP_SETID;
+	else if (d->drops_setid)
+		d->mode = answer_dropped_setid(d->mode);
 	c->deferred = d->node;
 	table_ref(d->node);
 	if (d->kind == DEFER_CREATE) {
@@ -206,6 +210,8 @@ static bool adopt(struct call *c, enum err *err)
 	if (!*err) {
 		goes = c->op.kind == STORE_FILE_WRITE || d->truncates;
 		table_set_ino(&f->table, c->deferred, file.ino);
+		if (d->truncates && d->caller_uid)
+			c->op.flags |= STORE_FILE_DROP_SETID;
 		retarget(c, d->truncates);
 	}
 	if (!*err && d->truncates) {

@@ -163,6 +163,9 @@ void answer_stat(const struct fsd *f, const struct store_file *file,
 void answer_deferred(const struct fsd *f, const struct defer *d,
 		     struct stat *st);
 
+/* mode as it is when others than root have changed the data. */
+mode_t answer_dropped_setid(mode_t mode);
+
 /* Seconds that the kernel may keep an answer. */
 double answer_timeout(const struct call *c);
 
@@ -328,8 +331,9 @@ struct defer {
 	uint64_t tried_ns;	  /* the tick that tried to commit it        */
 	uint32_t caller_uid, caller_gid;
 	bool truncates; /* CREATE: O_TRUNC, if the name is there by then     */
-	bool busy;	/* a call carries it                                 */
-	bool hidden;	/* the name is another's by now                      */
+	bool drops_setid; /* TRUNCATE: not by root                           */
+	bool busy;   /* a call carries it                                 */
+	bool hidden; /* the name is another's by now                      */
 	struct call_list waiters;
 	struct defer *next, **back; /* of f->defers                          */
 };

@@ -41,9 +41,18 @@ static bool overlay(struct fsd *f, struct node *node, struct stat *st)
 		return false;
 	if (node->defer->kind == DEFER_CREATE)
 		answer_deferred(f, node->defer, st);
+	if (node->defer->drops_setid)
+		st->st_mode = answer_dropped_setid(st->st_mode);
 	st->st_size = 0;
 	st->st_blocks = 0;
 	return true;
+}
+
+/* The kernel will have been told st. The table is locked. */
+static void note_told(struct node *node, const struct stat *st)
+{
+	node->has_setid =
+		S_ISREG(st->st_mode) && st->st_mode & (S_ISUID | S_ISGID);
 }
 
 static uint64_t links_of(struct call *c, struct node *node, struct bytes path,
@@ -67,6 +76,7 @@ static bool find_deferred(struct call *c, struct node *parent,
 		return false;
 	memset(e, 0, sizeof(*e));
 	overlay(c->f, node, &e->attr);
+	note_told(node, &e->attr);
 	e->ino = node->id;
 	table_looked_up(node);
 	return true;
@@ -128,6 +138,7 @@ enum err entry_find(struct call *c, struct node *parent, struct bytes name,
 	table_lock(t);
 	if (overlay(f, node, &e->attr) || defer_child(f, node, UINT64_MAX))
 		e->attr_timeout = 0;
+	note_told(node, &e->attr);
 	table_unlock(t);
 	return OK;
 }
@@ -316,6 +327,7 @@ void node_answer_attr(struct call *c)
 	table_lock(&f->table);
 	if (overlay(f, c->at.node, &st) || c->at.node->gone)
 		timeout = 0;
+	note_told(c->at.node, &st);
 	table_unlock(&f->table);
 	fuse_reply_attr(c->req, &st, timeout);
 	call_free(c);

@@ -56,15 +56,17 @@ static void set_fi(struct fuse_file_info *fi, struct handle *h)
 /* -------------------------------------------------------------------- open */
 
 /* O_TRUNC waits for the first write. d is used up. The table is locked. */
-static void defer_truncation(struct fsd *f, struct node *node, struct defer *d)
+static void defer_truncation(struct fsd *f, struct node *node, struct defer *d,
+			     bool drops_setid)
 {
 	if (node->defer) { /* it has nothing yet, or will have nothing */
 		free(d);
-		return;
+	} else {
+		d->kind = DEFER_TRUNCATE;
+		d->node = node;
+		defer_add(f, d);
 	}
-	d->kind = DEFER_TRUNCATE;
-	d->node = node;
-	defer_add(f, d);
+	node->defer->drops_setid |= drops_setid;
 }
 
 /* What the kernel may keep of the content from before. The table is locked. */
@@ -105,7 +107,8 @@ static void open_run(struct call *c)
 {
 	struct fsd *f = c->f;
 	struct node *node = c->at.node;
-	bool truncates = c->fi.flags & O_TRUNC;
+	bool truncates = c->fi.flags & O_TRUNC, tells;
+	bool drops_setid = truncates && fuse_req_ctx(c->req)->uid;
 	struct handle *h = handle_new(f, node, c->fi.flags);
 	struct defer *d = truncates ? calloc(1, sizeof(*d)) : NULL;
 	struct store_file file;
@@ -124,13 +127,16 @@ static void open_run(struct call *c)
 	}
 	set_fi(&c->fi, h);
 	table_lock(&f->table);
+	tells = drops_setid && node->has_setid;
 	if (file.ino)
 		c->fi.keep_cache = keeps_cache(node, file.rev);
 	if (truncates && !node->gone)
-		defer_truncation(f, node, d);
+		defer_truncation(f, node, d, drops_setid);
 	else
 		free(d);
 	table_unlock(&f->table);
+	if (tells) /* the kernel leaves them to who truncates */
+		tell(f, TELL_ATTR, node->id, NULL, bytes_of(NULL, 0), 0, 0);
 	if (fuse_reply_open(c->req, &c->fi))
 		handle_free(f, h);
 	call_free(c);

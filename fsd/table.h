@@ -64,6 +64,7 @@ struct node {
 	struct orphan *orphan; /* fsd/orphan.c                               */
 	uint64_t cached_rev;   /* of the content that the kernel may cache   */
 	bool gone;	       /* removed: only orphan knows it              */
+	bool has_setid;	       /* its mode that the kernel was told last has */
 	enum err lost;	       /* of a deferred change, for the next fsync   */
 	bool subdirs_known;
 	uint64_t subdirs;

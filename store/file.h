@@ -177,6 +177,9 @@ enum store_file_flags {
 	STORE_FILE_XATTR_CREATE = 1024,	 /* there already: ERR_EXISTS         */
 	STORE_FILE_XATTR_REPLACE = 2048, /* not there: ERR_NO_ATTR           */
 	STORE_FILE_XATTR_REMOVE = 4096,
+	STORE_FILE_DROP_SETID = 8192, /* SET, WRITE, ALLOCATE: set-id bits go,
+				       as POSIX wants it when others than
+				       root change the data               */
 };
 
 enum store_file_set {

@@ -248,6 +248,18 @@ static enum err check_data(const struct file_node *n)
 	return file_type(n) == S_IFREG ? OK : ERR_NOT_FILE;
 }
 
+void file_drop_setid(const struct store_file_op *op, struct file_node *n)
+{
+	uint32_t drop = S_ISUID;
+
+	if (!(op->flags & STORE_FILE_DROP_SETID))
+		return;
+	/* Without the right to execute it means something else. */
+	if (n->attrs.permissions & S_IXGRP)
+		drop |= S_ISGID;
+	n->attrs.permissions &= ~drop;
+}
+
 enum err file_set_bytes(struct file_decision *d, struct file_node *n)
 {
 	uint64_t before = n->bytes;
@@ -296,6 +308,7 @@ static enum err write_file(struct file_decision *d, struct file_node *n,
 	if (err)
 		return err;
 	file_note_data(n);
+	file_drop_setid(op, n);
 	return file_node_put(d, n);
 }
 
@@ -343,6 +356,7 @@ enum err decide_file_allocate(struct file_decision *d)
 		err = allocate(d, &n);
 	if (!err && (clear || n.bytes != before)) {
 		file_note_data(&n);
+		file_drop_setid(d->op, &n);
 		err = file_node_value(d, &n);
 		if (!err)
 			err = file_node_put(d, &n);

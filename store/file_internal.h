@@ -187,6 +187,9 @@ MUST_CHECK enum err file_drop_content(struct file_decision *d,
 
 /* ------------------------------------------------------------ file_data.c - */
 
+/* With STORE_FILE_DROP_SETID: the set-id bits of n go. */
+void file_drop_setid(const struct store_file_op *op, struct file_node *n);
+
 /* The value of n gets d->op->off bytes; its size in n. As file_node_value. */
 MUST_CHECK enum err file_set_bytes(struct file_decision *d,
 				   struct file_node *n);

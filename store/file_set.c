@@ -63,6 +63,7 @@ static enum err set(struct file_decision *d, struct file_node *n)
 	set_owner(op, &n->attrs);
 	if (op->set & times)
 		set_times(d, &n->attrs);
+	file_drop_setid(op, n);
 	err = file_node_put(d, n);
 	op->found_ino = n->ino;
 	op->bytes = n->bytes;
