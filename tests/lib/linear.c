@@ -18,10 +18,12 @@
 
 enum { NO_VALUE = 0, NOTHING = UINT32_MAX };
 
-/* key and value as numbers; value is of kind VALUE only, else 0 */
+/* key and value as numbers; value is of kinds VALUE and APPEND only, else 0 */
 struct item {
 	uint32_t key, value;
 	enum linear_kind kind;
+	uint32_t from; /* of COPY: a key number, else that of key             */
+	uint64_t size;
 };
 
 struct op {
@@ -148,7 +150,12 @@ static void copy_items(struct linear *l, struct item *to,
 	for (uint32_t i = 0; i < count; i++) {
 		to[i].key = number_of(&l->keys, from[i].key);
 		to[i].kind = from[i].kind;
-		to[i].value = from[i].kind == LINEAR_VALUE
+		to[i].size = from[i].size;
+		to[i].from = from[i].kind == LINEAR_COPY
+				     ? number_of(&l->keys, from[i].from)
+				     : to[i].key;
+		to[i].value = from[i].kind == LINEAR_VALUE ||
+					      from[i].kind == LINEAR_APPEND
 				      ? 1 + number_of(&l->values, from[i].value)
 				      : NO_VALUE;
 	}
@@ -224,8 +231,9 @@ static void spell_out(struct linear *l, struct op *op)
 		if (!bytes_begins(l->keys.v[k], prefix))
 			continue;
 		op->items[op->condition_count + op->sight_count +
-			  op->change_count++] =
-			(struct item){ .key = k, .kind = LINEAR_ABSENT };
+			  op->change_count++] = (struct item){
+			.key = k, .from = k, .kind = LINEAR_ABSENT
+		};
 	}
 	op->delete_prefix = false;
 }
@@ -254,9 +262,12 @@ static void join_keys(struct linear *l)
 
 		if (op->delete_prefix)
 			spell_out(l, op);
-		for (uint32_t j = 1; j < item_count(op); j++)
+		for (uint32_t j = 0; j < item_count(op); j++) {
 			l->parent[group_of(l, op->items[j].key)] =
 				group_of(l, op->items[0].key);
+			l->parent[group_of(l, op->items[j].from)] =
+				group_of(l, op->items[0].key);
+		}
 	}
 	for (uint64_t i = 0; i < l->count; i++) {
 		struct op *op = &l->ops[i];
@@ -294,7 +305,7 @@ struct tried {
 };
 
 struct search {
-	const struct linear *l;
+	struct linear *l;
 	struct op **known, **unknown;
 	uint32_t known_count, unknown_count;
 	struct event *events, head;
@@ -306,6 +317,7 @@ struct search {
 	uint64_t hash; /* of the known bits and the values             */
 	struct frame *stack;
 	uint32_t depth;
+	uint32_t *fresh; /* what the changes of one operation make           */
 	struct undo *undo;
 	uint32_t undo_count, undo_cap;
 	struct tried *tried;
@@ -333,9 +345,14 @@ static uint64_t hash_value(uint32_t key, uint32_t value)
 	return value ? scatter((uint64_t)key << 32 | value) : 0;
 }
 
-static bool fits(const uint32_t *value, const struct item *i)
+static uint64_t size_of(const struct linear *l, uint32_t value)
 {
-	uint32_t v = value[i->key];
+	return value == NO_VALUE ? 0 : l->values.v[value - 1].n;
+}
+
+static bool fits(const struct search *s, const struct item *i)
+{
+	uint32_t v = s->value[i->key];
 
 	switch (i->kind) {
 	case LINEAR_ABSENT:
@@ -344,14 +361,20 @@ static bool fits(const uint32_t *value, const struct item *i)
 		return v != NO_VALUE;
 	case LINEAR_VALUE:
 		return v == i->value;
+	case LINEAR_SIZE:
+		return size_of(s->l, v) == i->size;
+	case LINEAR_APPEND:
+	case LINEAR_COPY:
+		break;
 	}
 	return false;
 }
 
-static bool all_fit(const uint32_t *value, const struct item *items, uint32_t n)
+static bool all_fit(const struct search *s, const struct item *items,
+		    uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
-		if (!fits(value, &items[i]))
+		if (!fits(s, &items[i]))
 			return false;
 	return true;
 }
@@ -367,12 +390,39 @@ static bool only_looks(const struct op *op)
 	return op->outcome == LINEAR_REFUSED || op->change_count == 0;
 }
 
+/* What a value is with more behind it. */
+static uint32_t joined(struct linear *l, uint32_t value, uint32_t more)
+{
+	struct buf b = BUF_INIT;
+	struct bytes v = { 0 }, tail = l->values.v[more - 1];
+	uint32_t number;
+	enum err err;
+
+	if (value != NO_VALUE)
+		v = l->values.v[value - 1];
+	err = buf_add(&b, v.p, v.n);
+	CHECK(!err);
+	err = buf_add(&b, tail.p, tail.n);
+	CHECK(!err);
+	number = 1 + number_of(&l->values, buf_bytes(&b));
+	buf_done(&b);
+	return number;
+}
+
+/* What c makes of its key now. */
+static uint32_t made(const struct search *s, const struct item *c)
+{
+	if (c->kind == LINEAR_APPEND)
+		return joined(s->l, s->value[c->key], c->value);
+	return c->kind == LINEAR_COPY ? s->value[c->from] : c->value;
+}
+
 static bool changes_anything(const struct search *s, const struct op *op)
 {
 	const struct item *c = changes_of(op);
 
 	for (uint32_t i = 0; i < op->change_count; i++)
-		if (s->value[c[i].key] != c[i].value)
+		if (s->value[c[i].key] != made(s, &c[i]))
 			return true;
 	return false;
 }
@@ -380,14 +430,13 @@ static bool changes_anything(const struct search *s, const struct op *op)
 /* Could op be what happens next? */
 static bool possible(const struct search *s, const struct op *op)
 {
-	bool met = all_fit(s->value, op->items, op->condition_count);
+	bool met = all_fit(s, op->items, op->condition_count);
 
 	if (op->outcome == LINEAR_UNKNOWN)
 		return met && changes_anything(s, op);
 	if (met != (op->outcome == LINEAR_DONE))
 		return false;
-	return all_fit(s->value, op->items + op->condition_count,
-		       op->sight_count);
+	return all_fit(s, op->items + op->condition_count, op->sight_count);
 }
 
 static void set_value(struct search *s, uint32_t key, uint32_t value)
@@ -402,8 +451,10 @@ static void change(struct search *s, const struct op *op)
 
 	if (op->outcome == LINEAR_REFUSED)
 		return;
+	for (uint32_t i = 0; i < op->change_count; i++)
+		s->fresh[i] = made(s, &c[i]);
 	for (uint32_t i = 0; i < op->change_count; i++) {
-		if (s->value[c[i].key] == c[i].value)
+		if (s->value[c[i].key] == s->fresh[i])
 			continue;
 		if (s->undo_count == s->undo_cap) {
 			s->undo_cap = s->undo_cap ? 2 * s->undo_cap : 256;
@@ -413,7 +464,7 @@ static void change(struct search *s, const struct op *op)
 		s->undo[s->undo_count++] =
 			(struct undo){ .key = c[i].key,
 				       .value = s->value[c[i].key] };
-		set_value(s, c[i].key, c[i].value);
+		set_value(s, c[i].key, s->fresh[i]);
 	}
 }
 
@@ -584,11 +635,39 @@ static bool changes_key(const struct op *op, uint32_t key)
 	return false;
 }
 
+/* What op makes follows from what key has. */
+static bool builds_on(const struct op *op, uint32_t key)
+{
+	const struct item *c = changes_of(op);
+
+	for (uint32_t i = 0; i < op->change_count; i++)
+		if ((c[i].kind == LINEAR_APPEND || c[i].kind == LINEAR_COPY) &&
+		    c[i].from == key)
+			return true;
+	return false;
+}
+
+/* Behind op, u would do something else, or nothing. */
+static bool takes_ground(const struct op *op, const struct op *u)
+{
+	const struct item *c = changes_of(op);
+
+	for (uint32_t i = 0; i < op->change_count; i++) {
+		if (builds_on(u, c[i].key))
+			return true;
+		for (uint32_t j = 0; j < u->condition_count; j++)
+			if (u->items[j].key == c[i].key)
+				return true;
+	}
+	return false;
+}
+
 /*
  * An unknown operation is placed for the sake of the next one alone: if that
  * could as well come first, some other order places the unknown one later or
  * not at all. (Of several keys, one may be overwritten at once and the others
- * seen later; and several may be needed together.)
+ * seen later; several may be needed together; and the next one may change what
+ * the unknown one needed.)
  */
 static bool comes_next(struct search *s, const struct op *op)
 {
@@ -603,6 +682,11 @@ static bool comes_next(struct search *s, const struct op *op)
 	if (s->key_count > 1 && op->outcome == LINEAR_UNKNOWN)
 		return true;
 	u = s->unknown[last->unknown];
+	for (uint32_t i = 0; i < u->change_count; i++)
+		if (builds_on(op, changes_of(u)[i].key))
+			return true;
+	if (s->key_count > 1 && takes_ground(op, u))
+		return true;
 	for (uint32_t i = 0; u->change_count > 1 && i < u->change_count; i++)
 		if (changes_key(op, changes_of(u)[i].key))
 			return true;
@@ -756,14 +840,18 @@ static void make_events(struct search *s)
 	free(call);
 }
 
-static void search_init(struct search *s, const struct linear *l,
-			struct op **ops, uint32_t count, uint32_t *value,
-			const uint32_t *keys, uint32_t key_count)
+static void search_init(struct search *s, struct linear *l, struct op **ops,
+			uint32_t count, uint32_t *value, const uint32_t *keys,
+			uint32_t key_count)
 {
+	uint32_t changes_max = 0;
+
 	*s = (struct search){ .l = l, .value = value, .stuck = NOTHING };
 	s->known = must(malloc((count + 1) * sizeof(*s->known)));
 	s->unknown = must(malloc((count + 1) * sizeof(*s->unknown)));
 	for (uint32_t i = 0; i < count; i++) {
+		if (ops[i]->change_count > changes_max)
+			changes_max = ops[i]->change_count;
 		if (ops[i]->outcome == LINEAR_UNKNOWN)
 			s->unknown[s->unknown_count++] = ops[i];
 		else
@@ -776,6 +864,7 @@ static void search_init(struct search *s, const struct linear *l,
 	s->words = s->known_words + (s->unknown_count + 63) / 64;
 	s->placed = must(calloc(s->words + 1, sizeof(*s->placed)));
 	s->stack = must(malloc((count + 1) * sizeof(*s->stack)));
+	s->fresh = must(malloc((changes_max + 1) * sizeof(*s->fresh)));
 	s->left = s->known_count;
 	s->left_least = s->left + 1;
 	s->keys = keys;
@@ -789,6 +878,7 @@ static void search_done(struct search *s)
 	free(s->events);
 	free(s->placed);
 	free(s->stack);
+	free(s->fresh);
 	free(s->undo);
 	free(s->tried);
 	free(s->memory);
@@ -800,18 +890,29 @@ static void search_done(struct search *s)
 static void tell_items(const struct linear *l, const struct item *items,
 		       uint32_t n, const char *word, struct buf *why)
 {
+	static const char *const signs[] = {
+		[LINEAR_ABSENT] = " absent", [LINEAR_EXISTS] = " exists",
+		[LINEAR_VALUE] = "=",	     [LINEAR_SIZE] = " size ",
+		[LINEAR_APPEND] = "+=",	     [LINEAR_COPY] = "=value of ",
+	};
+
 	for (uint32_t i = 0; i < n; i++) {
 		struct bytes k = l->keys.v[items[i].key], v = { 0 };
+		size_t more = 0; /* of a long value the end tells most */
 
-		if (items[i].kind == LINEAR_VALUE)
+		if (items[i].value != NO_VALUE)
 			v = l->values.v[items[i].value - 1];
-		(void)!buf_addf(why, " %s %.*s%s%.*s", word, (int)k.n,
-				(const char *)k.p,
-				items[i].kind == LINEAR_ABSENT	 ? " absent"
-				: items[i].kind == LINEAR_EXISTS ? " exists"
-								 : "=",
-				(int)(v.n < 40 ? v.n : 40),
-				v.n ? (const char *)v.p : "");
+		else if (items[i].kind == LINEAR_COPY)
+			v = l->keys.v[items[i].from];
+		if (v.n > 60)
+			more = v.n - 60;
+		(void)!buf_addf(why, " %s %.*s%s%s%.*s", word, (int)k.n,
+				(const char *)k.p, signs[items[i].kind],
+				more ? "..." : "", (int)(v.n - more),
+				v.n ? (const char *)v.p + more : "");
+		if (items[i].kind == LINEAR_SIZE)
+			(void)!buf_addf(why, "%llu",
+					(unsigned long long)items[i].size);
 	}
 }
 

@@ -30,13 +30,20 @@ enum linear_kind {
 	LINEAR_ABSENT,
 	LINEAR_EXISTS, /* of conditions and sights only: some value           */
 	LINEAR_VALUE,
+	LINEAR_SIZE,   /* of conditions and sights only: that many bytes; 0
+			  if there is no value                               */
+	LINEAR_APPEND, /* of changes only: what was there, then value         */
+	LINEAR_COPY,   /* of changes only: what `from` had just before, if
+			  only nothing                                       */
 };
 
 /* A key and what is asked, seen or made of it. */
 struct linear_item {
 	struct bytes key;
 	enum linear_kind kind;
-	struct bytes value;
+	struct bytes value; /* VALUE, APPEND                                 */
+	struct bytes from;  /* COPY                                          */
+	uint64_t size;	    /* SIZE                                          */
 };
 
 enum linear_outcome {
@@ -94,14 +101,18 @@ uint64_t linear_key_count(const struct linear *l);
  *    {"client":1,"op":"put","key":"k","value":"v","ok":true,
  *     "start_ns":10,"end_ns":20}
  *
- * op       put, get, delete, cas, delete_prefix, txn
+ * op       put, get, delete, cas, append, rename, delete_prefix, txn
  * key      of delete_prefix: the prefix
  * value    put, cas: the new one (cas: null deletes); get: what was seen,
  *          null: absent
  * expect   cas: the value asked for; null: absent
  * existed  put, delete, optional: whether the key was there before
+ * size     append, optional: how many bytes the value has now
+ * to       rename: the new name; key is the old one, of something that is there
  * ttl_ns   put, optional: above 0: it expires
- * if, gets, puts   txn: arrays of {"key":..,"value":..|null}
+ * if, gets, puts   txn: arrays of {"key":..,"value":..|null}; in if and gets
+ *          "exists":true|false or "size":N may take the place of value, in
+ *          puts "append":.. or "from":.. (the key that it is copied from)
  * ok       true; "unknown"; "refused" (cas, txn: conditions were not met; for
  *          cas false means the same); false: it surely did not happen, and the
  *          line is skipped, as is a get that is not true

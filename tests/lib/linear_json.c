@@ -55,6 +55,39 @@ static bool to_item(struct bytes key, struct json_object *v,
 	return true;
 }
 
+/* What a member of such an array says instead of "value". */
+static void to_other(struct json_object *o, struct linear_item *item)
+{
+	struct json_object *exists = member(o, "exists");
+	struct json_object *size = member(o, "size");
+	struct json_object *append = member(o, "append");
+	struct json_object *from = member(o, "from");
+
+	if (json_object_is_type(exists, json_type_boolean)) {
+		item->kind = json_object_get_boolean(exists) ? LINEAR_EXISTS
+							     : LINEAR_ABSENT;
+	} else if (json_object_is_type(size, json_type_int)) {
+		item->kind = LINEAR_SIZE;
+		item->size = json_object_get_uint64(size);
+	} else if (json_object_is_type(append, json_type_string)) {
+		item->kind = LINEAR_APPEND;
+		item->value = text_of(append);
+	} else if (json_object_is_type(from, json_type_string)) {
+		item->kind = LINEAR_COPY;
+		item->from = text_of(from);
+	}
+}
+
+static bool is_change(const struct linear_item *item)
+{
+	return item->kind == LINEAR_APPEND || item->kind == LINEAR_COPY;
+}
+
+static bool is_look(const struct linear_item *item)
+{
+	return item->kind == LINEAR_EXISTS || item->kind == LINEAR_SIZE;
+}
+
 /* An array of {"key":..,"value":..}. */
 static bool to_items(struct line *l, const char *name,
 		     struct linear_item *items, uint32_t *count)
@@ -80,6 +113,10 @@ static bool to_items(struct line *l, const char *name,
 		if (!json_object_is_type(key, json_type_string) ||
 		    !to_item(text_of(key), member(o, "value"), &items[i]))
 			return wrong(l, "a key and a value are wanted");
+		to_other(o, &items[i]);
+		if (items == l->changes ? is_look(&items[i])
+					: is_change(&items[i]))
+			return wrong(l, "no such condition, sight or change");
 	}
 	*count = (uint32_t)n;
 	return true;
@@ -99,6 +136,51 @@ static void add_existed(struct line *l, struct bytes key)
 	l->op.sight_count = 1;
 }
 
+/* "size" is of after the change, a sight is of before it. */
+static bool add_append(struct line *l, struct bytes key, struct json_object *v)
+{
+	struct json_object *size = member(l->o, "size");
+	uint64_t bytes;
+
+	if (!v)
+		return wrong(l, "append without a value");
+	l->changes[0] = (struct linear_item){ .key = key,
+					      .kind = LINEAR_APPEND,
+					      .value = text_of(v) };
+	l->op.change_count = 1;
+	if (!json_object_is_type(size, json_type_int))
+		return true;
+	bytes = json_object_get_uint64(size);
+	if (bytes < l->changes[0].value.n)
+		return wrong(l, "a size below that of what was appended");
+	l->sights[0] = (struct linear_item){
+		.key = key,
+		.kind = LINEAR_SIZE,
+		.size = bytes - l->changes[0].value.n,
+	};
+	l->op.sight_count = 1;
+	return true;
+}
+
+/* Refused: there was nothing of that name. */
+static bool add_rename(struct line *l, struct bytes key)
+{
+	struct json_object *to = member(l->o, "to");
+
+	if (!json_object_is_type(to, json_type_string))
+		return wrong(l, "rename to nowhere");
+	l->conditions[0] =
+		(struct linear_item){ .key = key, .kind = LINEAR_EXISTS };
+	l->changes[0] = (struct linear_item){ .key = text_of(to),
+					      .kind = LINEAR_COPY,
+					      .from = key };
+	l->changes[1] =
+		(struct linear_item){ .key = key, .kind = LINEAR_ABSENT };
+	l->op.condition_count = 1;
+	l->op.change_count = 2;
+	return true;
+}
+
 static bool add_key_op(struct line *l, struct json_object *kind)
 {
 	struct json_object *k = member(l->o, "key"), *v, *ttl;
@@ -115,6 +197,10 @@ static bool add_key_op(struct line *l, struct json_object *kind)
 		l->op.prefix = key;
 		return true;
 	}
+	if (is_word(kind, "append"))
+		return add_append(l, key, v);
+	if (is_word(kind, "rename"))
+		return add_rename(l, key);
 	if (is_word(kind, "get")) {
 		l->op.sight_count = 1;
 		return to_item(key, v, &l->sights[0]);
@@ -162,9 +248,9 @@ static bool read_outcome(struct line *l, struct json_object *kind, bool *known)
 	}
 	if (is_word(ok, "refused")) {
 		l->op.outcome = LINEAR_REFUSED;
-		if (is_cas || is_word(kind, "txn"))
+		if (is_cas || is_word(kind, "txn") || is_word(kind, "rename"))
 			return true;
-		return wrong(l, "only cas and txn can be refused");
+		return wrong(l, "only cas, txn and rename can be refused");
 	}
 	if (!is_word(ok, "unknown"))
 		return wrong(l, "ok is not true, false, unknown or refused");

@@ -208,6 +208,80 @@ static void a_prefix_deletion_takes_all_below_it(void **state)
 	     "'end_ns':6");
 }
 
+#define APPEND(value, more, start, end)                                        \
+	"'op':'append','key':'k','value':'" value "'," more                    \
+	"'ok':true,'start_ns':" start ",'end_ns':" end
+#define RENAME(from, to, ok, start, end)                                       \
+	"'op':'rename','key':'" from "','to':'" to "','ok':" ok                \
+	",'start_ns':" start ",'end_ns':" end
+#define GET(key, value, start, end)                                            \
+	"'op':'get','key':'" key "','value':" value                            \
+	",'ok':true,'start_ns':" start ",'end_ns':" end
+
+static void appends_lie_one_behind_the_other(void **state)
+{
+	GOOD(APPEND("a", "", "1", "2"), APPEND("b", "", "3", "4"),
+	     GET("k", "'ab'", "5", "6"));
+	BAD(APPEND("a", "", "1", "2"), APPEND("b", "", "3", "4"),
+	    GET("k", "'ba'", "5", "6"));
+	BAD(APPEND("a", "", "1", "2"), APPEND("b", "", "3", "4"),
+	    GET("k", "'b'", "5", "6"));
+	BAD(APPEND("a", "", "1", "2"), GET("k", "'aa'", "5", "6"));
+	GOOD(APPEND("a", "", "1", "9"), APPEND("b", "", "1", "9"),
+	     GET("k", "'ba'", "10", "11"));
+	GOOD(APPEND("a", "'size':1,", "1", "9"),
+	     APPEND("b", "'size':2,", "1", "9"));
+	BAD(APPEND("a", "'size':1,", "1", "9"),
+	    APPEND("b", "'size':1,", "1", "9"));
+	GOOD(LOST("append", "'a'", "1"), LOST("append", "'b'", "1"),
+	     GET("k", "'ba'", "5", "6"));
+	GOOD(LOST("append", "'a'", "1"), APPEND("b", "'size':2,", "3", "4"),
+	     GET("k", "'ab'", "5", "6"));
+	GOOD(LOST("append", "'a'", "1"), APPEND("b", "", "3", "4"),
+	     GET("k", "'b'", "5", "6"), GET("k", "'ba'", "7", "8"));
+	BAD(LOST("append", "'a'", "1"), APPEND("b", "", "3", "4"),
+	    GET("k", "'b'", "5", "6"), GET("k", "'ab'", "7", "8"));
+}
+
+static void a_rename_takes_the_value_along(void **state)
+{
+	GOOD(OP("put", "'a'", "1", "2"), RENAME("k", "m", "true", "3", "4"),
+	     GET("m", "'a'", "5", "6"), GET("k", "null", "5", "6"));
+	BAD(OP("put", "'a'", "1", "2"), RENAME("k", "m", "true", "3", "4"),
+	    GET("m", "null", "5", "6"));
+	BAD(OP("put", "'a'", "1", "2"), RENAME("k", "m", "true", "3", "4"),
+	    GET("k", "'a'", "5", "6"));
+	BAD(RENAME("k", "m", "true", "3", "4"));
+	GOOD(RENAME("k", "m", "'refused'", "3", "4"));
+	BAD(OP("put", "'a'", "1", "2"),
+	    RENAME("k", "m", "'refused'", "3", "4"));
+	GOOD(OP("put", "'a'", "1", "2"), RENAME("k", "m", "true", "3", "4"),
+	     RENAME("m", "k", "true", "3", "4"), GET("k", "'a'", "5", "6"));
+	/* Never both names, nor neither, in one look. */
+	BAD(OP("put", "'a'", "1", "2"), RENAME("k", "m", "true", "3", "9"),
+	    "'op':'txn','gets':[{'key':'k','exists':true},"
+	    "{'key':'m','exists':true}],'ok':true,'start_ns':4,'end_ns':5");
+	BAD(OP("put", "'a'", "1", "2"), RENAME("k", "m", "true", "3", "9"),
+	    "'op':'txn','gets':[{'key':'k','size':0},"
+	    "{'key':'m','exists':false}],'ok':true,'start_ns':4,'end_ns':5");
+}
+
+static void an_unknown_one_happens_before_its_ground_goes(void **state)
+{
+	GOOD(OP("put", "'a'", "1", "2"),
+	     "'op':'txn','if':[{'key':'k','value':'a'}],"
+	     "'puts':[{'key':'m','value':'z'}],'ok':'unknown','start_ns':3",
+	     OP("put", "'b'", "5", "6"), GET("m", "'z'", "7", "8"));
+	GOOD(OP("put", "'a'", "1", "2"),
+	     "'op':'txn','puts':[{'key':'m','from':'k'}],'ok':'unknown',"
+	     "'start_ns':3",
+	     OP("put", "'b'", "5", "6"), GET("m", "'a'", "7", "8"));
+	GOOD(OP("put", "'a'", "1", "2"),
+	     "'op':'rename','key':'k','to':'m','ok':'unknown','start_ns':3",
+	     OP("put", "'b'", "5", "6"), GET("m", "'a'", "7", "8"),
+	     GET("k", "'b'", "7", "8"));
+}
+
 static void a_malformed_line_is_told(void **state)
 {
 	static const char *const lines[] = {
@@ -248,16 +322,20 @@ struct small {
 static struct small smalls[SMALL];
 static char small_keys[SMALL_KEYS][2], small_values[SMALL_VALUES][2];
 
-static struct linear_item draw_item(struct seed *s, bool condition)
+static struct linear_item draw_item(struct seed *s, bool is_change)
 {
+	static const enum linear_kind looks[] = { LINEAR_EXISTS, LINEAR_SIZE };
+	static const enum linear_kind makes[] = { LINEAR_APPEND, LINEAR_COPY };
 	struct linear_item i = {
 		.key = bytes_str(small_keys[seed_below(s, SMALL_KEYS)]),
 		.value = bytes_str(small_values[seed_below(s, SMALL_VALUES)]),
+		.from = bytes_str(small_keys[seed_below(s, SMALL_KEYS)]),
+		.size = seed_below(s, 3),
 		.kind = seed_below(s, 3) ? LINEAR_VALUE : LINEAR_ABSENT,
 	};
 
-	if (condition && seed_below(s, 4) == 0)
-		i.kind = LINEAR_EXISTS;
+	if (seed_below(s, 4) == 0)
+		i.kind = (is_change ? makes : looks)[seed_below(s, 2)];
 	return i;
 }
 
@@ -269,10 +347,10 @@ static void draw_small(struct seed *s, uint32_t client)
 				    .start_ns = seed_below(s, 20) };
 	m->op.end_ns = m->op.start_ns + seed_below(s, 8);
 	m->op.outcome = seed_below(s, 6) ? LINEAR_DONE : LINEAR_UNKNOWN;
-	m->condition = draw_item(s, true);
+	m->condition = draw_item(s, false);
 	m->sight = draw_item(s, false);
-	m->change[0] = draw_item(s, false);
-	m->change[1] = draw_item(s, false);
+	m->change[0] = draw_item(s, true);
+	m->change[1] = draw_item(s, true);
 	m->op.conditions = &m->condition;
 	m->op.sights = &m->sight;
 	m->op.changes = m->change;
@@ -291,26 +369,45 @@ static void draw_small(struct seed *s, uint32_t client)
 }
 
 struct world {
-	int value[SMALL_KEYS]; /* -1: absent */
+	bool there[SMALL_KEYS];
+	char value[SMALL_KEYS][2 * SMALL];
 };
-
-static int number(const struct linear_item *i)
-{
-	return i->kind == LINEAR_VALUE ? i->value.p[0] - 'a' : -1;
-}
 
 static bool fits(const struct world *w, const struct linear_item *i)
 {
-	int v = w->value[i->key.p[0] - 'x'];
+	int k = i->key.p[0] - 'x';
 
-	return i->kind == LINEAR_EXISTS ? v >= 0 : v == number(i);
+	if (i->kind == LINEAR_SIZE)
+		return (w->there[k] ? strlen(w->value[k]) : 0) == i->size;
+	if (i->kind == LINEAR_VALUE)
+		return w->there[k] && w->value[k][0] == i->value.p[0] &&
+		       !w->value[k][1];
+	return w->there[k] == (i->kind == LINEAR_EXISTS);
 }
 
 static void change(struct world *w, const struct linear_op *op)
 {
-	for (uint32_t i = 0; i < op->change_count; i++)
-		w->value[op->changes[i].key.p[0] - 'x'] =
-			number(&op->changes[i]);
+	const struct world before = *w;
+
+	for (uint32_t i = 0; i < op->change_count; i++) {
+		const struct linear_item *c = &op->changes[i];
+		int k = c->key.p[0] - 'x', from = k;
+		size_t n = 0;
+
+		if (c->kind == LINEAR_COPY)
+			from = c->from.p[0] - 'x';
+		w->there[k] = c->kind == LINEAR_COPY ? before.there[from]
+						     : c->kind != LINEAR_ABSENT;
+		if (c->kind == LINEAR_COPY)
+			memcpy(w->value[k], before.value[from],
+			       sizeof(w->value[k]));
+		if (c->kind == LINEAR_APPEND && before.there[k])
+			n = strlen(before.value[k]);
+		if (c->kind == LINEAR_APPEND || c->kind == LINEAR_VALUE) {
+			w->value[k][n] = (char)c->value.p[0];
+			w->value[k][n + 1] = 0;
+		}
+	}
 }
 
 static bool place(struct world *w, const struct linear_op *op)
@@ -369,7 +466,7 @@ static void the_search_agrees_with_trying_every_order(void **state)
 		small_values[i][0] = (char)('a' + i);
 	for (uint64_t seed = from; seed < from + rounds; seed++) {
 		struct linear *l = linear_new();
-		struct world w = { { -1, -1 } };
+		struct world w = { 0 };
 		enum linear_verdict got;
 		struct seed s;
 		uint32_t n;
@@ -487,6 +584,9 @@ int main(void)
 		cmocka_unit_test(keys_that_nothing_joins_are_apart),
 		cmocka_unit_test(a_transaction_is_one_moment_for_all_its_keys),
 		cmocka_unit_test(a_prefix_deletion_takes_all_below_it),
+		cmocka_unit_test(appends_lie_one_behind_the_other),
+		cmocka_unit_test(a_rename_takes_the_value_along),
+		cmocka_unit_test(an_unknown_one_happens_before_its_ground_goes),
 		cmocka_unit_test(a_malformed_line_is_told),
 		cmocka_unit_test(the_search_agrees_with_trying_every_order),
 		cmocka_unit_test(long_histories_are_judged_soon),
