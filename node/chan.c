@@ -250,10 +250,15 @@ bool chan_wants_output(const struct chan *c)
 	return chan_waiting(c) > 0;
 }
 
-/* Room at the end, by moving what waits to the front if that helps. */
+/*
+ * Room at the end, by moving what waits to the front if that helps, and only
+ * when at least half as much was sent: who is slow to take a long queue does
+ * not have it moved for each message.
+ */
 static enum err make_room(struct chan *c, size_t n)
 {
-	if (c->out_off && c->out.cap - c->out.n < n) {
+	if (c->out.cap - c->out.n < n && c->out_off > 0 &&
+	    c->out_off >= chan_waiting(c) / 2) {
 		memmove(c->out.p, c->out.p + c->out_off, c->out.n - c->out_off);
 		c->out.n -= c->out_off;
 		c->out_off = 0;

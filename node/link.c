@@ -125,11 +125,10 @@ static enum err lay_out(struct links *l, const struct bytes *parts,
 	return OK;
 }
 
-static enum err net_send(struct net *n, uint64_t to, const struct bytes *parts,
-			 uint32_t part_count)
+static enum err send_message(struct links *l, uint64_t to,
+			     const struct bytes *parts, uint32_t part_count)
 {
 	static const uint8_t zeros[8];
-	struct links *l = links_of(n);
 	struct peer *p = peer_of(l, to);
 	struct iovec iov[CHAN_IOV_MAX];
 	uint8_t header[LINK_HEADER_BYTES];
@@ -138,7 +137,6 @@ static enum err net_send(struct net *n, uint64_t to, const struct bytes *parts,
 	int count;
 	enum err err;
 
-	l->stats.messages_dropped++; /* unless it is sent */
 	if (!p || !p->out || p->out->stage != CONN_UP)
 		return ERR_CLOSED;
 	for (uint32_t i = 0; i < part_count; i++) {
@@ -164,10 +162,20 @@ static enum err net_send(struct net *n, uint64_t to, const struct bytes *parts,
 	err = send_frame(l, p->out, iov, count);
 	if (err)
 		return err;
-	l->stats.messages_dropped--;
-	l->stats.messages_sent++;
-	l->stats.bytes_sent += frame;
+	links_count(&l->counts.messages_sent, 1);
+	links_count(&l->counts.bytes_sent, frame);
 	return OK;
+}
+
+static enum err net_send(struct net *n, uint64_t to, const struct bytes *parts,
+			 uint32_t part_count)
+{
+	struct links *l = links_of(n);
+	enum err err = send_message(l, to, parts, part_count);
+
+	if (err)
+		links_count(&l->counts.messages_dropped, 1);
+	return err;
 }
 
 static void drop_peer(struct links *l, struct peer *p)
@@ -321,6 +329,35 @@ static void push_out_stranger(struct links *l)
 		conn_end(oldest, "too many strangers");
 }
 
+/* The listener has its place in the epoll, and asks for events or not. */
+static void listen_on(struct links *l, bool on)
+{
+	struct epoll_event e = { .events = on ? EPOLLIN : 0,
+				 .data.ptr = &mark_listener };
+
+	/* If that fails the next accept is what tells. */
+	(void)epoll_ctl(l->epoll, EPOLL_CTL_MOD, l->listener, &e);
+	l->accept_ns = on ? 0 : l->now_ns + ACCEPT_AGAIN_MS * ns_per_ms;
+	if (!on)
+		links_timer(l, l->accept_ns);
+}
+
+/*
+ * No descriptor or no memory for who knocks: the poll would tell of him again
+ * at once, and the core thread do nothing else.
+ */
+static void accept_failed(struct links *l, int error)
+{
+	if (error != EMFILE && error != ENFILE && error != ENOBUFS &&
+	    error != ENOMEM)
+		return; /* none there, or it has gone again */
+	links_count(&l->counts.accept_failures, 1);
+	if (links_say(l, "", strerror(error)))
+		log_warn("link", "accept_failed reason=\"%s\" again_in_ms=%d",
+			 strerror(error), ACCEPT_AGAIN_MS);
+	listen_on(l, false);
+}
+
 static void accept_some(struct links *l)
 {
 	for (int i = 0; i < ACCEPTS_MAX; i++) {
@@ -330,11 +367,13 @@ static void accept_some(struct links *l)
 		int fd = accept4(l->listener, (struct sockaddr *)&a, &n,
 				 SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-		if (fd < 0)
+		if (fd < 0) {
+			accept_failed(l, errno);
 			return;
+		}
 		if (l->stranger_count >= LINKS_STRANGERS_MAX)
 			push_out_stranger(l);
-		l->stats.accepts++;
+		links_count(&l->counts.accepts, 1);
 		c = conn_new(l, CONN_ACCEPTED);
 		if (!c) {
 			close(fd);
@@ -372,6 +411,10 @@ static void run_timers(struct links *l)
 	if (l->now_ns < l->timer_ns)
 		return;
 	l->timer_ns = UINT64_MAX;
+	if (l->accept_ns && l->accept_ns <= l->now_ns)
+		listen_on(l, true);
+	else if (l->accept_ns)
+		links_timer(l, l->accept_ns);
 	for (c = l->conns; c; c = next) {
 		next = c->next;
 		if (c->deadline_ns && c->deadline_ns <= l->now_ns)
@@ -631,7 +674,20 @@ uint16_t links_port(const struct links *l)
 	return l->port;
 }
 
-void links_stats(const struct links *l, struct links_stats *s)
+void links_stats(struct links *l, struct links_stats *s)
 {
-	*s = l->stats;
+	struct links_counts *k = &l->counts;
+
+	*s = (struct links_stats){
+		.messages_sent = k->messages_sent,
+		.bytes_sent = k->bytes_sent,
+		.messages_received = k->messages_received,
+		.bytes_received = k->bytes_received,
+		.messages_dropped = k->messages_dropped,
+		.dials = k->dials,
+		.accepts = k->accepts,
+		.refused = k->refused,
+		.malformed = k->malformed,
+		.accept_failures = k->accept_failures,
+	};
 }

@@ -124,9 +124,13 @@ struct links_stats {
 	uint64_t messages_sent, bytes_sent, messages_received, bytes_received;
 	uint64_t messages_dropped; /* ERR_FULL, ERR_CLOSED                   */
 	uint64_t dials, accepts, refused, malformed;
+	uint64_t accept_failures; /* no descriptor, no memory                */
 };
 
-/* Counters since links_open. */
-void links_stats(const struct links *l, struct links_stats *s);
+/*
+ * Counters since links_open, each right, not all of one instant.
+ * Thread: any.
+ */
+void links_stats(struct links *l, struct links_stats *s);
 
 #endif

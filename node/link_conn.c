@@ -99,31 +99,75 @@ void conn_attach(struct conn *c, int fd)
 	c->stage = c->kind == CONN_ACCEPTED ? CONN_SECURING : CONN_CONNECTING;
 }
 
+/* Begin with one address. False: that failed at once, chan.why says how. */
+static bool dial_one(struct conn *c, const struct resolved_address *at)
+{
+	struct links *l = c->l;
+	int fd = socket(at->address.ss_family,
+			SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	links_count(&l->counts.dials, 1);
+	if (fd >= 0 && (!connect(fd, (const struct sockaddr *)&at->address,
+				 at->address_bytes) ||
+			errno == EINPROGRESS)) {
+		conn_attach(c, fd);
+		return true;
+	}
+	snprintf(c->chan.why, sizeof(c->chan.why), "%s", strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return false;
+}
+
+/*
+ * Dial what is left in c->to. The last address has the time that is left of
+ * the greeting's.
+ */
+static void dial_next(struct conn *c)
+{
+	struct links *l = c->l;
+
+	while (c->to.count > 0) {
+		struct resolved_address at = c->to.at[0];
+
+		c->to.count--;
+		memmove(c->to.at, c->to.at + 1, c->to.count * sizeof(at));
+		if (!dial_one(c, &at))
+			continue;
+		c->deadline_ns =
+			l->now_ns +
+			(c->to.count ? CONNECT_MS : GREET_MS) * ns_per_ms;
+		links_timer(l, c->deadline_ns);
+		return;
+	}
+	conn_end(c, c->chan.why);
+}
+
+/* It did not get through to an address: why; to the next one. */
+static void dial_failed(struct conn *c, const char *why)
+{
+	if (!c->to.count) {
+		conn_end(c, why);
+		return;
+	}
+	chan_close(&c->chan);
+	snprintf(c->chan.why, sizeof(c->chan.why), "%s", why);
+	dial_next(c);
+}
+
 void conn_dial(struct conn *c, const struct resolved *a)
 {
-	int fd;
+	struct peer *p = peer_of(c->l, c->peer_id);
+	uint32_t first = p && a->count ? p->turn % a->count : 0;
 
-	if (!a->found) {
+	if (!a->count) {
 		conn_end(c, "no such host");
 		return;
 	}
-	fd = socket(a->address.ss_family,
-		    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0) {
-		conn_end(c, strerror(errno));
-		return;
-	}
-	c->l->stats.dials++;
-	if (connect(fd, (const struct sockaddr *)&a->address,
-		    a->address_bytes) &&
-	    errno != EINPROGRESS) {
-		snprintf(c->chan.why, sizeof(c->chan.why), "%s",
-			 strerror(errno));
-		close(fd);
-		conn_end(c, c->chan.why);
-		return;
-	}
-	conn_attach(c, fd);
+	for (uint32_t i = 0; i < a->count; i++)
+		c->to.at[i] = a->at[(first + i) % a->count];
+	c->to.count = a->count;
+	dial_next(c);
 }
 
 /* When to dial again, and a word in the log if it is a new one. */
@@ -149,6 +193,9 @@ static void lose_dialled(struct conn *c, const char *why, uint64_t least_ms)
 		snprintf(p->said, sizeof(p->said), "%s", why);
 		p->said_at_ns = l->now_ns;
 	}
+	/* Somebody else listens there, perhaps: next time another one first. */
+	if (c->stage > CONN_CONNECTING && c->stage != CONN_UP)
+		p->turn++;
 	ms = p->backoff_ms > least_ms ? p->backoff_ms : least_ms;
 	ms = ms / 2 + seed_below(l->o.seed, ms / 2 + 1);
 	p->retry_ns = l->now_ns + ms * ns_per_ms;
@@ -205,7 +252,7 @@ void conn_overdue(struct conn *c)
 		conn_end(c, "the name was not resolved in time");
 		return;
 	case CONN_CONNECTING:
-		conn_end(c, "no answer");
+		dial_failed(c, "no answer");
 		return;
 	case CONN_UP:
 		conn_end(c, c->kind == CONN_ASKING ? "no answer to a question"
@@ -290,8 +337,8 @@ static void take_message(struct conn *c, struct bytes body)
 	struct links *l = c->l;
 	enum err err;
 
-	l->stats.messages_received++;
-	l->stats.bytes_received += body.n;
+	links_count(&l->counts.messages_received, 1);
+	links_count(&l->counts.bytes_received, body.n);
 	err = l->o.receive(l->o.ctx, c->peer_id, body);
 	if (err && !l->err)
 		l->err = err;
@@ -448,9 +495,11 @@ static bool connected(struct conn *c)
 	socklen_t n = sizeof(error);
 
 	if (getsockopt(c->chan.fd, SOL_SOCKET, SO_ERROR, &error, &n) || error) {
-		conn_end(c, strerror(error));
+		dial_failed(c, strerror(error));
 		return false;
 	}
+	c->deadline_ns = c->l->now_ns + GREET_MS * ns_per_ms;
+	links_timer(c->l, c->deadline_ns);
 	c->stage = CONN_SECURING;
 	return true;
 }
@@ -468,11 +517,11 @@ static void secure(struct conn *c)
 		greet_begin(c);
 		return;
 	}
-	if (c->kind == CONN_ACCEPTED &&
-	    links_say(c->l, c->address, c->chan.why)) {
-		c->l->stats.refused++;
-		log_warn("link", "refused from=%s reason=\"%s\"", c->address,
-			 c->chan.why);
+	if (c->kind == CONN_ACCEPTED) {
+		links_count(&c->l->counts.refused, 1);
+		if (links_say(c->l, c->address, c->chan.why))
+			log_warn("link", "refused from=%s reason=\"%s\"",
+				 c->address, c->chan.why);
 	}
 	conn_end_refused(c, c->chan.why);
 }

@@ -95,9 +95,9 @@ void greet_refuse(struct conn *c, enum link_refusal code, const char *why)
 	const char *name = c->peer_name[0] ? c->peer_name : c->hello.name;
 	bool sent = false;
 
-	l->stats.refused++;
+	links_count(&l->counts.refused, 1);
 	if (code == LINK_REFUSED_MALFORMED || code == LINK_REFUSED_VERSION)
-		l->stats.malformed++;
+		links_count(&l->counts.malformed, 1);
 	if (c->kind == CONN_ACCEPTED && links_say(l, c->address, why))
 		log_warn("link",
 			 "refused from=%s name=%s id=%llu reason=\"%s\"",

@@ -11,13 +11,17 @@
 #ifndef NODE_LINK_INTERNAL_H
 #define NODE_LINK_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "node/chan.h"
 #include "node/link.h"
 #include "node/link_wire.h"
 #include "node/resolve.h"
 
 enum {
-	GREET_MS = 5000,  /* from the first packet to READY                 */
+	GREET_MS = 5000,   /* from the first packet to READY                 */
+	CONNECT_MS = 2000, /* an address, while there are others to try     */
+	ACCEPT_AGAIN_MS = 100, /* after there was no descriptor for one     */
 	ASK_MS = 5000,	  /* a question and its answer                      */
 	STALL_MS = 30000, /* half a frame and no more of it                 */
 	LINGER_MS = 1000, /* so that a refusal gets there                   */
@@ -51,6 +55,7 @@ struct peer {
 	struct conn *out; /* dialled, in any stage; NULL: waits for retry_ns */
 	struct conn *in;  /* accepted and up                                 */
 	uint64_t retry_ns, backoff_ms;
+	uint32_t turn; /* with which of its name's addresses a dial begins   */
 	bool told_up, lost; /* what the store was told; and broke since      */
 	uint64_t said_at_ns;
 	char said[CHAN_WHY_BYTES]; /* the failure that was logged last       */
@@ -70,6 +75,7 @@ struct conn {
 	uint64_t deadline_ns; /* 0: none                                     */
 	uint64_t token;
 	char address[NET_ADDRESS_BYTES_MAX]; /* dialled, or where from       */
+	struct resolved to; /* dialled: addresses that are still to be tried */
 	struct link_hello hello; /* dialled: ours; accepted: theirs          */
 	struct buf transcript;	 /* bodies of HELLO and WELCOME              */
 	uint64_t peer_id;	 /* of the other end, once it is proved      */
@@ -94,6 +100,7 @@ struct links {
 	struct resolver *resolver;
 	struct wake wake;
 	int epoll, listener;
+	uint64_t accept_ns; /* not listening until then; 0: it is            */
 	uint16_t port;
 	bool identified;
 	uint8_t cluster_id[16];
@@ -113,8 +120,22 @@ struct links {
 	struct buf scratch; /* of a frame that is put together               */
 	struct said said[SAID_MAX];
 	uint32_t said_next;
-	struct links_stats stats;
+	struct links_counts {
+		_Atomic uint64_t messages_sent, bytes_sent;
+		_Atomic uint64_t messages_received, bytes_received;
+		_Atomic uint64_t messages_dropped;
+		_Atomic uint64_t dials, accepts, refused, malformed;
+		_Atomic uint64_t accept_failures;
+	} counts; /* written by core, read by any                            */
 };
+
+static inline void links_count(_Atomic uint64_t *counter, uint64_t n)
+{
+	uint64_t old = atomic_load_explicit(counter, memory_order_relaxed);
+
+	/* One thread writes: no need to lock the bus. */
+	atomic_store_explicit(counter, old + n, memory_order_relaxed);
+}
 
 /* ------------------------------------------------------------- link.c ---- */
 
@@ -135,7 +156,10 @@ struct conn *conn_new(struct links *l, enum conn_kind kind);
 /* Give it fd, watch it. On error fd is closed and c has ended. */
 void conn_attach(struct conn *c, int fd);
 
-/* Dial where a says. On failure c has ended. */
+/*
+ * Dial what a says, one address after the other until one answers. On failure
+ * c has ended.
+ */
 void conn_dial(struct conn *c, const struct resolved *a);
 
 /* End it now: its peer dials again later, its question is answered by why. */

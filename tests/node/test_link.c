@@ -10,10 +10,13 @@
 
 #include <arpa/inet.h>
 #include <cmocka.h>
+#include <dlfcn.h>
 #include <errno.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -118,6 +121,24 @@ static void on_answer(void *ctx, enum err err, struct bytes answer)
 	e->answer_err = err;
 	snprintf(e->answer, sizeof(e->answer), "%.*s", (int)answer.n,
 		 (const char *)answer.p);
+}
+
+/*
+ * In place of the C library's: two-addresses.test is 127.0.0.2, where nobody
+ * listens unless a case does, and 127.0.0.1.
+ */
+int getaddrinfo(const char *host, const char *port,
+		const struct addrinfo *hints, struct addrinfo **list)
+{
+	int (*real)(const char *, const char *, const struct addrinfo *,
+		    struct addrinfo **);
+	int r;
+
+	*(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+	if (!host || strcmp(host, "two-addresses.test") != 0)
+		return real(host, port, hints, list);
+	r = real("127.0.0.2", port, hints, list);
+	return r ? r : real("127.0.0.1", port, hints, &(*list)->ai_next);
 }
 
 /* Fill o for end id; the rest is the caller's. */
@@ -382,6 +403,49 @@ static void a_host_name_is_resolved(void **state)
 	net = links_net(ends[1].l);
 	assert_int_equal(net->peer(net, 2, address), OK);
 	assert_int_equal(net->peer(net, 3, "no-such-host.invalid:1"), OK);
+	RUN_UNTIL(up(1, 2));
+}
+
+/* The first address that the system has for it is 127.0.0.1, or ::1. */
+static void each_address_of_a_name_is_tried(void **state)
+{
+	struct links_options o = options_of(2);
+	struct net *net;
+	char address[64];
+
+	open_plain(1);
+	snprintf(ends[2].listen, sizeof(ends[2].listen), "127.0.0.1:0");
+	open_end(2, &o);
+	links_identify(ends[2].l, cluster, 2);
+	snprintf(address, sizeof(address), "two-addresses.test:%u",
+		 links_port(ends[2].l));
+	net = links_net(ends[1].l);
+	assert_int_equal(net->peer(net, 2, address), OK);
+	RUN_UNTIL(up(1, 2));
+	assert_int_equal(links_ask(ends[1].l, address, bytes_str("hello"),
+				   on_answer, &ends[1]),
+			 OK);
+	RUN_UNTIL(ends[1].answers == 1);
+	assert_int_equal(ends[1].answer_err, OK);
+}
+
+/* Who answers at the first address is another node. */
+static void a_wrong_node_at_one_address_does_not_hide_the_other(void **state)
+{
+	struct links_options o = options_of(3);
+	struct net *net;
+	char address[64];
+
+	open_plain(1);
+	open_plain(2);
+	snprintf(ends[3].listen, sizeof(ends[3].listen), "127.0.0.2:%u",
+		 links_port(ends[2].l));
+	open_end(3, &o);
+	links_identify(ends[3].l, cluster, 3);
+	snprintf(address, sizeof(address), "two-addresses.test:%u",
+		 links_port(ends[2].l));
+	net = links_net(ends[1].l);
+	assert_int_equal(net->peer(net, 2, address), OK);
 	RUN_UNTIL(up(1, 2));
 }
 
@@ -765,6 +829,49 @@ static int connect_to(uint64_t id)
 	return fd;
 }
 
+/* No descriptor is left for who knocks: the rest goes on, then he is let in. */
+static void without_descriptors_the_core_sleeps(void **state)
+{
+	uint64_t rounds = 0, until_ms;
+	struct rlimit old, low;
+	struct links_stats s;
+	int taken[64], n = 0, stranger;
+	bool idle;
+
+	open_plain(1);
+	open_plain(2);
+	know(1, 2);
+	RUN_UNTIL(up(1, 2));
+	taken[n++] = dup(0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	low = old;
+	low.rlim_cur = (rlim_t)taken[0] + 10;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	while (n < 64 && (taken[n] = dup(0)) >= 0)
+		n++;
+	close(taken[--n]);
+	stranger = connect_to(2);
+	until_ms = now_ms() + 350;
+	while (now_ms() < until_ms) {
+		assert_int_equal(links_wait(ends[2].l, 50, &idle), OK);
+		rounds++;
+	}
+	assert_int_equal(send_one(1, 2, 1, 100), OK);
+	RUN_UNTIL(ends[2].received[1] == 1);
+	links_stats(ends[2].l, &s);
+	assert_true(s.accept_failures > 0);
+	assert_true(rounds < 100);
+	while (n > 0)
+		close(taken[--n]);
+	n = (int)s.accepts;
+	do {
+		run_round();
+		links_stats(ends[2].l, &s);
+	} while (s.accepts == (uint64_t)n);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	close(stranger);
+}
+
 static bool was_cut(int fd)
 {
 	char room[4096];
@@ -975,6 +1082,8 @@ int main(void)
 		CASE(a_slow_peer_costs_a_bounded_queue),
 		CASE(a_peer_that_comes_back_is_found_again),
 		CASE(a_host_name_is_resolved),
+		CASE(each_address_of_a_name_is_tried),
+		CASE(a_wrong_node_at_one_address_does_not_hide_the_other),
 		CASE(a_peer_without_an_address_is_dropped),
 		CASE(a_wake_ends_the_sleep),
 		CASE(a_question_is_answered_by_anyone),
@@ -997,6 +1106,7 @@ int main(void)
 		CASE(garbage_is_cut_and_the_links_stay),
 		CASE(a_damaged_message_is_never_handed_over),
 		CASE(half_a_frame_takes_no_room),
+		CASE(without_descriptors_the_core_sleeps),
 		CASE(many_connections_do_not_keep_a_peer_out),
 		CASE(who_greets_and_never_asks_takes_no_more_places),
 		CASE(a_silent_stranger_is_cut_after_a_while),
