@@ -243,12 +243,14 @@ bool defer_carried(struct call *c, enum err *err)
 	struct fsd *f = c->f;
 	struct call_list waiters = { 0 };
 	struct defer *d;
+	bool gone;
 
 	if (*err == ERR_EXISTS && c->op.flags & STORE_FILE_POSIX)
 		return adopt(c, err);
 	table_lock(&f->table);
 	d = c->deferred->defer;
-	if (!*err) {
+	gone = c->deferred->gone;
+	if (!*err || gone) {
 		drop(f, d, &waiters);
 	} else {
 		d->busy = false;
@@ -261,7 +263,7 @@ bool defer_carried(struct call *c, enum err *err)
 	table_unlock(&f->table);
 	if (!*err && c->at.has_name)
 		tell_parent(f, c->at.node);
-	resume(&waiters, *err);
+	resume(&waiters, gone ? OK : *err);
 	return false;
 }
 
@@ -277,7 +279,9 @@ static bool keep(struct call *c, enum err err)
 	table_lock(&f->table);
 	d = c->deferred->defer;
 	kept = c->deferred->opens > 0 && !atomic_load(&f->ending);
-	c->deferred->lost = err;
+	kept = kept || c->deferred->gone; /* fsd/orphan.c has it */
+	if (!c->deferred->gone)
+		c->deferred->lost = err;
 	if (d && kept)
 		d->due_ns = fsd_now(f) + FSD_AGAIN_MS * 1000000ull;
 	table_unlock(&f->table);
@@ -340,6 +344,16 @@ static void commit(struct fsd *f, struct defer *d)
 	table_unlock(&f->table);
 	if (c)
 		call_change(c);
+}
+
+void defer_removed(struct fsd *f, struct node *node)
+{
+	struct defer *d = node->defer;
+	struct call_list waiters;
+
+	/* Who carries it finds the file gone and comes to defer_carried. */
+	if (d && !d->busy && !d->waiters.first)
+		drop(f, d, &waiters);
 }
 
 void defer_commit(struct fsd *f, struct node *node)

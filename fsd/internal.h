@@ -80,6 +80,7 @@ struct fsd {
 	struct defer *defers, **defers_last; /* oldest first; table's lock   */
 
 	struct handle *handles; /* table's lock                              */
+	struct node *leaving;	/* each with a reference; core               */
 
 	pthread_mutex_t tell_lock; /* of those that follow                   */
 	pthread_cond_t tell;
@@ -367,6 +368,9 @@ bool defer_carried(struct call *c, enum err *err);
 void defer_settle(struct call *c, struct node *node,
 		  void (*then)(struct call *c));
 
+/* node, with nothing but a truncation deferred, is removed. Table locked. */
+void defer_removed(struct fsd *f, struct node *node);
+
 /* Begin to commit what is deferred of node. */
 void defer_commit(struct fsd *f, struct node *node);
 
@@ -413,8 +417,13 @@ void op_removexattr(fuse_req_t req, fuse_ino_t id, const char *name);
 
 /* ------------------------------------------------------------- orphan.c -- */
 
-/* What store has to say of node before its last name goes. Thread: core. */
+/*
+ * What the store has to say of node before its name path goes. If it has others
+ * that decides nothing yet: orphans_settle, once the entry is applied, sees
+ * whether one is left. Thread: core.
+ */
 void orphan_make(struct fsd *f, struct node *node, struct bytes path);
+void orphans_settle(struct fsd *f);
 
 /* Let go of it. The table is locked, or nobody else is there. */
 void orphan_free(struct fsd *f, struct orphan *o);

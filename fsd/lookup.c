@@ -246,17 +246,17 @@ static bool attr_here(struct call *c, struct stat *st)
 {
 	struct fsd *f = c->f;
 	struct node *node = c->at.node;
+	struct orphan *o;
 	bool here = false;
 
 	table_lock(&f->table);
-	if (node->defer && node->defer->kind == DEFER_CREATE) {
+	if (node->defer && node->defer->kind == DEFER_CREATE)
 		here = overlay(f, node, st);
-	} else if (node->gone && node->orphan) {
-		orphan_attr(f, node->orphan, st);
-		here = true;
-	}
+	o = !here && node->gone ? node->orphan : NULL;
 	table_unlock(&f->table);
-	return here;
+	if (o) /* it lives as long as the node */
+		orphan_attr(f, o, st);
+	return here || o;
 }
 
 /*

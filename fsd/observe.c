@@ -83,15 +83,52 @@ static void give_node(struct fsd *f, struct node *node)
 
 /* ------------------------------------------------------------------ before */
 
+/*
+ * The node of path, of which only names are known that are gone by now: a file
+ * with several names that somebody has open. With a reference, or NULL.
+ */
+static struct node *take_unnamed(struct fsd *f, struct bytes path)
+{
+	struct store_file file;
+	struct node *node;
+	uint32_t count;
+
+	table_lock(&f->table);
+	count = f->table.unnamed;
+	table_unlock(&f->table);
+	if (!count || store_file_stat(f->store, path, &file))
+		return NULL;
+	table_lock(&f->table);
+	node = table_ino(&f->table, file.ino);
+	if (node && node->is_unnamed)
+		table_ref(node);
+	else
+		node = NULL;
+	table_unlock(&f->table);
+	return node;
+}
+
+/* A file that is still to be made is not. The table is locked. */
+static bool can_be_removed(const struct node *node)
+{
+	return !node->defer || node->defer->kind == DEFER_TRUNCATE;
+}
+
 /* What is called so becomes another file, ino, or none (0). */
 static void before_replace(struct fsd *f, struct bytes key, uint64_t ino)
 {
 	struct bytes path = path_of(key);
 	struct node *node = take_node(f, path);
+	bool replaced;
 
 	if (!node)
+		node = take_unnamed(f, path);
+	if (!node)
 		return;
-	if (node->ino != ino && !node->defer)
+	table_lock(&f->table);
+	replaced = node->ino != ino && can_be_removed(node);
+	table_unlock(&f->table);
+	if (replaced)
 		orphan_make(f, node, path);
 	give_node(f, node);
 }
@@ -148,12 +185,14 @@ static void before_prefix(struct fsd *f, struct bytes prefix)
 	list_below(f, prefix, &l);
 	for (size_t i = 0; i < l.n; i++) {
 		enum err err;
+		bool can;
 
 		path.n = 0;
 		table_lock(&f->table);
 		err = table_path(&f->table, l.node[i], &path);
+		can = can_be_removed(l.node[i]);
 		table_unlock(&f->table);
-		if (!err && !l.node[i]->defer)
+		if (!err && can)
 			orphan_make(f, l.node[i], buf_bytes(&path));
 	}
 	buf_done(&path);
@@ -250,6 +289,25 @@ static struct node *walk_to(struct seen_at *at, struct bytes path,
 	}
 }
 
+/*
+ * Nodes of the file ino that do not have the name that was put. Where there are
+ * two the kernel has two inodes: of a change through one it does not know that
+ * it is one of the other. The table is locked.
+ */
+static void say_others(struct seen_at *at, uint64_t ino)
+{
+	struct node *node = ino ? table_ino(&at->f->table, ino) : NULL;
+	bool twins = node && table_twin(node);
+
+	for (; node; node = table_twin(node)) {
+		if (twins)
+			tell(at->f, TELL_INODE, node->id, NULL,
+			     bytes_of(NULL, 0), 0, 0);
+		else if (node->is_unnamed)
+			say(at, TELL_INODE, node->id, NULL, bytes_of(NULL, 0));
+	}
+}
+
 /* The table is locked. */
 static void after_put(struct seen_at *at, struct bytes key, uint64_t ino)
 {
@@ -257,6 +315,7 @@ static void after_put(struct seen_at *at, struct bytes key, uint64_t ino)
 	struct bytes path = path_of(key), name;
 	struct node *dir, *node;
 
+	say_others(at, ino);
 	if (!path.n) {
 		say(at, TELL_ATTR, t->root->id, NULL, bytes_of(NULL, 0));
 		return;
@@ -422,6 +481,7 @@ static bool after(void *ctx, uint32_t partition, uint64_t rev,
 			break;
 		}
 	}
+	orphans_settle(f);
 	return at.told && atomic_load(&f->alone);
 }
 

@@ -111,6 +111,7 @@ static void open_run(struct call *c)
 	bool drops_setid = truncates && fuse_req_ctx(c->req)->uid;
 	struct handle *h = handle_new(f, node, c->fi.flags);
 	struct defer *d = truncates ? calloc(1, sizeof(*d)) : NULL;
+	struct orphan *cut;
 	struct store_file file;
 	enum err err = h && (d || !truncates) ? OK : ERR_NOMEM;
 
@@ -128,6 +129,7 @@ static void open_run(struct call *c)
 	set_fi(&c->fi, h);
 	table_lock(&f->table);
 	tells = drops_setid && node->has_setid;
+	cut = truncates && node->gone ? node->orphan : NULL;
 	if (file.ino)
 		c->fi.keep_cache = keeps_cache(node, file.rev);
 	if (truncates && !node->gone)
@@ -135,6 +137,13 @@ static void open_run(struct call *c)
 	else
 		free(d);
 	table_unlock(&f->table);
+	if (cut) /* the kernel has noted that it is empty */
+		err = orphan_cut(f, cut, 0);
+	if (err) {
+		handle_free(f, h);
+		call_answer(c, err);
+		return;
+	}
 	if (tells) /* the kernel leaves them to who truncates */
 		tell(f, TELL_ATTR, node->id, NULL, bytes_of(NULL, 0), 0, 0);
 	if (fuse_reply_open(c->req, &c->fi))

@@ -6,6 +6,9 @@
  * afterwards stays in memory, in blocks over the pinned value, and ends with
  * the last handle. Of what nobody has open only the attributes are kept, for
  * who stands in a removed directory.
+ *
+ * A file of several names that loses one is taken down too: the same entry may
+ * take the others. It is an orphan only when gone says so.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -26,35 +29,98 @@ struct orphan {
 	size_t block_count;
 };
 
-void orphan_make(struct fsd *f, struct node *node, struct bytes path)
+/* What is read of node while it is still there. NULL: nothing can be kept. */
+static struct orphan *take_down(struct fsd *f, struct node *node,
+				struct bytes path)
 {
 	struct orphan *o = calloc(1, sizeof(*o));
-	bool open;
+	bool open, cut;
 
 	if (!o || store_file_stat(f->store, path, &o->file)) {
 		free(o);
-		return;
+		return NULL;
 	}
 	table_lock(&f->table);
 	open = node->opens > 0;
+	cut = node->defer != NULL;
 	table_unlock(&f->table);
-	if (o->file.nlink > 1 && !S_ISDIR(o->file.mode)) {
-		free(o); /* it lives on by its other names */
-		return;
-	}
-	o->file.nlink = 0;
 	pthread_mutex_init(&o->lock, NULL);
 	if (open && S_ISREG(o->file.mode))
 		o->readable = !store_get(f->store, path, &o->value);
-	o->bytes = o->value_bytes = o->file.bytes;
+	o->bytes = o->value_bytes = cut ? 0 : o->file.bytes;
+	return o;
+}
+
+/* Nothing but o knows node from now on. The table is locked. */
+static void set_gone(struct fsd *f, struct node *node, struct orphan *o)
+{
+	node->orphan = o;
+	node->gone = true;
+	defer_removed(f, node);
+	if (node->is_unnamed || o->file.nlink > 1) /* nobody else says so */
+		tell(f, TELL_ATTR, node->id, NULL, bytes_of(NULL, 0), 0, 0);
+	o->file.nlink = 0;
+}
+
+void orphan_make(struct fsd *f, struct node *node, struct bytes path)
+{
+	struct orphan *o = take_down(f, node, path);
+
+	if (!o)
+		return;
 	table_lock(&f->table);
-	if (node->gone) {
+	if (node->gone || node->orphan) {
 		orphan_free(f, o);
+	} else if (o->file.nlink < 2 || S_ISDIR(o->file.mode)) {
+		set_gone(f, node, o);
+	} else if (!o->readable) {
+		orphan_free(f, o); /* nobody would miss it */
 	} else {
 		node->orphan = o;
-		node->gone = true;
+		node->next_leaving = f->leaving;
+		f->leaving = node;
+		table_ref(node);
 	}
 	table_unlock(&f->table);
+}
+
+/* Has node, which had several names, none any more? */
+static bool is_gone(struct fsd *f, struct node *node)
+{
+	struct buf path = BUF_INIT;
+	struct store_file file;
+	uint64_t ino;
+	enum err err;
+
+	table_lock(&f->table);
+	err = table_path(&f->table, node, &path);
+	ino = node->ino;
+	table_unlock(&f->table);
+	if (!err)
+		err = store_file_stat_ino(f->store, buf_bytes(&path), ino,
+					  &file);
+	buf_done(&path);
+	return err == ERR_STALE || err == ERR_NOT_FOUND || err == ERR_NOT_DIR;
+}
+
+void orphans_settle(struct fsd *f)
+{
+	struct node *node;
+
+	while ((node = f->leaving)) {
+		bool gone = is_gone(f, node);
+		struct orphan *o = node->orphan;
+
+		f->leaving = node->next_leaving;
+		table_lock(&f->table);
+		node->orphan = NULL;
+		if (gone)
+			set_gone(f, node, o);
+		else
+			orphan_free(f, o);
+		table_unref(&f->table, node);
+		table_unlock(&f->table);
+	}
 }
 
 void orphan_free(struct fsd *f, struct orphan *o)

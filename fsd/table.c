@@ -157,6 +157,15 @@ static struct node *new_node(struct table *t, uint64_t ino)
 
 static void release(struct table *t, struct node *node);
 
+static void count_unnamed(struct table *t, struct node *node, bool unnamed)
+{
+	if (unnamed && !node->is_unnamed)
+		t->unnamed++;
+	if (!unnamed && node->is_unnamed)
+		t->unnamed--;
+	node->is_unnamed = unnamed;
+}
+
 /* Take name n out; slot points at it. Its directory may go with it. */
 static void drop_name(struct table *t, struct name **slot)
 {
@@ -185,6 +194,7 @@ static void free_node(struct table *t, struct node *node)
 		p = &(*p)->next_id;
 	*p = node->next_id;
 	unhash_ino(t, node);
+	count_unnamed(t, node, false);
 	t->node_count--;
 	if (t->drop)
 		t->drop(t->ctx, node);
@@ -326,6 +336,8 @@ static void unbind(struct table *t, struct name **slot)
 	if (node->names == n && !n->next_of_node)
 		keep_ghost(t, node);
 	drop_name(t, slot);
+	if (!node->names && !node->gone)
+		count_unnamed(t, node, true);
 	release(t, node);
 }
 
@@ -349,6 +361,7 @@ static enum err bind(struct table *t, struct node *parent, struct bytes name,
 	*slot = n;
 	n->next_of_node = node->names;
 	node->names = n;
+	count_unnamed(t, node, false);
 	t->name_count++;
 	table_ref(parent);
 	free(node->ghost);
@@ -479,6 +492,15 @@ struct node *table_ino(struct table *t, uint64_t ino)
 	struct node *n = *ino_slot(t, ino);
 
 	while (n && (n->ino != ino || n->gone))
+		n = n->next_ino;
+	return n;
+}
+
+struct node *table_twin(const struct node *node)
+{
+	struct node *n = node->next_ino;
+
+	while (n && (n->ino != node->ino || n->gone))
 		n = n->next_ino;
 	return n;
 }

@@ -56,7 +56,8 @@ struct node {
 	uint32_t opens; /* handles                                           */
 	bool is_root;
 	bool is_dir;
-	uint8_t *ghost; /* path of its last name, when it has none           */
+	bool is_unnamed; /* counted in unnamed                               */
+	uint8_t *ghost;	 /* path of its last name, when it has none           */
 	size_t ghost_bytes;
 	struct node *next_id, *next_ino; /* hash chains                      */
 	/* Kept here for their owners, all under the table's lock. */
@@ -64,8 +65,9 @@ struct node {
 	struct orphan *orphan; /* fsd/orphan.c                               */
 	uint64_t cached_rev;   /* of the content that the kernel may cache   */
 	bool gone;	       /* removed: only orphan knows it              */
-	bool has_setid;	       /* its mode that the kernel was told last has */
-	enum err lost;	       /* of a deferred change, for the next fsync   */
+	struct node *next_leaving; /* fsd/orphan.c                            */
+	bool has_setid; /* its mode that the kernel was told last has */
+	enum err lost;	/* of a deferred change, for the next fsync   */
 	bool subdirs_known;
 	uint64_t subdirs;
 };
@@ -77,6 +79,8 @@ struct table {
 	struct name **by_name;
 	uint64_t next_id;
 	uint32_t node_count, name_count;
+	/* Nodes that lost their last name, though the store may have others. */
+	uint32_t unnamed;
 	uint32_t node_slots, name_slots; /* powers of 2                      */
 	/* A node is about to be freed: let go of defer and orphan. */
 	void (*drop)(void *ctx, struct node *node);
@@ -100,6 +104,13 @@ struct node *table_node(struct table *t, uint64_t id);
 struct node *table_ino(struct table *t, uint64_t ino);
 struct node *table_child(struct table *t, const struct node *parent,
 			 struct bytes name);
+
+/*
+ * Another node of the same inode number behind node, or NULL: a file that was
+ * to be made under a name which then turned out to be that of one known already
+ * has two.
+ */
+struct node *table_twin(const struct node *node);
 
 /*
  * parent/name is the file ino: find or make its node, and let the name mean it;

@@ -71,5 +71,96 @@ def setid():
     os.unlink(p)
 
 
+# --- open files whose names go ----------------------------------------------
+
+CONTENT = b"content" * 10000
+
+
+def stays(fd, content, what):
+    """fd has content, no name, and takes changes."""
+    equal(os.fstat(fd).st_nlink, 0, "links,", what)
+    equal(os.pread(fd, len(content) + 1, 0) == content, True, "bytes,", what)
+    os.pwrite(fd, b"more", len(content))
+    equal(os.pread(fd, 10, len(content)), b"more", "written,", what)
+    os.close(fd)
+
+
+@case("a file with two names stays for who has it open, whichever way they go")
+def linked_and_open():
+    n = shared()
+
+    def begin():
+        os.mkdir(n.at("l"))
+        write(n.at("l/x"), CONTENT)
+        os.link(n.at("l/x"), n.at("l/y"))
+
+    def drop_all(prefix):
+        with n.conn() as c:
+            r = c.call("DELETE", "/_/kv?prefix=" + prefix)
+            equal(r.status, 200, "delete by prefix", r)
+
+    begin()
+    fd = os.open(n.at("l/x"), os.O_RDWR)
+    n.delete("l/x")
+    equal(os.fstat(fd).st_nlink, 1, "one left")
+    equal(os.pread(fd, 7, 7), b"content", "by the other name")
+    os.pwrite(fd, b"CONTENT", 0)
+    equal(n.get("l/y")[:14], b"CONTENTcontent", "written by the other name")
+    n.delete("l/y")
+    stays(fd, b"CONTENT" + CONTENT[7:], "one after the other")
+    os.rmdir(n.at("l"))
+    begin()
+    fd = os.open(n.at("l/x"), os.O_RDWR)
+    drop_all("l/")
+    stays(fd, CONTENT, "both in one entry")
+    expect(not os.path.exists(n.at("l")), "all is gone")
+    begin()
+    os.link(n.at("l/x"), n.at("kept"))
+    fd = os.open(n.at("l/x"), os.O_RDWR)
+    drop_all("l/")
+    equal(os.fstat(fd).st_nlink, 1, "the name elsewhere")
+    os.pwrite(fd, b"CONTENT", 0)
+    equal(n.get("kept"), b"CONTENT" + CONTENT[7:], "is written to")
+    os.close(fd)
+    os.unlink(n.at("kept"))
+
+
+@case("names that a restarted mount has not seen count too")
+def linked_unseen():
+    n = Mounted()
+    write(n.at("x"), CONTENT)
+    os.link(n.at("x"), n.at("y"))
+    n.stop()
+    n.start("--mount", n.mnt)
+    fd = os.open(n.at("x"), os.O_RDWR)
+    equal(os.pread(fd, 7, 7), b"content", "cached")
+    n.delete("x")
+    equal(os.fstat(fd).st_nlink, 1, "one left")
+    n.put("y", b"another")
+    equal(os.pread(fd, 9, 0), b"another", "what its other name was given")
+    equal(os.fstat(fd).st_size, 7, "size")
+    n.delete("y")
+    stays(fd, b"another", "the last was never looked up")
+    n.remove()
+
+
+@case("what is cut while it is open, and removed, is an empty file without name")
+def cut_and_removed():
+    n = shared()
+    write(n.at("x"), CONTENT)
+    fd = os.open(n.at("x"), os.O_RDWR | os.O_TRUNC)
+    n.delete("x")
+    equal(n.get("x"), None, "over HTTP")
+    equal(os.write(fd, b"abc"), 3, "write")
+    equal((os.pread(fd, 10, 0), os.fstat(fd).st_size), (b"abc", 3), "bytes")
+    os.fsync(fd)
+    expect(not os.path.exists(n.at("x")), "it comes back")
+    other = os.open("/proc/self/fd/%d" % fd, os.O_RDWR | os.O_TRUNC)
+    equal((os.fstat(fd).st_size, os.pread(fd, 10, 0)), (0, b""), "cut again")
+    os.close(other)
+    os.close(fd)
+    equal(n.get("x"), None, "over HTTP, after close")
+
+
 if __name__ == "__main__":
     main()
