@@ -447,8 +447,13 @@ enum err members_new(struct store *s)
 {
 	struct members *ms = calloc(1, sizeof(*ms));
 
+	CHECK(s->o.member_count <= MEMBERS_MAX);
 	if (!ms)
 		return ERR_NOMEM;
+	if (s->o.member_count)
+		memcpy(ms->founders, s->o.members,
+		       s->o.member_count * sizeof(*ms->founders));
+	s->o.members = NULL; /* the caller's; see founders */
 	ms->care = calloc(s->partition_count, sizeof(*ms->care));
 	if (!ms->care) {
 		free(ms);

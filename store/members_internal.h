@@ -80,6 +80,7 @@ struct members_shown {
 };
 
 struct members {
+	struct store_member founders[MEMBERS_MAX]; /* the options' list      */
 	struct member list[MEMBERS_MAX]; /* by id                            */
 	uint32_t count;
 	uint64_t next_id; /* 0: there is no map yet; list is the options'   */

@@ -234,9 +234,8 @@ static uint32_t list_founders(struct store *s, struct member *list)
 	uint8_t cluster_id[16];
 	uint32_t n = s->o.member_count;
 
-	CHECK(n <= MEMBERS_MAX);
 	for (uint32_t i = 0; i < n; i++)
-		list[i] = (struct member){ .m = s->o.members[i],
+		list[i] = (struct member){ .m = s->members->founders[i],
 					   .claim = MEMBER_CLAIM_FOUNDER };
 	if (n == 0) {
 		list[0] = (struct member){ .m = s->o.self,

@@ -77,7 +77,8 @@ struct store_options {
 	 * The cluster. net NULL: this node is and stays alone. members: of an
 	 * empty engine directory the founders, the same list on each of them
 	 * (joining false), or, joining, whom to listen to until a snapshot
-	 * brings the member map. Ignored when the directory has a state.
+	 * brings the member map. Copied. Ignored when the directory has a
+	 * state.
 	 */
 	struct net *net;
 	const struct store_member *members;

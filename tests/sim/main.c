@@ -1,11 +1,12 @@
 /*
  * tests/sim/main.c - run seeds, add up what they did.
  *
- *    build/sim [-s FIRST] [-n COUNT] [-j JOBS] [-t] [-q]
+ *    build/sim [-s FIRST] [-n COUNT] [-j JOBS] [-t] [-q] [-v]
  *
- * -t traces (one seed). Each seed runs in a process of its own, so that a seed
- * that breaks an assertion is told like any other. A failed seed prints why and
- * how to run it again.
+ * -t traces (one seed), -v prints the hash of each. The seeds run in worker
+ * processes, so that one that breaks an assertion is told like any other; a
+ * worker takes many, because memory that was once touched is cheap. A failed
+ * seed prints why and how to run it again.
  *
  * Over all seeds no counter may be zero, and some must not be zero in at least
  * half of them; -q leaves that out (a few seeds prove nothing about coverage).
@@ -22,7 +23,7 @@
 #include "base/guard.h"
 #include "tests/sim/sim.h"
 
-enum { JOBS_MAX = 16 };
+enum { JOBS_MAX = 16, WORKER_SEEDS_MAX = 50 };
 
 /* What a run tells of itself through a pipe. */
 struct report {
@@ -30,15 +31,16 @@ struct report {
 	uint64_t count[SIM_COUNTER_COUNT];
 };
 
-struct job {
-	pid_t pid;
+struct worker {
+	pid_t pid; /* 0: there is none                                       */
 	int fd;
-	uint64_t seed;
+	unsigned left; /* seeds that it has yet to tell of                   */
 };
 
 struct totals {
 	struct report sum;
 	uint64_t seeds, failed;
+	bool verbose;
 	uint64_t seeds_with[SIM_COUNTER_COUNT];
 };
 
@@ -80,7 +82,14 @@ static void run_one(uint64_t seed, bool trace, struct report *r)
 	r->real_ms = real_ms() - from;
 }
 
-static void start_job(struct job *j, uint64_t seed)
+static void print_hash(const struct report *r)
+{
+	printf("SEED=%llu hash %016llx\n", (unsigned long long)r->seed,
+	       (unsigned long long)r->hash);
+}
+
+/* A process for seed, seed + step and so on, for a while. */
+static void start_worker(struct worker *w, uint64_t seed, uint64_t step)
 {
 	int fd[2];
 
@@ -89,23 +98,40 @@ static void start_job(struct job *j, uint64_t seed)
 		perror("pipe");
 		exit(1);
 	}
-	j->seed = seed;
-	j->fd = fd[0];
-	j->pid = fork();
-	if (j->pid == 0) {
+	w->left = WORKER_SEEDS_MAX;
+	w->fd = fd[0];
+	w->pid = fork();
+	if (w->pid == 0) {
 		struct report r;
 
 		close(fd[0]);
-		run_one(seed, false, &r);
-		if (write(fd[1], &r, sizeof(r)) != (ssize_t)sizeof(r))
-			_Exit(1);
+		for (unsigned i = 0; i < WORKER_SEEDS_MAX; i++) {
+			run_one(seed + i * step, false, &r);
+			if (write(fd[1], &r, sizeof(r)) != (ssize_t)sizeof(r))
+				_Exit(1);
+		}
 		_Exit(0);
 	}
 	close(fd[1]);
-	if (j->pid < 0) {
+	if (w->pid < 0) {
 		perror("fork");
 		exit(1);
 	}
+}
+
+/* How the worker ended, if it does not end by itself: at once. */
+static int end_worker(struct worker *w)
+{
+	int status = 0;
+
+	if (!w->pid)
+		return 0;
+	close(w->fd);
+	if (w->left)
+		kill(w->pid, SIGTERM);
+	waitpid(w->pid, &status, 0);
+	w->pid = 0;
+	return status;
 }
 
 static void add_up(struct totals *t, const struct report *r)
@@ -121,44 +147,51 @@ static void add_up(struct totals *t, const struct report *r)
 	}
 }
 
-static void finish_job(struct totals *t, struct job *j)
+/* Take the report of seed; if there is none the worker died of it. */
+static void finish(struct totals *t, struct worker *w, uint64_t seed)
 {
 	struct report r;
-	ssize_t got = read(j->fd, &r, sizeof(r));
+	ssize_t got = read(w->fd, &r, sizeof(r));
 	int status;
 
-	close(j->fd);
-	waitpid(j->pid, &status, 0);
-	j->pid = 0;
 	t->seeds++;
-	if (got == (ssize_t)sizeof(r) && status == 0) {
+	if (got == (ssize_t)sizeof(r)) {
 		add_up(t, &r);
+		if (t->verbose)
+			print_hash(&r);
+		if (--w->left == 0)
+			(void)end_worker(w);
 		return;
 	}
+	w->left = 0;
+	status = end_worker(w);
 	t->failed++;
 	if (WIFSIGNALED(status))
 		printf("SEED=%llu died of signal %d\n",
-		       (unsigned long long)j->seed, WTERMSIG(status));
+		       (unsigned long long)seed, WTERMSIG(status));
 	printf("  again, with a trace: make sim SEED=%llu TRACE=1\n",
-	       (unsigned long long)j->seed);
+	       (unsigned long long)seed);
+	fflush(stdout);
 }
 
 static void run_all(struct totals *t, uint64_t first, uint64_t count,
 		    unsigned jobs)
 {
-	struct job job[JOBS_MAX] = { 0 };
-	uint64_t started = 0, finished = 0;
+	struct worker worker[JOBS_MAX] = { 0 };
 
-	while (finished < count) {
-		struct job *j = &job[finished % jobs];
+	if (jobs > count)
+		jobs = (unsigned)count;
+	for (unsigned i = 0; i < jobs; i++)
+		start_worker(&worker[i], first + i, jobs);
+	for (uint64_t i = 0; i < count; i++) {
+		struct worker *w = &worker[i % jobs];
 
-		while (started < count && started < finished + jobs) {
-			start_job(&job[started % jobs], first + started);
-			started++;
-		}
-		finish_job(t, j);
-		finished++;
+		finish(t, w, first + i);
+		if (!w->pid && i + jobs < count)
+			start_worker(w, first + i + jobs, jobs);
 	}
+	for (unsigned i = 0; i < jobs; i++)
+		(void)end_worker(&worker[i]);
 }
 
 static bool is_frequent(int counter)
@@ -207,7 +240,7 @@ int main(int argc, char **argv)
 	unsigned jobs = 1;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "s:n:j:tq")) != -1) {
+	while ((opt = getopt(argc, argv, "s:n:j:tqv")) != -1) {
 		switch (opt) {
 		case 's':
 			first = strtoull(optarg, NULL, 10);
@@ -224,9 +257,12 @@ int main(int argc, char **argv)
 		case 'q':
 			quick = true;
 			break;
+		case 'v':
+			t.verbose = true;
+			break;
 		default:
 			fprintf(stderr, "usage: sim [-s FIRST] [-n COUNT] "
-					"[-j JOBS] [-t] [-q]\n");
+					"[-j JOBS] [-t] [-q] [-v]\n");
 			return 64;
 		}
 	}
@@ -240,8 +276,7 @@ int main(int argc, char **argv)
 		struct report r;
 
 		run_one(first, trace, &r);
-		printf("SEED=%llu hash %016llx\n", (unsigned long long)first,
-		       (unsigned long long)r.hash);
+		print_hash(&r);
 		add_up(&t, &r);
 		t.seeds = 1;
 		print_totals(&t);
