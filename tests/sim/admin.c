@@ -79,7 +79,7 @@ static uint32_t read_map(struct sim *s, struct store_member_status *out,
 	for (uint64_t id = 1; id <= s->c.count; id++) {
 		struct store_partition_status st;
 
-		if (!cluster_runs(&s->c, id) || s->c.node[id].removed ||
+		if (!cluster_awake(&s->c, id) || s->c.node[id].removed ||
 		    s->damaged[id])
 			continue;
 		store_partition_status(s->c.node[id].store, 0, &st);
@@ -288,7 +288,7 @@ void admin_follow(struct sim *s)
 				s->seen_as_of[id] = as_of;
 		}
 		if (!n->disk || n->removed || there[id] ||
-		    as_of <= s->seen_as_of[id] || /* one that is behind */
+		    as_of < s->seen_as_of[id] || /* one that is behind */
 		    ++s->looks_without[id] < LOOKS_GONE)
 			continue;
 		sim_trace(s, "n%llu is a member no more",
