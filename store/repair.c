@@ -61,6 +61,8 @@ struct repair {
 	pthread_mutex_t lock;
 	struct wanted wanted[WANTED_MAX];
 	struct asked asked[ASKED_MAX];
+	uint32_t wanted_count; /* used ones: a round with none looks at none */
+	_Atomic uint32_t asked_count;
 	struct engine_damaged taken[TAKE_MAX];
 	struct engine_log_entry read;
 	struct wire_entry entry;
@@ -81,8 +83,11 @@ static uint64_t after_ms(struct store *s, uint64_t ms)
 
 /* --------------------------------------------------------------- wanted -- */
 
-static void forget(struct wanted *x)
+static void forget(struct repair *r, struct wanted *x)
 {
+	CHECK(x->used);
+	CHECK(r->wanted_count > 0);
+	r->wanted_count--;
 	x->key.n = 0;
 	*x = (struct wanted){ .key = x->key };
 }
@@ -106,6 +111,7 @@ static struct wanted *want(struct store *s, enum fetch_kind kind,
 	if (!empty || buf_add(&empty->key, key.p, key.n))
 		return NULL;
 	empty->used = true;
+	s->repair->wanted_count++;
 	empty->kind = kind;
 	empty->partition = partition;
 	empty->what = what;
@@ -124,7 +130,9 @@ void repair_want(struct store *s, struct partition *p, uint64_t index)
 uint64_t repair_readable_to(const struct store *s, const struct partition *p,
 			    uint64_t from, uint64_t to)
 {
-	for (uint32_t i = 0; s->repair && i < WANTED_MAX; i++) {
+	if (!s->repair || !s->repair->wanted_count)
+		return to;
+	for (uint32_t i = 0; i < WANTED_MAX; i++) {
 		const struct wanted *x = &s->repair->wanted[i];
 
 		if (x->used && x->kind == FETCH_ENTRY && x->rounds > 0 &&
@@ -155,20 +163,11 @@ static void look_at_log(struct store *s, struct partition *p)
 		x->missing = true;
 }
 
-static uint32_t room_of(const struct repair *r)
-{
-	uint32_t room = 0;
-
-	for (uint32_t i = 0; i < WANTED_MAX; i++)
-		room += !r->wanted[i].used;
-	return room;
-}
-
 /* What does not fit now stays with the engine. */
 static void look_at_records(struct store *s)
 {
 	struct repair *r = s->repair;
-	uint32_t room = room_of(r), n;
+	uint32_t room = WANTED_MAX - r->wanted_count, n;
 
 	if (room > TAKE_MAX)
 		room = TAKE_MAX;
@@ -261,7 +260,7 @@ static void ask(struct store *s, struct wanted *x)
 {
 	x->ticket = 0;
 	if (!is_wanted(s, x)) {
-		forget(x);
+		forget(s->repair, x);
 		return;
 	}
 	x->peer = next_peer(s, x);
@@ -325,7 +324,7 @@ static void healed(struct store *s, struct wanted *x)
 	count_up(&s->repairs_healed, 1);
 	s->repair->healed = true;
 	s->repair->looked_ns = 0; /* what is missing next? */
-	forget(x);
+	forget(s->repair, x);
 }
 
 static struct wanted *find_wanted(struct store *s, uint64_t from,
@@ -450,6 +449,7 @@ static void queue_asked(struct store *s, uint64_t from, uint16_t partition,
 	pthread_mutex_lock(&r->lock);
 	empty->used = true;
 	empty->done = false;
+	atomic_fetch_add(&r->asked_count, 1);
 	pthread_mutex_unlock(&r->lock);
 }
 
@@ -509,7 +509,7 @@ bool repair_move(struct store *s)
 	struct asked *a = NULL;
 	enum err err;
 
-	if (!r)
+	if (!r || !atomic_load(&r->asked_count))
 		return false;
 	pthread_mutex_lock(&r->lock);
 	for (uint32_t i = 0; i < ASKED_MAX && !a; i++) {
@@ -533,6 +533,8 @@ static void send_answers(struct store *s)
 {
 	struct repair *r = s->repair;
 
+	if (!atomic_load(&r->asked_count))
+		return;
 	for (uint32_t i = 0; i < ASKED_MAX; i++) {
 		struct asked *a = &r->asked[i];
 		bool done;
@@ -547,6 +549,7 @@ static void send_answers(struct store *s)
 		buf_done(&a->answer);
 		pthread_mutex_lock(&r->lock);
 		a->used = false;
+		atomic_fetch_sub(&r->asked_count, 1);
 		pthread_mutex_unlock(&r->lock);
 	}
 }
@@ -584,7 +587,7 @@ enum err repair_round(struct store *s)
 	send_answers(s);
 	look(s);
 	now_ns = now_of(s);
-	for (uint32_t i = 0; i < WANTED_MAX; i++) {
+	for (uint32_t i = 0; i < WANTED_MAX && r->wanted_count; i++) {
 		struct wanted *x = &r->wanted[i];
 
 		if (x->used && now_ns >= x->due_ns)
@@ -595,11 +598,7 @@ enum err repair_round(struct store *s)
 
 uint64_t repair_wait_ms(struct store *s)
 {
-	for (uint32_t i = 0; i < WANTED_MAX; i++) {
-		if (s->repair->wanted[i].used)
-			return LOOK_MS;
-	}
-	if (s->repair->healed)
+	if (s->repair->wanted_count || s->repair->healed)
 		return LOOK_MS;
 	return s->o.net ? LOOK_IDLE_MS : UINT64_MAX;
 }
