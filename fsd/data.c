@@ -174,9 +174,12 @@ static void write_run(struct call *c)
 		call_free(c);
 		return;
 	}
-	if (c->waited && call_is_late(c, FSD_LEADER_MS))
+	if (c->waited && call_is_late(c, FSD_LEADER_MS)) {
+		defer_spoil(c->f, c->at.node, c->waited);
 		call_answer(c, c->waited);
-	else if (defer_carry(c))
+		return;
+	}
+	if (defer_carry(c))
 		call_change(c);
 }
 

@@ -10,10 +10,17 @@
  *                 |   '--- own call carries it --'   |
  *                 '--- failed: again with the next   '- waiters go on
  *
+ * If a write that carries it fails because nobody could take it (EIO), or with an
+ * outcome that is not known, that was its last attempt of its own accord: the
+ * program is told that nothing happened, so the key must not be found empty when
+ * there is a leader again. It goes with a later write, or fsync; or with the last
+ * close it is forgotten.
+ *
  * One call at a time carries it; who needs the outcome waits in its list. Of a
  * create whose name has come to be meanwhile, the other file is taken if the
  * caller may write to it, as if the open had come a moment later.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -238,6 +245,25 @@ static void tell_parent(struct fsd *f, struct node *parent)
 	tell(f, TELL_ATTR, id, NULL, bytes_of(NULL, 0), 0, 0);
 }
 
+/*
+ * Not what is wrong with the write itself (EFBIG), nor a full disk: then the
+ * file is there, and empty, as on any disk.
+ */
+static bool spoils(enum err err)
+{
+	int e = answer_errno(err);
+
+	return e == EIO || e == ETIMEDOUT;
+}
+
+void defer_spoil(struct fsd *f, struct node *node, enum err err)
+{
+	table_lock(&f->table);
+	if (node->defer && spoils(err))
+		node->defer->spoiled = true;
+	table_unlock(&f->table);
+}
+
 bool defer_carried(struct call *c, enum err *err)
 {
 	struct fsd *f = c->f;
@@ -254,6 +280,8 @@ bool defer_carried(struct call *c, enum err *err)
 		drop(f, d, &waiters);
 	} else {
 		d->busy = false;
+		if (c->op.kind == STORE_FILE_WRITE && spoils(*err))
+			d->spoiled = true;
 		waiters = d->waiters;
 		if (!waiters.first)
 			waiters.last = &waiters.first;
@@ -288,38 +316,44 @@ static bool keep(struct call *c, enum err err)
 	return kept;
 }
 
-/* It cannot be done: what the kernel has of it is not so. */
-static void give_up(struct call *c, enum err err)
+/*
+ * It is not to be done: what the kernel has of it is not so. d is free; the
+ * table is locked, and is unlocked.
+ */
+static void give_up(struct fsd *f, struct defer *d, enum err err)
 {
-	struct fsd *f = c->f;
 	struct call_list waiters = { 0 };
-	struct bytes name = place_name(&c->at);
-	struct node *node = c->deferred;
-	struct defer *d;
+	struct node *node = d->node, *parent = d->parent;
+	struct bytes name = bytes_of(d->name, d->n);
+	bool creates = d->kind == DEFER_CREATE;
 
 	log_warn("mount", "deferred_lost err=\"%s\"", err_text(err));
-	table_lock(&f->table);
-	d = node->defer;
-	if (d && !d->busy && c->at.has_name &&
-	    table_child(&f->table, c->at.node, name) == node) {
+	if (creates)
+		tell(f, TELL_ENTRY, 0, parent, name, 0, 0);
+	tell(f, TELL_INODE, node->id, NULL, bytes_of(NULL, 0), 0, 0);
+	if (creates && table_child(&f->table, parent, name) == node) {
 		node->gone = true;
-		table_remove(&f->table, c->at.node, name);
+		table_remove(&f->table, parent, name);
 	}
-	if (d && !d->busy)
-		drop(f, d, &waiters);
+	drop(f, d, &waiters);
 	table_unlock(&f->table);
 	resume(&waiters, err);
-	if (c->at.has_name)
-		tell(f, TELL_ENTRY, 0, c->at.node, name, 0, 0);
-	tell(f, TELL_INODE, node->id, NULL, bytes_of(NULL, 0), 0, 0);
 }
 
 static bool committed(struct call *c, enum err err)
 {
+	struct defer *d;
+
 	if (c->carries && defer_carried(c, &err))
 		return false;
-	if (err && !keep(c, err))
-		give_up(c, err);
+	if (!err || keep(c, err))
+		return true;
+	table_lock(&c->f->table);
+	d = c->deferred->defer;
+	if (d && !d->busy)
+		give_up(c->f, d, err);
+	else
+		table_unlock(&c->f->table);
 	return true;
 }
 
@@ -356,13 +390,18 @@ void defer_removed(struct fsd *f, struct node *node)
 		drop(f, d, &waiters);
 }
 
-void defer_commit(struct fsd *f, struct node *node)
+void defer_close(struct fsd *f, struct node *node)
 {
+	struct defer *d;
+
 	table_lock(&f->table);
-	if (node->defer && !node->defer->busy)
-		commit(f, node->defer);
-	else
+	d = node->defer;
+	if (!d || d->busy || (d->spoiled && node->opens > 1))
 		table_unlock(&f->table);
+	else if (d->spoiled)
+		give_up(f, d, ERR_IO);
+	else
+		commit(f, d);
 }
 
 /* The next to be committed, NULL: none now; *due: when. The table is locked. */
@@ -372,7 +411,7 @@ static struct defer *next_due(struct fsd *f, uint64_t now, uint64_t *due)
 
 	*due = UINT64_MAX;
 	for (struct defer *d = f->defers; d; d = d->next) {
-		if (d->busy || d->tried_ns == now)
+		if (d->busy || d->spoiled || d->tried_ns == now)
 			continue;
 		if (all || d->due_ns <= now)
 			return d;

@@ -333,8 +333,9 @@ struct defer {
 	uint32_t caller_uid, caller_gid;
 	bool truncates; /* CREATE: O_TRUNC, if the name is there by then     */
 	bool drops_setid; /* TRUNCATE: not by root                           */
-	bool busy;   /* a call carries it                                 */
-	bool hidden; /* the name is another's by now                      */
+	bool busy;    /* a call carries it                                 */
+	bool spoiled; /* a write failed that was to bring it             */
+	bool hidden;  /* the name is another's by now                      */
 	struct call_list waiters;
 	struct defer *next, **back; /* of f->defers                          */
 };
@@ -371,8 +372,14 @@ void defer_settle(struct call *c, struct node *node,
 /* node, with nothing but a truncation deferred, is removed. Table locked. */
 void defer_removed(struct fsd *f, struct node *node);
 
-/* Begin to commit what is deferred of node. */
-void defer_commit(struct fsd *f, struct node *node);
+/* A write of node has failed with err, and what is deferred with it. */
+void defer_spoil(struct fsd *f, struct node *node, enum err err);
+
+/*
+ * A handle of node is about to be released: begin to commit what is deferred of
+ * node; forget it if it is spoiled and the handle is the last.
+ */
+void defer_close(struct fsd *f, struct node *node);
 
 /* The ticker: commit what is due. Returns when the next is. */
 uint64_t defer_tick(struct fsd *f);

@@ -333,7 +333,7 @@ void op_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 	struct fsd *f = fuse_req_userdata(req);
 	struct handle *h = (struct handle *)(uintptr_t)fi->fh;
 
-	defer_commit(f, h->node);
+	defer_close(f, h->node);
 	handle_free(f, h);
 	fuse_reply_err(req, 0);
 }

@@ -250,14 +250,15 @@ void fsd_tick(struct fsd *f)
 
 bool fsd_drain(struct fsd *f)
 {
-	bool empty;
+	bool empty = true;
 
 	atomic_store(&f->stopping, true);
 	pthread_mutex_lock(&f->wait_lock);
 	pthread_cond_signal(&f->tick);
 	pthread_mutex_unlock(&f->wait_lock);
 	table_lock(&f->table);
-	empty = !f->defers;
+	for (const struct defer *d = f->defers; d; d = d->next)
+		empty = empty && d->spoiled;
 	table_unlock(&f->table);
 	return empty && !atomic_load(&f->calls);
 }

@@ -1,4 +1,5 @@
 """nodes.py - three nodes with a mount each: what one does, the others see."""
+import concurrent.futures
 import errno
 import os
 import random
@@ -147,6 +148,11 @@ def timed(fn, *args):
     return result, time.monotonic() - started
 
 
+def shell(command):
+    if subprocess.run(["sh", "-c", command], capture_output=True).returncode:
+        return "failed"
+
+
 @case("without a majority changes fail in time, reads go on, nothing hangs")
 def no_quorum():
     with Mounts() as c:
@@ -154,20 +160,34 @@ def no_quorum():
         lost = [m for m in c.members if m is not leader]
         mnt = c.mnt[leader.number - 1]
         write(mnt + "/f", b"before")
+        write(mnt + "/g", b"before")
+        write(mnt + "/held", b"before")
         os.mkdir(mnt + "/d")
+        os.mkdir(mnt + "/d2")
         for m in lost:
             m.kill9()
-        got, took = timed(write, mnt + "/f", b"after")
-        expect(got in (errno.EIO, errno.ETIMEDOUT), "a write gave", got)
-        expect(took < 20, "it took", took)
-        equal(subprocess.run(["sh", "-c", "echo v > %s/f" % mnt],
-                             capture_output=True).returncode != 0, True,
-              "echo tells")
-        got, took = timed(os.mkdir, mnt + "/e")
-        equal(got, errno.EIO, "mkdir")
-        expect(5 < took < 20, "mkdir took", took)
+        held = os.open(mnt + "/held", os.O_WRONLY | os.O_TRUNC)
+        tries = {"write": (write, mnt + "/f", b"after"),
+                 "echo": (shell, "echo v > %s/g" % mnt),
+                 "echo new": (shell, "echo v > %s/d/new" % mnt),
+                 "held": (os.write, held, b"now"),
+                 "mkdir": (os.mkdir, mnt + "/d2/e")}
+        with concurrent.futures.ThreadPoolExecutor(len(tries)) as pool:
+            for what, end in [(w, pool.submit(timed, *t))
+                              for w, t in tries.items()]:
+                got, took = end.result()
+                expect(got in (errno.EIO, errno.ETIMEDOUT, "failed"), what, got)
+                expect(5 < took < 20, what, "took", took)
+        # Nothing has happened, so nothing is empty, now or later.
+        wait_for(lambda: read(mnt + "/f") in (b"before", b"after"),
+                 "f is as it was", 5)
+        wait_for(lambda: read(mnt + "/g") in (b"before", b"v\n"),
+                 "g is as it was", 5)
+        wait_for(lambda: timed(read, mnt + "/d/new")[0] in
+                 (errno.ENOENT, b"v\n"), "what was new is not there", 5)
         started = time.monotonic()
-        equal(sorted(os.listdir(mnt)), ["d", "f"], "listing")
+        equal(sorted(os.listdir(mnt)), ["d", "d2", "f", "g", "held"],
+              "listing")
         equal(read(mnt + "/f") in (b"before", b"after"), True, "read")
         equal(os.stat(mnt + "/f").st_size > 0, True, "stat")
         expect(time.monotonic() - started < 10, "reading took long")
@@ -175,6 +195,16 @@ def no_quorum():
             detach(c.mnt[m.number - 1])
             c.spawn(m)
         c.wait_ready()
+        other = c.mnt[lost[0].number - 1]
+        expect(read(other + "/held") in (b"before", b"now"), "held")
+        wait_for(lambda: timed(os.write, held, b"late")[0] == 4,
+                 "its holder goes on")
+        equal(read(other + "/held"), b"late", "cut and written")
+        os.close(held)
+        expect(read(other + "/f") in (b"before", b"after"), "f later")
+        expect(read(other + "/g") in (b"before", b"v\n"), "g later")
+        expect(timed(read, other + "/d/new")[0] in (errno.ENOENT, b"v\n"),
+               "new later")
         wait_for(lambda: timed(write, mnt + "/f", b"again")[0] is None,
                  "writing goes on")
         equal(read(c.mnt[lost[0].number - 1] + "/f"), b"again", "elsewhere")
