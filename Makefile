@@ -50,7 +50,8 @@ BENCH_LIB_SRC := $(wildcard bench/lib/*.c)
 .DEFAULT_GOAL := all
 JOBS ?= $(shell nproc)
 
-.PHONY: help all deps run cluster test check sim mutants bench tests asan tests-asan tsan tests-tsan lint \
+.PHONY: help all deps run cluster test check sim mutants bench \
+	bench-programs tests asan tests-asan tsan tests-tsan lint \
 	analyze fuzz cov tests-cov install uninstall deb deb-test clean
 .DELETE_ON_ERROR:
 
@@ -143,13 +144,12 @@ sim: ## simulate clusters under faults, SEEDS= of them (or one SEED= TRACE=1)
 	@$(B)/sim $(if $(SEED),-s $(SEED) $(if $(TRACE),-t),-s $(START) \
 		-n $(SEEDS) -j $(JOBS))
 
-bench: ## engine, HTTP and cluster beside their peers (BENCH=--quick)
+bench: ## all beside their peers, one report (BENCH=--quick PARTS="engine")
 	packaging/install-deps bench
-	@$(MAKE) --no-print-directory -j$(JOBS) all $(B)/bench/bench_engine \
-		$(B)/bench/bench_hello $(B)/bench/bench_bare
-	@$(B)/bench/bench_engine $(BENCH)
-	@bench/http.sh
-	@bench/cluster.sh
+	@$(MAKE) --no-print-directory -j$(JOBS) all bench-programs
+	@bench/run.py $(BENCH) $(PARTS)
+
+bench-programs: $(patsubst bench/%.c,$(B)/bench/%,$(BENCH_SRC))
 
 mutants: export COMPILE = $(CC) $(STD) $(CPPFLAGS) $(CFLAGS)
 mutants: export LINK = $(CC) $(LDFLAGS) -pthread -o @OUT@ @OBJECT@ \

@@ -3,12 +3,20 @@
 #
 # wrk drives raftcask, etcd (v2 keys over HTTP) and bench_bare (append and sync
 # on three processes, nothing else) with 200-byte values, in turns, on one
-# disk. The table shows medians of ROUNDS rounds and ratios of medians. Then the
-# time from the death of the leader to the next acknowledged write, and that of
-# a planned transfer. What is not installed is left out, and said so.
+# disk, ROUNDS times, SECONDS_EACH long. Then the time from the death of the
+# leader to the next acknowledged write, and that of a planned transfer,
+# FAILOVERS times. What is not installed is left out, and said so. Figures go
+# where bench/lib/emit.sh puts them.
 set -eu
 cd "$(dirname "$0")/.."
-rounds=${ROUNDS:-3} seconds=${SECONDS_EACH:-4} failovers=${FAILOVERS:-5}
+. bench/lib/emit.sh
+if [ -n "${BENCH_QUICK:-}" ] || [ "${1:-}" = --quick ]; then
+	rounds=${ROUNDS:-2} seconds=${SECONDS_EACH:-2} failovers=${FAILOVERS:-2}
+	idle_s=5
+else
+	rounds=${ROUNDS:-3} seconds=${SECONDS_EACH:-4} failovers=${FAILOVERS:-5}
+	idle_s=10
+fi
 mkdir -p "${BENCH_DIR:-build/bench}"
 dir=$(mktemp -d "${BENCH_DIR:-build/bench}/cluster-XXXXXX")
 declare -A pid
@@ -94,7 +102,7 @@ if command -v etcd >/dev/null; then
 		sleep 0.2
 	done
 else
-	echo "bench: etcd is not installed: its columns are missing" >&2
+	emit_missing put etcd 'etcd is not installed'
 fi
 build/bench/bench_bare "$bare" "$dir" & pid[bare]=$!
 for _ in $(seq 200); do
@@ -169,67 +177,50 @@ if [ -n "$etcd_lead" ]; then
 	theirs=$(url "${eclient[etcd_lead - 1]}")
 	etcd_behind=$(url "${eclient[etcd_lead % 3]}")
 fi
-keep() { # name rate p99 errors
-	echo "$2" >>"$dir/$1.rate"
-	echo "$3" >>"$dir/$1.p99"
-	echo "$4" >>"$dir/$1.errors"
+emit_table put 'PUT on three nodes' connections line
+emit_table hundred 'three nodes, 100 connections' request bar
+keep() { # table case who rate p99 errors
+	emit "$1" "$2" "$3" rate requests/s "$round" "$4"
+	emit "$1" "$2" "$3" p99 ms "$round" "$5"
+	emit "$1" "$2" "$3" errors requests "$round" "$6"
 }
-for _ in $(seq "$rounds"); do
+for round in $(seq 0 $((rounds - 1))); do
 	for c in 1 20 100 1000; do
-		keep "put-$c-raftcask" $(load $c "$ours" put.lua)
-		keep "put-$c-bare" $(load $c "$(url "$bare")" put.lua)
-		[ -z "$theirs" ] || keep "put-$c-etcd" \
+		keep put $c raftcask $(load $c "$ours" put.lua)
+		keep put $c 'bare model' $(load $c "$(url "$bare")" put.lua)
+		[ -z "$theirs" ] || keep put $c etcd \
 			$(load $c "$theirs" put.lua /v2/keys/key-)
 	done
-	keep follower-put-raftcask $(load 100 "$behind" put.lua)
-	keep get-raftcask $(load 100 "$ours" get.lua)
-	keep follower-get-raftcask $(load 100 "$behind" get.lua)
-	keep stale-raftcask $(load 100 "$ours" get.lua /key- '?consistency=stale')
-	keep get-bare $(load 100 "$(url "$bare")" get.lua /round)
-	keep stale-bare $(load 100 "$(url "$bare")" get.lua)
-	if [ -n "$theirs" ]; then
-		keep follower-put-etcd \
-			$(load 100 "$etcd_behind" put.lua /v2/keys/key-)
-		keep get-etcd $(load 100 "$theirs" get.lua /v2/keys/key- '?quorum=true')
-		keep follower-get-etcd \
-			$(load 100 "$etcd_behind" get.lua /v2/keys/key- '?quorum=true')
-		keep stale-etcd $(load 100 "$theirs" get.lua /v2/keys/key-)
-	fi
+	keep hundred 'PUT at a follower' raftcask $(load 100 "$behind" put.lua)
+	keep hundred GET raftcask $(load 100 "$ours" get.lua)
+	keep hundred 'GET at a follower' raftcask $(load 100 "$behind" get.lua)
+	keep hundred 'stale GET' raftcask \
+		$(load 100 "$ours" get.lua /key- '?consistency=stale')
+	keep hundred GET 'bare model' $(load 100 "$(url "$bare")" get.lua /round)
+	keep hundred 'stale GET' 'bare model' \
+		$(load 100 "$(url "$bare")" get.lua)
+	[ -n "$theirs" ] || continue
+	keep hundred 'PUT at a follower' etcd \
+		$(load 100 "$etcd_behind" put.lua /v2/keys/key-)
+	keep hundred GET etcd \
+		$(load 100 "$theirs" get.lua /v2/keys/key- '?quorum=true')
+	keep hundred 'GET at a follower' etcd \
+		$(load 100 "$etcd_behind" get.lua /v2/keys/key- '?quorum=true')
+	keep hundred 'stale GET' etcd \
+		$(load 100 "$theirs" get.lua /v2/keys/key-)
 done
-
-median() { sort -g "$1" 2>/dev/null | awk '{ v[NR] = $1 } END { print NR ? v[int((NR + 1) / 2)] : "-" }'; }
-total() { awk '{ n += $1 } END { print n + 0 }' "$1"; }
-ratio() { awk -v a="$1" -v b="$2" 'BEGIN { if (a == "-" || b == "-" || b + 0 == 0) print "-"; else printf "%.2f\n", a / b }'; }
-row() { # label name
-	local r e b
-	r=$(median "$dir/$2-raftcask.rate") e=$(median "$dir/$2-etcd.rate")
-	b=$(median "$dir/$2-bare.rate")
-	printf '%-22s %9s %9s %9s %7s %7s %9s %9s %7s\n' "$1" "$r" "$e" "$b" \
-		"$(ratio "$r" "$e")" "$(ratio "$r" "$b")" \
-		"$(median "$dir/$2-raftcask.p99")" "$(median "$dir/$2-etcd.p99")" \
-		"$(total "$dir/$2-raftcask.errors")"
-}
-echo
-echo "three nodes, 200-byte values, requests/s (medians of $rounds), p99 in ms"
-printf '%-22s %9s %9s %9s %7s %7s %9s %9s %7s\n' '' raftcask etcd bare \
-	/etcd /bare p99 'etcd p99' errors
-for c in 1 20 100 1000; do row "PUT, $c connections" "put-$c"; done
-row 'PUT at a follower, 100' follower-put
-row 'GET, 100' get
-row 'GET at a follower, 100' follower-get
-row 'stale GET, 100' stale
 
 # Cost of rest: processor time of three nodes with nothing to do.
 ticks() { awk '{ print $14 + $15 }' "/proc/${pid[n$1]}/stat"; }
+emit_table rest 'three nodes with nothing to do, processor time' partitions bar
 sleep 1
 for i in 1 2 3; do before[i]=$(ticks $i); done
-sleep 10
-printf '\nidle, one partition: processor use of the nodes'
+sleep $idle_s
 for i in 1 2 3; do
-	printf ' %s%%' "$(awk -v a="${before[i]}" -v b="$(ticks $i)" \
-		-v hz="$(getconf CLK_TCK)" 'BEGIN { printf "%.2f", (b - a) / hz * 10 }')"
+	emit rest 1 raftcask 'a node' '% of a processor' $((i - 1)) "$(awk \
+		-v a="${before[i]}" -v b="$(ticks $i)" -v s=$idle_s \
+		-v hz="$(getconf CLK_TCK)" 'BEGIN { print (b - a) / hz / s * 100 }')"
 done
-echo
 
 now_ms() { date +%s%3N; }
 await_write() { # port: milliseconds until a write is acknowledged there
@@ -242,17 +233,19 @@ await_write() { # port: milliseconds until a write is acknowledged there
 	done
 	echo $(($(now_ms) - from))
 }
+emit_table failover 'time to the next acknowledged write' event bar
 await_write "${http[0]}" >/dev/null 2>&1 || true
-for _ in $(seq "$failovers"); do
+for round in $(seq 0 $((failovers - 1))); do
 	lead=$(leader)
 	other=$((lead % 3 + 1))
 	await_write "${http[other - 1]}" >/dev/null
 	kill -9 "${pid[n$lead]}"
-	await_write "${http[other - 1]}" >>"$dir/failover"
+	emit failover 'leader killed' raftcask time ms "$round" \
+		"$(await_write "${http[other - 1]}")"
 	start_node "$lead"
 	sleep 3
 done
-for _ in $(seq "$failovers"); do
+for round in $(seq 0 $((failovers - 1))); do
 	lead=$(leader)
 	other=$((lead % 3 + 1))
 	await_write "${http[other - 1]}" >/dev/null
@@ -260,10 +253,7 @@ for _ in $(seq "$failovers"); do
 	curl -s -o /dev/null -X POST -H 'Content-Type: application/json' \
 		-d "{\"to\":\"n$other\"}" "http://127.0.0.1:${http[lead - 1]}/_/transfer"
 	await_write "${http[other - 1]}" >/dev/null
-	echo $(($(now_ms) - from)) >>"$dir/transfer"
+	emit failover 'planned transfer' raftcask time ms "$round" \
+		$(($(now_ms) - from))
 	sleep 1
 done
-printf '\nleader killed to the next acknowledged write: median %s ms, worst %s ms\n' \
-	"$(median "$dir/failover")" "$(sort -g "$dir/failover" | tail -1)"
-printf 'planned transfer to the next acknowledged write: median %s ms, worst %s ms\n' \
-	"$(median "$dir/transfer")" "$(sort -g "$dir/transfer" | tail -1)"

@@ -3,11 +3,17 @@
 #
 # wrk with 1 and 100 connections against raftcaskd (GET and synced PUT of
 # 200-byte values), a bare libmicrohttpd that answers from memory, and redis
-# with appendfsync always under redis-benchmark. All take turns; the table
-# shows medians of ROUNDS rounds and ratios of medians.
+# with appendfsync always under redis-benchmark. All take turns, ROUNDS times,
+# SECONDS_EACH long. Figures go where bench/lib/emit.sh puts them.
 set -eu
 cd "$(dirname "$0")/.."
-rounds=${ROUNDS:-5} seconds=${SECONDS_EACH:-3}
+. bench/lib/emit.sh
+if [ -n "${BENCH_QUICK:-}" ] || [ "${1:-}" = --quick ]; then
+	rounds=${ROUNDS:-3} seconds=${SECONDS_EACH:-2}
+else
+	rounds=${ROUNDS:-5} seconds=${SECONDS_EACH:-3}
+fi
+mkdir -p "${BENCH_DIR:-build/bench}"
 dir=$(mktemp -d "${BENCH_DIR:-build/bench}/http-XXXXXX")
 pids=()
 cleanup() {
@@ -29,6 +35,8 @@ await() { # host:port
 	exit 1
 }
 
+emit_table get 'GET of 200-byte values over HTTP' connections bar
+emit_table put 'PUT of 200-byte values over HTTP, synced' connections bar
 hello=$(free_port) cask=$(free_port) redis=$(free_port)
 build/bench/bench_hello "$hello" 1 & pids+=($!)
 build/raftcaskd --data-dir "$dir/cask" --http "127.0.0.1:$cask" \
@@ -41,7 +49,7 @@ if command -v redis-server >/dev/null; then
 	await "$redis"
 else
 	redis=
-	echo "bench: redis-server is not installed: its rows are missing" >&2
+	emit_missing put redis 'redis-server is not installed'
 fi
 await "$hello"
 await "$cask"
@@ -73,38 +81,35 @@ for i in $(seq 1000); do
 done >"$dir/fill.curl"
 curl -sS -K "$dir/fill.curl"
 
-wrk_rate() { # connections port [script]
-	wrk -t1 -c"$1" -d"${seconds}s" ${3:+-s "$3"} "http://127.0.0.1:$2/" |
-		tee -a "$dir/wrk.log" | awk '/Requests\/sec/ { print $2 }'
+errors=0
+wrk_rate() { # table who round connections port script
+	local out rate bad
+	out=$(wrk -t1 -c"$4" -d"${seconds}s" -s "$dir/$6" "http://127.0.0.1:$5/")
+	rate=$(awk '/Requests\/sec/ { print $2 }' <<<"$out")
+	bad=$(grep 'Non-2xx\|error answers\|Socket errors' <<<"$out" || true)
+	if [ -n "$bad" ]; then
+		errors=$((errors + 1))
+		emit_note "$1" "$2, $4 connections, round $3: ${bad//$'\n'/;}"
+	fi
+	emit "$1" "$4" "$2" rate requests/s "$3" "$rate"
 }
-redis_rate() { # connections
-	redis-benchmark -p "$redis" -c "$1" -n $((seconds * 15000)) -d 200 \
-		-r 100000 -t set --csv 2>/dev/null |
-		awk -F'"' '/^"SET/ { print $4 }'
+redis_set() { # connections requests
+	redis-benchmark -p "$redis" -c "$1" -n "$2" -d 200 -r 100000 -t set \
+		--csv 2>/dev/null | awk -F'"' '/^"SET/ { printf "%.0f\n", $4 }'
+}
+redis_rate() { # round connections; it takes a number of requests, not a time
+	local some
+	some=$(redis_set "$2" $((300 + 50 * $2)))
+	emit put "$2" 'redis SET' rate requests/s "$1" \
+		"$(redis_set "$2" $((some * seconds + 1)))"
 }
 
 for c in 1 100; do
-	for _ in $(seq "$rounds"); do
-		wrk_rate $c "$hello" "$dir/get.lua" >>"$dir/hello.$c"
-		wrk_rate $c "$cask" "$dir/get.lua" >>"$dir/get.$c"
-		wrk_rate $c "$cask" "$dir/put.lua" >>"$dir/put.$c"
-		[ -z "$redis" ] || redis_rate $c >>"$dir/redis.$c"
+	for round in $(seq 0 $((rounds - 1))); do
+		wrk_rate get 'bare libmicrohttpd' "$round" $c "$hello" get.lua
+		wrk_rate get raftcask "$round" $c "$cask" get.lua
+		wrk_rate put raftcask "$round" $c "$cask" put.lua
+		[ -z "$redis" ] || redis_rate "$round" $c
 	done
 done
-if grep -q 'Non-2xx\|error answers\|Socket errors' "$dir/wrk.log"; then
-	grep 'Non-2xx\|error answers\|Socket errors' "$dir/wrk.log" >&2
-fi
-
-median() { sort -g "$1" | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
-echo
-echo "HTTP on one node, 200-byte values, requests/s (medians of $rounds)"
-printf '%12s %14s %14s %8s %14s %14s %8s\n' connections 'bare hello' GET ratio \
-	'redis SET' PUT ratio
-for c in 1 100; do
-	h=$(median "$dir/hello.$c") g=$(median "$dir/get.$c") p=$(median "$dir/put.$c")
-	r=-
-	[ -z "$redis" ] || r=$(median "$dir/redis.$c")
-	printf '%12s %14s %14s %8s %14s %14s %8s\n' $c "$h" "$g" \
-		"$(awk "BEGIN { printf \"%.2f\", $g / $h }")" "$r" "$p" \
-		"$([ "$r" = - ] && echo - || awk "BEGIN { printf \"%.2f\", $p / $r }")"
-done
+[ "$errors" = 0 ]

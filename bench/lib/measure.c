@@ -19,43 +19,6 @@ uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-void samples_add(struct samples *s, double v)
-{
-	if (s->n < MEASURE_ROUNDS_MAX)
-		s->v[s->n++] = v;
-}
-
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-/* The value below which share of the samples lie. */
-static double quantile(const struct samples *s, double share)
-{
-	double v[MEASURE_ROUNDS_MAX];
-
-	if (s->n == 0)
-		return 0;
-	memcpy(v, s->v, sizeof(v));
-	qsort(v, (size_t)s->n, sizeof(*v), by_value);
-	return v[(int)(share * (s->n - 1) + 0.5)];
-}
-
-double samples_median(const struct samples *s)
-{
-	return quantile(s, 0.5);
-}
-
-double samples_spread(const struct samples *s)
-{
-	double m = samples_median(s);
-
-	return m > 0 ? (quantile(s, 0.75) - quantile(s, 0.25)) / 2 / m : 0;
-}
-
 void bench_dir_new(char *dir, unsigned bytes)
 {
 	const char *base = getenv("BENCH_DIR");
