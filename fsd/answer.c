@@ -68,7 +68,7 @@ int answer_errno(enum err err)
 	return EIO;
 }
 
-static struct timespec time_of(uint64_t ns)
+struct timespec time_of(uint64_t ns)
 {
 	return (struct timespec){ .tv_sec = (time_t)(ns / 1000000000u),
 				  .tv_nsec = (long)(ns % 1000000000u) };

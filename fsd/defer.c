@@ -45,13 +45,24 @@ void defer_add(struct fsd *f, struct defer *d)
 	call_wake_ticker(f);
 }
 
-struct node *defer_child(struct fsd *f, const struct node *dir, uint64_t by_ns)
+struct node *defer_undated(struct fsd *f, const struct node *dir,
+			   uint64_t by_ns)
 {
 	struct defer *d = dir->is_dir ? f->defers : NULL;
 
-	while (d && (d->parent != dir || d->born_ns > by_ns))
+	while (d && (d->parent != dir || d->dated || d->born_ns > by_ns))
 		d = d->next;
 	return d ? d->node : NULL;
+}
+
+uint64_t defer_made_ns(struct fsd *f, const struct node *dir)
+{
+	uint64_t ns = 0;
+
+	for (struct defer *d = dir->is_dir ? f->defers : NULL; d; d = d->next)
+		if (d->parent == dir && d->dated && d->made_ns > ns)
+			ns = d->made_ns;
+	return ns;
 }
 
 /* Take d out; who waited comes to waiters. The table is locked. */
@@ -99,6 +110,7 @@ static void set_create(struct call *c, const struct defer *d)
 	op->uid = d->uid;
 	op->gid = d->gid;
 	op->fields = STORE_HAS_MODE | STORE_HAS_UID | STORE_HAS_GID;
+	op->mtime_ns = d->dated ? d->made_ns : 0;
 }
 
 /* c carries d from now on. The table is locked. */
@@ -196,6 +208,20 @@ static void retarget(struct call *c, bool truncates)
 }
 
 /*
+ * The kernel has times of the directory that are not so. To be told makes it ask
+ * for the mode too, at every step into the directory.
+ */
+static void tell_parent(struct fsd *f, struct node *parent)
+{
+	uint64_t id;
+
+	table_lock(&f->table);
+	id = parent->id;
+	table_unlock(&f->table);
+	tell(f, TELL_ATTR, id, NULL, bytes_of(NULL, 0), 0, 0);
+}
+
+/*
  * The name of c's creation means a file that is not ours: take that. True: c
  * goes on.
  */
@@ -210,6 +236,7 @@ static bool adopt(struct call *c, enum err *err)
 	*err = store_file_stat(f->store, c->op.path, &file);
 	if (!*err && !S_ISREG(file.mode))
 		*err = S_ISDIR(file.mode) ? ERR_IS_DIR : ERR_NOT_FILE;
+	tell_parent(f, c->at.node); /* it has got no new file after all */
 	table_lock(&f->table);
 	d = c->deferred->defer;
 	if (!*err && !may_write(c, d, &file))
@@ -232,17 +259,6 @@ static bool adopt(struct call *c, enum err *err)
 	if (goes)
 		call_change(c);
 	return goes;
-}
-
-/* The kernel has attributes of the directory from before. */
-static void tell_parent(struct fsd *f, struct node *parent)
-{
-	uint64_t id;
-
-	table_lock(&f->table);
-	id = parent->id;
-	table_unlock(&f->table);
-	tell(f, TELL_ATTR, id, NULL, bytes_of(NULL, 0), 0, 0);
 }
 
 /*
@@ -269,13 +285,14 @@ bool defer_carried(struct call *c, enum err *err)
 	struct fsd *f = c->f;
 	struct call_list waiters = { 0 };
 	struct defer *d;
-	bool gone;
+	bool gone, undated;
 
 	if (*err == ERR_EXISTS && c->op.flags & STORE_FILE_POSIX)
 		return adopt(c, err);
 	table_lock(&f->table);
 	d = c->deferred->defer;
 	gone = c->deferred->gone;
+	undated = !d->dated;
 	if (!*err || gone) {
 		drop(f, d, &waiters);
 	} else {
@@ -289,7 +306,7 @@ bool defer_carried(struct call *c, enum err *err)
 	}
 	c->carries = false;
 	table_unlock(&f->table);
-	if (!*err && c->at.has_name)
+	if (!*err && c->at.has_name && undated)
 		tell_parent(f, c->at.node);
 	resume(&waiters, gone ? OK : *err);
 	return false;
@@ -328,8 +345,10 @@ static void give_up(struct fsd *f, struct defer *d, enum err err)
 	bool creates = d->kind == DEFER_CREATE;
 
 	log_warn("mount", "deferred_lost err=\"%s\"", err_text(err));
-	if (creates)
+	if (creates) {
 		tell(f, TELL_ENTRY, 0, parent, name, 0, 0);
+		tell(f, TELL_ATTR, parent->id, NULL, bytes_of(NULL, 0), 0, 0);
+	}
 	tell(f, TELL_INODE, node->id, NULL, bytes_of(NULL, 0), 0, 0);
 	if (creates && table_child(&f->table, parent, name) == node) {
 		node->gone = true;

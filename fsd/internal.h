@@ -170,8 +170,9 @@ mode_t answer_dropped_setid(mode_t mode);
 /* Seconds that the kernel may keep an answer. */
 double answer_timeout(const struct call *c);
 
-/* Nanoseconds since 1970, or the nearest that there are. */
+/* Nanoseconds since 1970, or the nearest that there are; and back. */
 uint64_t ns_of(struct timespec t);
+struct timespec time_of(uint64_t ns);
 
 /* --------------------------------------------------------------- call.c -- */
 
@@ -333,6 +334,7 @@ struct defer {
 	uint32_t caller_uid, caller_gid;
 	bool truncates; /* CREATE: O_TRUNC, if the name is there by then     */
 	bool drops_setid; /* TRUNCATE: not by root                           */
+	bool dated;   /* CREATE: parent's times will be made_ns            */
 	bool busy;    /* a call carries it                                 */
 	bool spoiled; /* a write failed that was to bring it             */
 	bool hidden;  /* the name is another's by now                      */
@@ -344,10 +346,17 @@ struct defer {
 void defer_add(struct fsd *f, struct defer *d);
 
 /*
- * A file whose creation in dir was deferred by then; NULL: none. The table is
- * locked.
+ * A file whose creation in dir was deferred by then and will change dir's times
+ * to nobody knows what; NULL: none. The table is locked.
  */
-struct node *defer_child(struct fsd *f, const struct node *dir, uint64_t by_ns);
+struct node *defer_undated(struct fsd *f, const struct node *dir,
+			   uint64_t by_ns);
+
+/*
+ * When the newest of the other files whose creation in dir is deferred was made,
+ * wall clock; 0: there is none. The table is locked.
+ */
+uint64_t defer_made_ns(struct fsd *f, const struct node *dir);
 
 /*
  * Let c, a WRITE, carry what is deferred of its node, or wait for who does:

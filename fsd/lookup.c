@@ -55,6 +55,18 @@ static void note_told(struct node *node, const struct stat *st)
 		S_ISREG(st->st_mode) && st->st_mode & (S_ISUID | S_ISGID);
 }
 
+/*
+ * The newest file that is deferred in a directory was made at made_ns, 0: there
+ * is none.
+ */
+static void overlay_children(struct stat *st, uint64_t made_ns)
+{
+	if (!made_ns)
+		return;
+	st->st_mtim = time_of(store_dir_time(ns_of(st->st_mtim), made_ns));
+	st->st_ctim = time_of(store_dir_time(ns_of(st->st_ctim), made_ns));
+}
+
 static uint64_t links_of(struct call *c, struct node *node, struct bytes path,
 			 const struct store_file *file)
 {
@@ -103,7 +115,7 @@ enum err entry_find(struct call *c, struct node *parent, struct bytes name,
 	struct table *t = &f->table;
 	struct store_file file;
 	struct node *node = NULL;
-	uint64_t seq;
+	uint64_t seq, made_ns = 0;
 	enum err err = OK;
 	bool found, settled = false;
 
@@ -125,6 +137,7 @@ enum err entry_find(struct call *c, struct node *parent, struct bytes name,
 			err = table_enter(t, parent, name, file.ino, &node);
 		if (settled && !err) {
 			node->is_dir = S_ISDIR(file.mode);
+			made_ns = defer_made_ns(f, node);
 			table_looked_up(node);
 		}
 		table_unlock(t);
@@ -133,10 +146,11 @@ enum err entry_find(struct call *c, struct node *parent, struct bytes name,
 		return err;
 	memset(e, 0, sizeof(*e));
 	answer_stat(f, &file, links_of(c, node, path, &file), &e->attr);
+	overlay_children(&e->attr, made_ns);
 	e->ino = node->id;
 	e->attr_timeout = e->entry_timeout = answer_timeout(c);
 	table_lock(t);
-	if (overlay(f, node, &e->attr) || defer_child(f, node, UINT64_MAX))
+	if (overlay(f, node, &e->attr) || defer_undated(f, node, UINT64_MAX))
 		e->attr_timeout = 0;
 	note_told(node, &e->attr);
 	table_unlock(t);
@@ -318,24 +332,35 @@ void node_answer_attr(struct call *c)
 	struct fsd *f = c->f;
 	double timeout = answer_timeout(c);
 	struct stat st;
-	enum err err = node_attr(c, &st);
+	enum err err = OK;
+	bool settled = false;
+	uint64_t seq;
 
+	for (int i = 0; i < 3 && !settled && !err; i++) {
+		seq = atomic_load(&f->seq);
+		err = node_attr(c, &st);
+		if (err)
+			break;
+		table_lock(&f->table);
+		settled = seq == atomic_load(&f->seq);
+		if (overlay(f, c->at.node, &st) || c->at.node->gone)
+			timeout = 0;
+		overlay_children(&st, defer_made_ns(f, c->at.node));
+		note_told(c->at.node, &st);
+		table_unlock(&f->table);
+	}
 	if (err) {
 		call_answer(c, err);
 		return;
 	}
-	table_lock(&f->table);
-	if (overlay(f, c->at.node, &st) || c->at.node->gone)
-		timeout = 0;
-	note_told(c->at.node, &st);
-	table_unlock(&f->table);
-	fuse_reply_attr(c->req, &st, timeout);
+	fuse_reply_attr(c->req, &st, settled ? timeout : 0);
 	call_free(c);
 }
 
 /*
- * What is deferred in a directory will change its times: it is committed before
- * they are shown, unless that is known to take long.
+ * What is deferred in a directory will change its times. Where it is not known
+ * to what, it is committed before they are shown, unless that is known to take
+ * long.
  */
 static void getattr_run(struct call *c)
 {
@@ -344,7 +369,7 @@ static void getattr_run(struct call *c)
 
 	if (!c->waited && !atomic_load(&f->blind)) {
 		table_lock(&f->table);
-		child = defer_child(f, c->at.node, c->began_ns);
+		child = defer_undated(f, c->at.node, c->began_ns);
 		if (child)
 			table_ref(child);
 		table_unlock(&f->table);

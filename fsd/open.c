@@ -259,6 +259,8 @@ static enum err enter_creation(struct call *c, struct defer *d, uint64_t ino,
 	if (err)
 		return err;
 	d->node = node;
+	/* One clock, and a directory that has times. */
+	d->dated = atomic_load(&c->f->alone) && !(c->at.node->ino >> 63);
 	table_looked_up(node);
 	defer_add(c->f, d);
 	memset(e, 0, sizeof(*e));

@@ -208,7 +208,9 @@ struct store_file_op {
 	uint32_t mode, uid, gid;
 	uint32_t fields; /* CREATE, MAKE: which of them are given          */
 	uint64_t rdev;
-	uint64_t atime_ns, mtime_ns;
+	uint64_t atime_ns, mtime_ns; /* SET; mtime of CREATE, MAKE: when the
+				      caller has made it (the wall clock of the
+				      only member), 0: the time of the entry */
 	uint64_t off, length;
 	struct bytes name; /* of the extended attribute                      */
 	struct bytes data; /* WRITE: at most STORE_FILE_WRITE_BYTES_MAX      */
@@ -238,6 +240,19 @@ struct store_file_op {
  */
 MUST_CHECK enum err store_file_change(struct store *s,
 				      struct store_file_op *op);
+
+/*
+ * The time that a directory gets by a file that was made in it at made_ns, if it
+ * has had the time `was` so far: it does not go back for a change that was
+ * handed in late, but does for a time that somebody has set in advance.
+ */
+static inline uint64_t store_dir_time(uint64_t was_ns, uint64_t made_ns)
+{
+	const uint64_t late_ns = 1000000000;
+
+	return was_ns > made_ns && was_ns - made_ns < late_ns ? was_ns
+							      : made_ns;
+}
 
 /* ------------------------------------------------------------- observer --- */
 

@@ -35,12 +35,32 @@ enum err file_check_dir(struct file_decision *d, struct bytes path,
 	return err;
 }
 
+static bool makes_file(const struct store_file_op *op)
+{
+	return op->kind == STORE_FILE_CREATE || op->flags & STORE_FILE_MAKE;
+}
+
+/* A file has come to be in parent, by the caller's clock. */
+static void note_made(struct file_node *parent, uint64_t made_ns)
+{
+	struct attrs *a = &parent->attrs;
+	uint64_t mtime = a->has & ATTRS_MTIME ? a->mtime_ns : parent->mtime_ns;
+	uint64_t ctime = a->has & ATTRS_CTIME ? a->ctime_ns : parent->mtime_ns;
+
+	a->mtime_ns = store_dir_time(mtime, made_ns);
+	a->ctime_ns = store_dir_time(ctime, made_ns);
+	a->has |= ATTRS_MTIME | ATTRS_CTIME;
+}
+
 enum err file_touch(struct file_decision *d, struct file_node *parent)
 {
 	if (!d->op || !(d->op->flags & STORE_FILE_POSIX))
 		return OK;
 	CHECK(parent->is_dir);
-	file_note_data(parent);
+	if (makes_file(d->op) && d->op->mtime_ns)
+		note_made(parent, d->op->mtime_ns);
+	else
+		file_note_data(parent);
 	return file_node_put(d, parent);
 }
 
@@ -53,6 +73,10 @@ static void set_from_op(struct file_node *n, const struct store_file_op *op)
 	n->key = bytes_of(n->room, n->path.n + n->is_dir);
 	n->has_value = true;
 	n->ino = op->new_ino;
+	if (op->mtime_ns) {
+		n->attrs.has |= ATTRS_MTIME | ATTRS_CTIME;
+		n->attrs.mtime_ns = n->attrs.ctime_ns = op->mtime_ns;
+	}
 	if (type == S_IFLNK)
 		n->flags = LOC_LINK;
 	else if (type != S_IFREG && type != S_IFDIR)

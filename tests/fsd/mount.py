@@ -320,21 +320,18 @@ def one_change():
     run("rm", "-rf", d)
 
 
-@case("what is deferred is committed by fsync, close, time and a look at its "
-      "directory")
+@case("what is deferred is committed by fsync, close and time")
 def deferred():
     n = shared()
     d = fresh_dir(n, "defer")
-    for i in range(3):
+    for i in range(2):
         fd = os.open(d + "/a%d" % i, os.O_CREAT | os.O_WRONLY, 0o640)
         equal(os.stat(d + "/a%d" % i).st_size, 0, "seen here")
         expect("a%d" % i in os.listdir(d), "listed here")
         if i == 0:
             os.fsync(fd)
-        elif i == 1:
-            os.stat(d)
         else:
-            wait_for(lambda: n.get("defer/a2") is not None, "time", 2)
+            wait_for(lambda: n.get("defer/a%d" % i) is not None, "time", 2)
         equal(n.get("defer/a%d" % i), b"", "seen over HTTP", i)
         os.close(fd)
     open(d + "/b", "w").close()
@@ -376,6 +373,38 @@ def many_writers():
         path = d + "/" + name
         equal(read(path), path.encode(), "content")
     expect(n.is_alive(), "the daemon lives")
+    run("rm", "-rf", d)
+
+
+@case("a directory has the time of a new file at once, and keeps it")
+def times_of_directories():
+    n = shared()
+    d = fresh_dir(n, "dated")
+    for i in range(3):
+        was = os.stat(d)
+        before = time.time_ns()
+        fd = os.open(d + "/f%d" % i, os.O_CREAT | os.O_WRONLY, 0o640)
+        now, f = os.stat(d), os.stat(d + "/f%d" % i)
+        expect(was.st_mtime_ns < before <= now.st_mtime_ns <= time.time_ns(),
+               "it is the time of the creation", was, before, now)
+        equal((now.st_mtime_ns, now.st_ctime_ns),
+              (f.st_mtime_ns, f.st_mtime_ns), "of the file")
+        if i == 0:
+            os.write(fd, b"joined")
+        elif i == 1:
+            os.fsync(fd)
+        os.close(fd)
+        wait_for(lambda: n.get("dated/f%d" % i) is not None, "commit", 2)
+        n.put("dated/other", b"for the kernel to ask again")
+        after = os.stat(d)
+        equal((after.st_mtime_ns, after.st_ctime_ns),
+              (now.st_mtime_ns, now.st_ctime_ns), "after the commit")
+        if i > 0:
+            equal(os.stat(d + "/f%d" % i).st_mtime_ns, f.st_mtime_ns, "file")
+    ahead = time.time_ns() + 10**12
+    os.utime(d, ns=(ahead, ahead))
+    write(d + "/late", b"")
+    expect(os.stat(d).st_mtime_ns < ahead, "a time in the future goes")
     run("rm", "-rf", d)
 
 

@@ -410,6 +410,44 @@ static void the_root_is_always_there(void **state)
 
 /* ---------------------------------------------------------------- times --- */
 
+static void a_file_made_earlier_dates_its_directory(void **state)
+{
+	struct store_file_op op = {
+		.kind = STORE_FILE_CREATE,
+		.flags = STORE_FILE_POSIX,
+		.path = bytes_str("d/f"),
+		.mode = S_IFREG | 0644,
+	};
+	struct store_file was;
+
+	set_up(1);
+	assert_int_equal(make("d", S_IFDIR | 0755, NULL, NULL), OK);
+	was = look("d");
+	op.mtime_ns = was.mtime_ns + 5;
+	store_rig_pass(&rig, 10);
+	assert_int_equal(store_rig_file(&rig, &op), OK);
+	assert_true(look("d/f").mtime_ns == op.mtime_ns);
+	assert_true(look("d/f").ctime_ns == op.mtime_ns);
+	assert_true(look("d").mtime_ns == op.mtime_ns);
+	assert_true(look("d").ctime_ns == op.mtime_ns);
+	/* handed in late: the directory's time does not go back */
+	op.path = bytes_str("d/g");
+	op.mtime_ns -= 2;
+	assert_int_equal(store_rig_file(&rig, &op), OK);
+	assert_true(look("d/g").mtime_ns == op.mtime_ns);
+	assert_true(look("d").mtime_ns == op.mtime_ns + 2);
+	/* but it does from a time that was set; data have the entry's time */
+	op.kind = STORE_FILE_WRITE;
+	op.flags |= STORE_FILE_MAKE;
+	op.path = bytes_str("d/h");
+	op.data = bytes_str("x");
+	op.mtime_ns -= 2000000000;
+	assert_int_equal(store_rig_file(&rig, &op), OK);
+	assert_true(look("d").mtime_ns == op.mtime_ns);
+	assert_true(look("d/h").mtime_ns > was.mtime_ns);
+	store_rig_done(&rig);
+}
+
 static void times_change_as_they_should(void **state)
 {
 	struct store_file_op set = {
@@ -973,6 +1011,7 @@ int main(void)
 		cmocka_unit_test(only_what_was_meant_is_removed),
 		cmocka_unit_test(the_last_child_leaves_its_directory),
 		cmocka_unit_test(the_root_is_always_there),
+		cmocka_unit_test(a_file_made_earlier_dates_its_directory),
 		cmocka_unit_test(times_change_as_they_should),
 		cmocka_unit_test(a_value_has_the_time_that_was_set),
 		cmocka_unit_test(a_mount_keeps_an_expiry),
