@@ -109,7 +109,7 @@ static void on_removed(void *ctx, const char *by)
 		 n->conf->data_dir);
 	log_error("cluster", "removed by=%s saved=\"%s\" reason=\"%s\"", by,
 		  err_text(err), reason);
-	httpd_hold(n->httpd, reason);
+	node_hold(n, reason);
 	atomic_store(&n->serving, false);
 }
 
@@ -167,6 +167,37 @@ static enum claim_result claim_through(struct node *n, const struct question *q,
 	return CLAIM_PENDING;
 }
 
+/*
+ * A node that has others is never again one that may found a cluster. Nobody
+ * can have joined without an answer of this node, or of one that joined: so
+ * this is on disk before any answer.
+ */
+static enum err note_members(struct node *n)
+{
+	struct cluster *k = &n->cluster;
+	struct identity next = k->identity;
+	uint32_t count;
+	enum err err;
+
+	if (next.state == IDENTITY_REMOVED ||
+	    (next.state == IDENTITY_MEMBER && next.roster.count > 1))
+		return OK;
+	count = store_members(n->store, k->members, ROSTER_MAX);
+	if (count < 2)
+		return OK;
+	next.state = IDENTITY_MEMBER;
+	next.roster.count = count < ROSTER_MAX ? count : ROSTER_MAX;
+	for (uint32_t i = 0; i < next.roster.count; i++)
+		next.roster.member[i] = k->members[i].member;
+	err = identity_save(vfs_os(), n->conf->data_dir, &next);
+	if (err)
+		log_error("cluster", "identity_unsaved dir=\"%s\"",
+			  n->conf->data_dir);
+	else
+		k->identity = next;
+	return err;
+}
+
 static enum err on_question(void *ctx, struct bytes question,
 			    struct buf *answer)
 {
@@ -180,6 +211,8 @@ static enum err on_question(void *ctx, struct bytes question,
 	if (!n->store)
 		return ERR_STARTING;
 	err = question_decode(question, &q);
+	if (!err)
+		err = note_members(n);
 	if (err)
 		return err;
 	c = malloc(sizeof(*c));
@@ -603,8 +636,8 @@ enum node_exit cluster_wait(struct node *n, bool *done, struct buf *why)
 	if (!err && !*done) {
 		say_hurt(k, &reason);
 		(void)!buf_add(&reason, "", 1); /* its end */
-		httpd_hold(n->httpd,
-			   reason.n > 1 ? (const char *)reason.p : "starting");
+		node_hold(n,
+			  reason.n > 1 ? (const char *)reason.p : "starting");
 		(void)!links_wait(k->links, wait_ms, &idle); /* no store */
 	} else if (!err) {
 		k->damaged = false;
@@ -664,29 +697,11 @@ void cluster_round(struct node *n)
 {
 	struct cluster *k = &n->cluster;
 	uint64_t now_ns = clock_mono_ns(clock_os());
-	struct identity next;
-	uint32_t count;
 
-	if (k->identity.state == IDENTITY_REMOVED ||
-	    (k->identity.state == IDENTITY_MEMBER &&
-	     k->identity.roster.count > 1) ||
-	    now_ns - k->looked_ns < LOOK_MS * 1000000ull)
+	if (now_ns - k->looked_ns < LOOK_MS * 1000000ull)
 		return;
 	k->looked_ns = now_ns;
-	count = store_members(n->store, k->members, ROSTER_MAX);
-	if (count < 2)
-		return;
-	next = k->identity;
-	next.state = IDENTITY_MEMBER;
-	next.roster.count = count < ROSTER_MAX ? count : ROSTER_MAX;
-	for (uint32_t i = 0; i < next.roster.count; i++)
-		next.roster.member[i] = k->members[i].member;
-	if (identity_save(vfs_os(), n->conf->data_dir, &next)) {
-		log_error("cluster", "identity_unsaved dir=\"%s\"",
-			  n->conf->data_dir);
-		return; /* again in a second */
-	}
-	k->identity = next;
+	(void)note_members(n); /* it is logged; again in a second */
 }
 
 void cluster_end(struct node *n)

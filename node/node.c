@@ -413,6 +413,28 @@ enum node_exit node_bring_up(struct node *n, struct buf *why)
 	return result;
 }
 
+bool node_climb(struct node *n)
+{
+	pthread_mutex_lock(&n->climb);
+	if (!n->stopping)
+		return true;
+	pthread_mutex_unlock(&n->climb);
+	return false;
+}
+
+void node_climbed(struct node *n)
+{
+	pthread_mutex_unlock(&n->climb);
+}
+
+void node_hold(struct node *n, const char *reason)
+{
+	pthread_mutex_lock(&n->lock);
+	if (n->httpd)
+		httpd_hold(n->httpd, reason);
+	pthread_mutex_unlock(&n->lock);
+}
+
 enum node_exit node_take_mount(struct node *n, struct buf *why)
 {
 	int fd = mount_await_begin(n->await);
@@ -480,14 +502,27 @@ static struct node *new_node(const struct conf *c, struct wake *trouble)
 	wake_init(&n->mover_wake);
 	wake_init(&n->handed_wake);
 	pthread_mutex_init(&n->lock, NULL);
+	pthread_mutex_init(&n->climb, NULL);
 	format_listen(n, &c->http_listen);
 	return n;
+}
+
+/* The core thread may still want to say why it does not serve. */
+static void stop_http(struct node *n)
+{
+	struct httpd *h;
+
+	pthread_mutex_lock(&n->lock);
+	h = n->httpd;
+	n->httpd = NULL;
+	pthread_mutex_unlock(&n->lock);
+	httpd_stop(h);
 }
 
 /* Down the ladder from wherever it was left. */
 static void unwind(struct node *n)
 {
-	httpd_stop(n->httpd);
+	stop_http(n);
 	mount_await_stop(n->await);
 	mount_stop(n->mount, !n->has_core || node_failed(n));
 	threads_stop(n);
@@ -500,6 +535,7 @@ static void unwind(struct node *n)
 	tls_unref(n->tls);
 	chan_tls_free(n->peer_tls);
 	pthread_mutex_destroy(&n->lock);
+	pthread_mutex_destroy(&n->climb);
 	free(n);
 }
 
@@ -561,6 +597,10 @@ void node_stop(struct node *n)
 {
 	if (!n)
 		return;
+	/* From here on the core thread climbs no further rung. */
+	pthread_mutex_lock(&n->climb);
+	n->stopping = true;
+	pthread_mutex_unlock(&n->climb);
 	if (atomic_load(&n->brought_up))
 		give_up_leadership(n);
 	unwind(n);

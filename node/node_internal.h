@@ -71,7 +71,7 @@ struct node {
 	const struct conf *conf;
 	struct engine *engine;
 	struct store *store; /* core, until http has it                      */
-	struct httpd *httpd;
+	struct httpd *httpd; /* once core runs: lock, to use it there        */
 	struct mount *mount; /* NULL: none is configured, or not yet         */
 	struct mount_await *await; /* NULL: no helper brings the mount       */
 	struct tls *tls; /* main; NULL: plain HTTP                           */
@@ -89,7 +89,9 @@ struct node {
 	_Atomic bool hand_over, leads;
 	_Atomic int result; /* enum node_exit, once failed                   */
 	_Atomic uint64_t beat;
-	pthread_mutex_t lock;	   /* of what a reload leaves: */
+	pthread_mutex_t climb; /* held from rung to rung, outside of lock    */
+	bool stopping;	       /* climb                                      */
+	pthread_mutex_t lock;  /* of what a reload leaves: */
 	struct chan_tls *peer_tls; /* on its way to the core thread          */
 	struct engine_merge_options merge;
 	uint64_t value_bytes_max, min_free_bytes;
@@ -108,6 +110,17 @@ struct node {
  * before the core thread is started, or core.
  */
 enum node_exit node_bring_up(struct node *n, struct buf *why);
+
+/*
+ * The core thread goes up the ladder: bring_up and take_mount happen between
+ * these two. False: the node stops, nothing may be begun that main does not
+ * know of. Thread: core.
+ */
+bool node_climb(struct node *n);
+void node_climbed(struct node *n);
+
+/* HTTP, if it is still there, says why this node does not serve. Thread: core. */
+void node_hold(struct node *n, const char *reason);
 
 /*
  * Open the engine in the data directory. NODE_OK: n->engine is set, or its

@@ -82,8 +82,13 @@ static bool become_part(struct node *n)
 		else
 			result = cluster_wait(n, &done, &why);
 	}
-	if (done && !result)
-		result = node_bring_up(n, &why);
+	if (done && !result) {
+		done = node_climb(n);
+		if (done) {
+			result = node_bring_up(n, &why);
+			node_climbed(n);
+		}
+	}
 	if (result) {
 		log_error("node", "stopped reason=\"%.*s\"",
 			  why.n ? (int)why.n - 1 : 0, /* without its newline */
@@ -114,8 +119,12 @@ static void hand_over(struct node *n, uint64_t *again_ns)
 static bool take_mount(struct node *n)
 {
 	struct buf why = BUF_INIT;
-	enum node_exit result = node_take_mount(n, &why);
+	enum node_exit result = NODE_OK;
 
+	if (!node_climb(n))
+		return true;
+	result = node_take_mount(n, &why);
+	node_climbed(n);
 	if (result) {
 		log_error("node", "stopped reason=\"%.*s\"",
 			  why.n ? (int)why.n - 1 : 0,

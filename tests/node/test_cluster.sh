@@ -300,5 +300,38 @@ same "one with data does not: exit 78" 78 $?
 check "naming one way" grep -q "members add" "$dir/refused"
 check "and the other" grep -q "restore" "$dir/refused"
 
+# A node alone that has got company is a member from the first answer on that
+# the other was given; killed then, it does not found a cluster of its own.
+rm -rf "$dir"/n?
+cat >"$dir/n1.conf" <<-E
+	node: { name = "n1"; data_dir = "$dir/n1"; };
+	http: { listen = [ "127.0.0.1:${http[1]}" ]; };
+	cluster: { listen = "127.0.0.1:${peer[1]}"; };
+	security: { cluster_secret_file = "$secret"; };
+E
+configure 2 1 2
+: >"$dir/n2.log"
+up 1 2
+check "alone, to be joined" within 100 ready 1
+check "one waits to join" within 100 waits_for 2 "members add n2"
+cluster_id=$(status_of 1 | jq -r .cluster)
+"$raftcask" -e "$(url 1)" members add n2 "127.0.0.1:${peer[2]}" \
+	"127.0.0.1:${http[2]}" >/dev/null
+for _ in $(seq 4000); do
+	says 2 joining && break
+	sleep 0.002
+done
+down 1 9
+configure 1 1 2
+up 1
+check "killed as the other joins, it comes back as its peer" \
+	within 150 ready 1
+check "the other too" within 150 ready 2
+for i in 1 2; do
+	same "n$i is in the cluster that there was" "$cluster_id" \
+		"$(status_of $i | jq -r .cluster)"
+done
+kill_all
+
 [ "$failures" = 0 ] || tail -n 30 "$dir"/n?.log
 finish
