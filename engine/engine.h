@@ -30,7 +30,7 @@ enum {
 	ENGINE_VALUE_BYTES_MAX = RECORD_VALUE_BYTES_MAX,
 	ENGINE_ENTRY_BYTES_MAX = 24 << 20, /* all records of one entry       */
 	ENGINE_PARTITIONS_MAX = 4096,
-	ENGINE_SEGMENT_BYTES_MIN = 1 << 20,
+	ENGINE_SEGMENT_BYTES_MIN = 256 << 10,
 };
 
 struct engine;

@@ -33,14 +33,11 @@ enum {
 
 _Static_assert(LOG_FRAME_BYTES % FRAME_ALIGN_BYTES == 0, "padding has room");
 
-enum err log_begin(struct log *l, struct engine *e, struct datafile *active,
-		   uint64_t off, uint64_t sequence)
+void log_begin(struct log *l, struct engine *e, struct datafile *active,
+	       uint64_t off, uint64_t sequence)
 {
 	CHECK(off % FRAME_ALIGN_BYTES == 0);
 	*l = (struct log){ .e = e, .active = active, .off = off };
-	l->zeros = calloc(1, LOG_ZERO_BYTES);
-	if (!l->zeros)
-		return ERR_NOMEM;
 	l->sequence = sequence;
 	l->synced_sequence = sequence - 1;
 	l->used_sequence = sequence - 1;
@@ -53,7 +50,6 @@ enum err log_begin(struct log *l, struct engine *e, struct datafile *active,
 		     off > FILE_HEADER_BYTES ? sequence - 1 : 0);
 	atomic_store(&l->active_id, active->id);
 	pthread_mutex_init(&l->free_lock, NULL);
-	return OK;
 }
 
 static void free_buf(struct tail_buf *b)
@@ -65,7 +61,7 @@ static void free_buf(struct tail_buf *b)
 
 void log_done(struct log *l)
 {
-	if (!l->zeros)
+	if (!l->e) /* never begun */
 		return;
 	free_buf(l->open);
 	free_buf(l->last);
@@ -224,7 +220,9 @@ static void zero_ahead(struct log *l, uint64_t end)
 	if (n > LOG_ZERO_BYTES)
 		n = LOG_ZERO_BYTES;
 	l->zero_off = end;
-	if (n && !vfs_pwrite(l->active->f, l->zeros, n, end))
+	if (n && !l->zeros)
+		l->zeros = calloc(1, LOG_ZERO_BYTES);
+	if (n && l->zeros && !vfs_pwrite(l->active->f, l->zeros, n, end))
 		l->zero_off = end + n;
 }
 

@@ -44,7 +44,7 @@ struct log {
 	uint64_t allocated_off;
 	bool heads_due; /* hard states are still to come at active's head    */
 	bool syncing;	/* between log_sync_begin and log_sync_end           */
-	uint8_t *zeros; /* LOG_ZERO_BYTES of them */
+	uint8_t *zeros; /* LOG_ZERO_BYTES of them, once they were needed     */
 	/* The segment in use, once its head is there: those before are sealed */
 	_Atomic uint32_t active_id;
 	_Atomic bool switch_wanted; /* a merge waits for the active segment */
@@ -56,9 +56,8 @@ struct log {
 };
 
 /* Caller's memory. The first frame goes to off of active. */
-MUST_CHECK enum err log_begin(struct log *l, struct engine *e,
-			      struct datafile *active, uint64_t off,
-			      uint64_t sequence);
+void log_begin(struct log *l, struct engine *e, struct datafile *active,
+	       uint64_t off, uint64_t sequence);
 
 /* Release memory; nothing is written. No reader inside. */
 void log_done(struct log *l);

@@ -311,9 +311,7 @@ static enum err start_writer(struct engine *e, struct load *l)
 		df = l->log[i].df;
 		off = l->active_off;
 	}
-	err = log_begin(&e->log, e, df, off, l->proven + 1);
-	if (err)
-		return err;
+	log_begin(&e->log, e, df, off, l->proven + 1);
 	for (uint32_t k = i + 1; k < l->log_count; k++) {
 		atomic_store(&l->log[k].df->written, FILE_HEADER_BYTES);
 		if (k == i + 1)
@@ -435,7 +433,7 @@ static enum err check_options(const struct engine_options *o, struct load *l)
 	}
 	if (o->segment_bytes < ENGINE_SEGMENT_BYTES_MIN ||
 	    o->segment_bytes > LOC_OFFSET_MAX || o->segment_bytes % 4096 != 0) {
-		load_say(l, "segment size: 1M to 4G, a multiple of 4096");
+		load_say(l, "segment size: 256K to 4G, a multiple of 4096");
 		return ERR_INVALID;
 	}
 	return OK;

@@ -17,6 +17,7 @@
 
 #include "base/check.h"
 #include "engine/replica.h"
+#include "raft/core.h"
 #include "store/store_internal.h"
 #include "tests/sim/sim.h"
 
@@ -369,12 +370,32 @@ static void look_at(struct sim *s, struct cluster_node *n, uint16_t p)
 			   applied);
 }
 
+/* Is all as it was at the last look? */
+static bool is_old(struct sim *s, struct cluster_node *n, uint16_t p)
+{
+	const struct sim_copy *c = &s->oracle.copy[n->id][p];
+	const struct partition *sp = &n->store->partitions[p];
+	struct sim_glance g;
+
+	sim_glance(n->engine, p, &g);
+	if (sp->raft->term != c->term ||
+	    (sp->raft->role == RAFT_LEADER) != c->leads ||
+	    sp->raft->log.commit != c->commit || g.applied != c->applied ||
+	    g.last_index != c->last_index || g.last_term != c->last_term ||
+	    sp->conf_index != c->conf_index)
+		return false;
+	sim_mix(s, sp->raft->term << 48 ^ sp->raft->log.commit << 32 ^
+			   g.last_index << 16 ^ g.applied);
+	return true;
+}
+
 void oracle_look(struct sim *s, struct cluster_node *n)
 {
 	if (!n->store)
 		return;
 	for (uint32_t p = 0; p < s->plan.partitions; p++)
-		look_at(s, n, (uint16_t)p);
+		if (!is_old(s, n, (uint16_t)p))
+			look_at(s, n, (uint16_t)p);
 }
 
 void oracle_started(struct sim *s, struct cluster_node *n)

@@ -74,4 +74,10 @@ void sim_plan(uint64_t seed, struct sim_plan *p)
 	for (uint32_t i = 0; i < p->founders / 3; i++)
 		p->victims |= 1ull << between(&s, 1, p->founders);
 	p->files = seed_below(&s, 3) == 0;
+	/* As many files and merges, of fewer bytes: three of four times. */
+	p->segment_bytes = 1 << 20;
+	if (seed_below(&s, 4)) {
+		p->segment_bytes /= 4;
+		p->value_bytes_max /= 4;
+	}
 }

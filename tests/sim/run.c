@@ -158,8 +158,9 @@ static void set_up(struct sim *s)
 	o.append_bytes_max = s->plan.append_bytes_max;
 	o.read_mode = sim_draw(s, 2) ? ENGINE_READ_MMAP : ENGINE_READ_PREAD;
 	o.merge.dead_ratio = 0.2;
-	o.merge.dead_bytes = 256 << 10;
-	o.merge.small_file_bytes = 128 << 10;
+	o.segment_bytes = s->plan.segment_bytes;
+	o.merge.dead_bytes = o.segment_bytes / 4;
+	o.merge.small_file_bytes = o.segment_bytes / 8;
 	cluster_init(&s->c, &o);
 	s->c.hooks = (struct cluster_hooks){ .ctx = s,
 					     .after = on_call,

@@ -10,6 +10,7 @@
  *    strike.c   what goes wrong at the worst moment
  *    admin.c    members come, go and are replaced
  *    oracle.c   what must hold after every step
+ *    glance.c   whether a step has changed anything
  *    model.c    every partition's state as it follows from what was applied
  *    events.c   the product's log lines: counted, shown when tracing
  *
@@ -125,7 +126,7 @@ struct sim_plan {
 	bool faults[FAULT_COUNT];
 	uint64_t victims; /* bit id: nodes whose disks may decay             */
 	uint32_t read_percent, ttl_permille, prefix_permille;
-	uint64_t append_bytes_max;
+	uint64_t append_bytes_max, segment_bytes;
 	uint64_t drift_ppb; /* how far a clock may be from true time         */
 	bool leases;
 	bool files; /* some clients use files                                */
@@ -194,6 +195,12 @@ struct sim_copy {
 	uint64_t *terms; /* of its entries, by index                         */
 	uint64_t terms_cap, first; /* known from first on                    */
 };
+
+/* The numbers of a log by which it shows that anything is new. */
+struct sim_glance {
+	uint64_t applied, last_index, last_term;
+};
+void sim_glance(const struct engine *e, uint32_t p, struct sim_glance *g);
 
 struct sim_partition {
 	struct sim_entry **entries; /* by index                              */
