@@ -86,6 +86,7 @@ static struct call *new_call(struct fsd *f, fuse_req_t req)
 	c->barrier.user = c;
 	c->finish = call_done;
 	c->began_ns = fsd_now(f);
+	c->kind = req ? figures_hand() : FIGURE_NONE;
 	return c;
 }
 
@@ -145,6 +146,7 @@ void call_free(struct call *c)
 	buf_done(&c->path);
 	buf_done(&c->path2);
 	buf_done(&c->data);
+	figures_add(f, c->kind, c->began_ns);
 	free(c);
 	atomic_fetch_sub(&f->calls, 1);
 }

@@ -63,6 +63,12 @@ void fsd_work(struct fsd *f);
 void fsd_tell(struct fsd *f);
 void fsd_tick(struct fsd *f);
 
+/*
+ * Append how long requests took, in Prometheus' text format. ERR_NOMEM.
+ * Thread: any.
+ */
+MUST_CHECK enum err fsd_figures(struct fsd *f, struct buf *b);
+
 /* True once the kernel has ended the mount (umount), or fsd_exit was called. */
 bool fsd_ended(const struct fsd *f);
 

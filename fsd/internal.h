@@ -15,6 +15,7 @@
  *   observe.c   what the store applies: table and caches follow
  *   tell.c      the queue of the teller
  *   ino.c       inode numbers in stock
+ *   figures.c   how long requests take
  */
 #ifndef FSD_INTERNAL_H
 #define FSD_INTERNAL_H
@@ -57,6 +58,26 @@ struct tell_list {
 	struct tell_item *first, **last;
 };
 
+/* Kinds of requests whose time is taken; fsd/figures.c. */
+enum figure_kind {
+	FIGURE_NONE,
+	FIGURE_LOOKUP,
+	FIGURE_STAT,
+	FIGURE_OPEN,
+	FIGURE_READ,
+	FIGURE_READDIR,
+	FIGURE_WRITE,
+	FIGURE_SYNC,
+	FIGURE_CHANGE,
+	FIGURE_KINDS
+};
+
+enum { FIGURE_BUCKETS = 12 };
+
+struct figures {
+	_Atomic uint64_t buckets[FIGURE_BUCKETS], ns_total;
+};
+
 struct fsd {
 	struct store *store;
 	struct clock *clock;
@@ -70,6 +91,7 @@ struct fsd {
 	_Atomic uint64_t seq; /* entries seen, with the table locked         */
 	_Atomic uint32_t calls;
 	_Atomic uint64_t orphan_bytes;
+	struct figures figures[FIGURE_KINDS];
 
 	pthread_mutex_t wait_lock; /* of those that follow                   */
 	pthread_cond_t tick;
@@ -122,6 +144,7 @@ struct call {
 	struct store_barrier barrier;
 	struct buf path, path2, data;
 	uint64_t began_ns;
+	enum figure_kind kind;
 	uint64_t tried_ns; /* when it was last handed in                     */
 	uint64_t due_ns;
 	uint32_t stale_tries;
@@ -150,6 +173,18 @@ static inline struct bytes place_name(const struct place *p)
 {
 	return bytes_of(p->name, p->n);
 }
+
+/* ------------------------------------------------------------ figures.c -- */
+
+/* A worker has read a request; it has been processed. */
+void figures_begin(struct fsd *f, const struct fuse_buf *buf);
+void figures_end(struct fsd *f);
+
+/* What the present request is; whoever asks counts it, nobody else. */
+enum figure_kind figures_hand(void);
+
+/* One of that kind has been answered; FIGURE_NONE is nothing. */
+void figures_add(struct fsd *f, enum figure_kind kind, uint64_t began_ns);
 
 /* ------------------------------------------------------------- answer.c -- */
 

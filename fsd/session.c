@@ -169,7 +169,9 @@ void fsd_work(struct fsd *f)
 			continue;
 		if (got <= 0)
 			break;
+		figures_begin(f, &buf);
 		fuse_session_process_buf(f->session, &buf);
+		figures_end(f);
 	}
 	free(buf.mem);
 }

@@ -333,3 +333,8 @@ void mount_free(struct mount *m)
 	fsd_free(m->fsd);
 	free(m);
 }
+
+enum err mount_figures(struct mount *m, struct buf *b)
+{
+	return fsd_figures(m->fsd, b);
+}

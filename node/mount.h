@@ -47,4 +47,7 @@ void mount_close(struct mount *m);
 /* After store_free. NULL is accepted. */
 void mount_free(struct mount *m);
 
+/* Append its figures, as httpd_options.metrics. ERR_NOMEM. Thread: any. */
+MUST_CHECK enum err mount_figures(struct mount *m, struct buf *b);
+
 #endif

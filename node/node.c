@@ -299,7 +299,7 @@ static enum node_exit start_http(struct node *n, struct buf *why)
 		.loopback_only = !conf_http_is_guarded(c) && !c->insecure,
 		.tls = n->tls,
 		.access = access_of(c),
-		.metrics = security_metrics,
+		.metrics = node_figures,
 		.metrics_ctx = n,
 	};
 	enum err err;
@@ -372,6 +372,20 @@ static enum node_exit open_all(struct node *n, struct buf *why)
 	return n->store || !open_store(n, why) ? NODE_OK : NODE_RUNTIME;
 }
 
+/* Even one whose threads could not be made is the node's, to be ended. */
+static enum node_exit start_mount(struct node *n, int fd, struct buf *why)
+{
+	struct mount *m;
+	enum node_exit result;
+
+	result = mount_start(n->conf, n->store, cluster_partitions(n), fd, &m,
+			     why);
+	pthread_mutex_lock(&n->lock);
+	n->mount = m;
+	pthread_mutex_unlock(&n->lock);
+	return result;
+}
+
 static enum node_exit bring_up(struct node *n, struct buf *why)
 {
 	enum identity_state state = n->cluster.identity.state;
@@ -394,8 +408,7 @@ static enum node_exit bring_up(struct node *n, struct buf *why)
 		return NODE_RUNTIME;
 	}
 	if (!n->await)
-		result = mount_start(n->conf, n->store, cluster_partitions(n),
-				     -1, &n->mount, why);
+		result = start_mount(n, -1, why);
 	if (result)
 		return result;
 	if (n->httpd && node_attach(n)) {
@@ -443,8 +456,7 @@ enum node_exit node_take_mount(struct node *n, struct buf *why)
 
 	if (fd < 0)
 		return NODE_OK;
-	result = mount_start(n->conf, n->store, cluster_partitions(n), fd,
-			     &n->mount, why);
+	result = start_mount(n, fd, why);
 	snprintf(fault, sizeof(fault), "%.*s", (int)why->n, (char *)why->p);
 	mount_await_end(n->await, result ? fault : NULL);
 	return result;

@@ -3,6 +3,7 @@
  *
  *   node.c       start ladder, stop, options
  *   security.c   certificates
+ *   figures.c    what /_/metrics shows of the node
  *   threads.c    core, keeper, mover
  *   cluster.c    the node's place in a cluster, and its links
  */
@@ -72,7 +73,7 @@ struct node {
 	struct engine *engine;
 	struct store *store; /* core, until http has it                      */
 	struct httpd *httpd; /* once core runs: lock, to use it there        */
-	struct mount *mount; /* NULL: none is configured, or not yet         */
+	struct mount *mount; /* lock; NULL: none is configured, or not yet   */
 	struct mount_await *await; /* NULL: no helper brings the mount       */
 	struct tls *tls; /* main; NULL: plain HTTP                           */
 	_Atomic uint64_t http_expires_s, peer_expires_s; /* 0: none          */
@@ -147,11 +148,13 @@ MUST_CHECK enum err node_attach(struct node *n);
 MUST_CHECK enum err security_load(const struct conf *c, struct node *n,
 				  struct tls **tls, struct buf *why);
 
-/* Append what is known of certificates, as httpd_options.metrics. Any thread. */
-MUST_CHECK enum err security_metrics(void *ctx, struct buf *b);
-
 /* Once a round: see to it that a first token is installed. Thread: core. */
 void security_round(struct node *n);
+
+/* ---------------------------------------------------------- figures.c ---- */
+
+/* As httpd_options.metrics; ctx is the node. Any thread. */
+MUST_CHECK enum err node_figures(void *ctx, struct buf *b);
 
 /* ---------------------------------------------------------- threads.c ---- */
 

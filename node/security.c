@@ -69,28 +69,6 @@ enum err security_load(const struct conf *c, struct node *n, struct tls **out,
 	return OK;
 }
 
-enum err security_metrics(void *ctx, struct buf *b)
-{
-	static const char name[] =
-		"raftcask_certificate_expiry_timestamp_seconds";
-	struct node *n = ctx;
-	uint64_t http_s = atomic_load(&n->http_expires_s);
-	uint64_t peer_s = atomic_load(&n->peer_expires_s);
-	enum err err;
-
-	if (!http_s && !peer_s)
-		return OK;
-	err = buf_addf(b,
-		       "# HELP %s When it expires, since 1970.\n"
-		       "# TYPE %s gauge\n",
-		       name, name);
-	if (!err && http_s)
-		err = buf_addf(b, "%s{use=\"http\"} %lu\n", name, http_s);
-	if (!err && peer_s)
-		err = buf_addf(b, "%s{use=\"peer\"} %lu\n", name, peer_s);
-	return err;
-}
-
 /* ----------------------------------------------------------- first token - */
 
 enum { AGAIN_MS = 1000 };

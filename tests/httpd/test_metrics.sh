@@ -11,9 +11,18 @@ board=packaging/grafana/raftcask.json
 make_ca "$dir" a
 make_cert "$dir" a n1
 cat >"$dir/conf" <<E
+cluster: { listen = "127.0.0.1:0"; };
 security: { tls_cert = "$dir/n1-cert.pem"; tls_key = "$dir/n1-key.pem"; };
 E
-start_daemon
+mount=
+if [ "$(id -u)" = 0 ] && [ -c /dev/fuse ]; then
+	mount=$dir/keys
+	mkdir "$mount"
+	trap 'umount -l "$mount" 2>/dev/null; cleanup' EXIT
+else
+	echo "SKIPPED: the figures of a mount take root and /dev/fuse"
+fi
+start_daemon ${mount:+--mount "$mount"}
 c() {
 	curl -s --cacert "$dir/a-ca.pem" "$@"
 }
@@ -22,6 +31,13 @@ for i in 1 2 3; do
 	c -o /dev/null "$url/k$i" -H 'Origin: https://evil.example'
 	c -o /dev/null "$url/missing"
 done
+if [ -n "$mount" ]; then
+	echo value >"$mount/file"
+	cat "$mount/file" "$mount/k1" >/dev/null
+	ls "$mount" >/dev/null
+	mv "$mount/file" "$mount/file2"
+	rm "$mount/file2"
+fi
 same "type" "text/plain; version=0.0.4; charset=utf-8" "$(c -o "$dir/metrics" \
 	-w '%{content_type}' "$url/_/metrics")"
 
@@ -30,10 +46,15 @@ if command -v promtool >/dev/null; then
 	same "promtool: exit 0" 0 $?
 	same "promtool has nothing to say" "" "$(cat "$dir/said")"
 	check "promtool takes the alerts" promtool check rules "$alerts"
+	check "each speaks when it must, and only then" \
+		promtool test rules tests/httpd/alerts.yml
 else
 	echo "SKIPPED: promtool (package prometheus) is not installed;" \
 		"the form of figures and alerts is only half proved"
 fi
+
+same "each alert is tested" "$(sed -n 's/.*- alert: //p' "$alerts" | sort)" \
+	"$(sed -n 's/.*- alertname: //p' tests/httpd/alerts.yml | sort -u)"
 
 # Without promtool, and beyond what it looks at.
 families=$(sed -n 's/^# TYPE \([^ ]*\) .*/\1/p' "$dir/metrics")
@@ -56,18 +77,30 @@ while read -r family type; do
 done < <(sed -n 's/^# TYPE //p' "$dir/metrics") >"$dir/names"
 same "names and types by the conventions" "" "$(cat "$dir/names")"
 
-# A histogram's buckets rise and end with all.
-for family in $(sed -n 's/^# TYPE \(.*\) histogram/\1/p' "$dir/metrics"); do
-	counts=$(sed -n "s/^${family}_bucket{.*} //p" "$dir/metrics")
-	same "$family rises" "$(sort -n <<<"$counts")" "$counts"
-	same "$family ends with its count" \
-		"$(sed -n "s/^${family}_count //p" "$dir/metrics")" \
+# A histogram's buckets rise and end with all, with any other labels.
+histogram() {
+	local counts
+	counts=$(sed -n "s/^$1_bucket{$2le=.*} //p" "$dir/metrics")
+	same "$1 $2 rises" "$(sort -n <<<"$counts")" "$counts"
+	same "$1 $2 ends with its count" "$(sed -n \
+		"s/^$1_count${2:+{${2%,}\}} //p" "$dir/metrics")" \
 		"$(tail -n 1 <<<"$counts")"
+}
+for family in $(sed -n 's/^# TYPE \(.*\) histogram/\1/p' "$dir/metrics"); do
+	for labels in $(sed -n "s/^${family}_bucket{\(.*\)le=\"+Inf.*/,\1/p" \
+		"$dir/metrics"); do
+		histogram "$family" "${labels#,}"
+	done
 done
 value() {
 	sed -n "s/^$1 //p" "$dir/metrics"
 }
-same "writes are counted" 3 "$(value raftcask_writes_total)"
+count=raftcask_fuse_request_duration_seconds_count
+for operation in ${mount:+lookup open read write readdir change}; do
+	check "the mount's $operation" \
+		test "$(value "$count{operation=\"$operation\"}")" -gt 0
+done
+check "writes are counted" test "$(value raftcask_writes_total)" -ge 3
 check "in the histogram of commits" \
 	test "$(value raftcask_commit_duration_seconds_count)" -ge 3
 check "and of syncs" test "$(value raftcask_sync_duration_seconds_count)" -ge 1
@@ -89,6 +122,7 @@ for file in "$alerts" "$board"; do
 	check "$file looks at figures" test "$(wc -l <<<"$used")" -gt 15
 	missing=
 	for name in $used; do
+		[ -n "$mount$(grep -v fuse <<<"$name")" ] || continue
 		family=$(sed -E 's/_(bucket|sum|count)$//' <<<"$name")
 		grep -qxE "$name|$family" <<<"$families" ||
 			missing="$missing $name"

@@ -80,6 +80,11 @@ void mount_free(struct mount *mount)
 		set(&m.freed);
 }
 
+enum err mount_figures(struct mount *mount, struct buf *b)
+{
+	return OK;
+}
+
 static char *dir;
 static struct wake trouble;
 

@@ -250,4 +250,68 @@ check "and the configuration" is_gone /etc/raftcask
 check "no unit is left" sh -c '! systemctl cat raftcask'
 check "no link of it" sh -c \
 	'! find /etc/systemd /lib/systemd -name "raftcask*" ! -name "*-test.*" | grep .'
+# ----------------------------------------------- upgrade within a cluster ---
+check "installed anew" apt-get install -y ./raftcask-server_*.deb \
+	./raftcask-client_*.deb
+members=
+for i in 1 2 3; do
+	members="$members { name = \"n$i\"; peer = \"127.0.0.1:708$i\";
+		http = \"127.0.0.1:$((8079 + i))\"; },"
+done
+# $1: a node; the package's service is n1, the others run beside it.
+settings() {
+	echo "node: { name = \"n$1\"; $2 };
+	http: { listen = [ \"127.0.0.1:$((8079 + $1))\" ]; };
+	cluster: { members = ( ${members%,} ); };"
+}
+settings 1 >/etc/raftcask/conf.d/cluster.conf
+for i in 2 3; do
+	settings $i "data_dir = \"/var/tmp/n$i\";" >n$i.conf
+	systemd-run -q --unit=beside$i raftcaskd --config /opt/test/n$i.conf
+done
+check "the service becomes one of three" systemctl restart raftcask
+check "which serve" soon answers
+leader() {
+	curl -sf -m 5 http://127.0.0.1:8081/_/status | jq -r .leader
+}
+leads() {
+	[ "$(leader)" = n1 ] || {
+		raftcask -e http://127.0.0.1:8081 transfer n1
+		false
+	}
+}
+check "the service leads" soon leads
+# Keys through n2 until the file stop is there; what was answered, and when.
+writer() {
+	local i=0
+	while [ ! -e stop ]; do
+		i=$((i + 1))
+		if curl -sf -m 30 -X PUT -d "$i" "http://127.0.0.1:8081/w/$i"
+		then
+			echo "$i $(date +%s%3N)" >>acked
+		else
+			echo "$i" >>failed
+		fi
+	done
+}
+writer &
+check "writes go on" soon test -s acked
+old=$(property MainPID)
+check "apt upgrades the leader" apt-get install -y ./next-server.deb
+check "it is a new one" test "$(property MainPID)" != "$old"
+check "which serves" soon answers
+check "the old one had handed over" sh -c \
+	'journalctl -u raftcask -o cat | grep -q "handed_over done=1"'
+sleep 1
+touch stop
+wait
+same "no write failed" "" "$(cat failed 2>/dev/null)"
+pause=$(awk 'NR > 1 && $2 - last > max { max = $2 - last } { last = $2 }
+	END { print max + 0 }' acked)
+check "$(wc -l <acked) writes, the longest pause $pause ms, at most 3000" \
+	test "$pause" -le 3000
+same "the upgraded node has each of them" "$(wc -l <acked)" \
+	"$(raftcask ls w/ | wc -l)"
+systemctl stop beside2 beside3
+check "purged" apt-get purge -y raftcask-server raftcask-client
 echo "end of the container"
