@@ -28,7 +28,7 @@ with RULE one of
     behind   WHO is at most BOUND times as bad as PEER
     most     the figure itself is at most BOUND
     least    the figure itself is at least BOUND
-X "*" stands for every case that was measured.
+X "*" stands for every case that was measured, "last" for the largest of them.
 """
 
 import collections
@@ -165,9 +165,10 @@ class Results:
     def _judge(self, wish):
         table = self.tables.get((wish.part, wish.table))
         cases = [wish.x]
-        if table and wish.x == "*":
+        if table and wish.x in ("*", "last"):
             cases = [x for x in self.cases(table, wish.metric)
                      if self.rounds(table, wish.metric, wish.who, x)]
+            cases = cases[-1:] if wish.x == "last" else cases
         if not table or not cases:
             return [Verdict(wish, wish.x, None, None, None, None, None,
                             "not measured", False)]

@@ -34,19 +34,37 @@ from results import STATUS_OK, read_results, read_rows, read_wishes  # noqa
 HERE = os.path.dirname(os.path.abspath(__file__))
 WISHES = os.path.join(HERE, "wishes.tsv")
 PATIENCE = 4          # a part may take so many times what is expected
+LIMIT_S_MIN = 90      # but at least so long
 GRACE_S = 10          # between TERM and KILL
 SKIPPED = 77
 
 # name: (command, seconds expected quick, full, what it is)
 PARTS = {
-    "engine": (["build/bench/bench_engine"], 90, 420,
+    "engine": (["build/bench/bench_engine"], 60, 330,
                "get and put of the engine beside LMDB, LevelDB, RocksDB"),
-    "http": (["bench/http.sh"], 50, 140,
+    "http": (["bench/http.sh"], 40, 130,
              "one node over HTTP beside bare libmicrohttpd and redis"),
-    "cluster": (["bench/cluster.sh"], 120, 420,
+    "cluster": (["bench/cluster.sh"], 100, 300,
                 "three nodes beside etcd and a bare model"),
-    "mount": (["bench/mount.sh"], 60, 240,
+    "mount": (["bench/mount.sh"], 60, 180,
               "the mount beside libfuse's pass-through"),
+    "seeds": (["bench/seeds.py"], 40, 170,
+              "the benchmarks of raft-kv, impulse and caskdb"),
+    "keys": (["build/bench/bench_grow", "keys"], 20, 150,
+             "1 thousand to 10 million keys: get, memory, start"),
+    "amplify": (["build/bench/bench_grow", "amplify"], 10, 30,
+                "bytes written, without and with merges"),
+    "merging": (["bench/grow.py", "merging"], 25, 110,
+                "p99 of GET during a merge"),
+    "connections": (["bench/grow.py", "connections"], 45, 130,
+                    "1 to 1,000 connections"),
+    "values": (["bench/grow.py", "values"], 35, 110,
+               "128 B to 16 MiB values"),
+    "partitions": (["bench/grow.py", "partitions"], 55, 130,
+                   "1 to 64 partitions on three nodes, also at rest"),
+    "nodes": (["bench/grow.py", "nodes"], 50, 100, "1 to 7 nodes"),
+    "large": (["bench/grow.py", "large"], 10, 15,
+              "64 MiB over HTTP beside the disk"),
 }
 
 
@@ -173,7 +191,8 @@ class Run:
                 f"about {expected} s")
             load = f"{os.getloadavg()[0]:.2f}"
             start = time.monotonic()
-            status = self.run_part(part, command, expected * PATIENCE)
+            status = self.run_part(
+                part, command, max(expected * PATIENCE, LIMIT_S_MIN))
             took = f"{time.monotonic() - start:.0f}"
             self.end_part(part, status, took, load)
             self.show_part(part)
@@ -210,7 +229,7 @@ def arguments(argv):
         prog="bench/run.py", formatter_class=argparse.RawTextHelpFormatter,
         description="Run the benchmarks and report.",
         epilog="parts:\n" + "\n".join(
-            f"  {name:<9} {p[3]} ({p[1]} s quick, {p[2]} s)"
+            f"  {name:<12} {p[3]} ({p[1]} s quick, {p[2]} s)"
             for name, p in PARTS.items()))
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--add", action="store_true",

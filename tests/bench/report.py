@@ -115,6 +115,9 @@ def each_rule_judges_its_way():
     assert judge("time", "128", "most", 150) == ("met", True)
     assert judge("rate", "128", "least", 1001) == ("not met", False)
     assert judge("rate", "4096", "least", 1) == ("not measured", False)
+    (last,) = r.verdicts([wish("part", "get", "time", "last", "raftcask",
+                               "most", 500, "-", "-")])
+    assert (last.x, last.status, last.own) == ("1024", "met", 400), last
 
 
 @case
@@ -234,8 +237,9 @@ emit t a raftcask time ns 0 1
 def parts(**programs):
     """PARTS of the driver replaced by bash programs; gives the directory."""
     with tempfile.TemporaryDirectory() as d:
-        kept = run.PARTS, run.GRACE_S, run.PATIENCE, run.facts.gather
-        run.PARTS, run.GRACE_S, run.PATIENCE = {}, 2, 1
+        kept = (run.PARTS, run.GRACE_S, run.PATIENCE, run.LIMIT_S_MIN,
+                run.facts.gather)
+        run.PARTS, run.GRACE_S, run.PATIENCE, run.LIMIT_S_MIN = {}, 2, 1, 0
         run.facts.gather = lambda directory, how: [("how", how)]
         for name, (code, seconds) in programs.items():
             path = os.path.join(d, name + ".sh")
@@ -245,7 +249,8 @@ def parts(**programs):
         try:
             yield d
         finally:
-            run.PARTS, run.GRACE_S, run.PATIENCE, run.facts.gather = kept
+            (run.PARTS, run.GRACE_S, run.PATIENCE, run.LIMIT_S_MIN,
+             run.facts.gather) = kept
 
 
 def drive(directory, *args):
