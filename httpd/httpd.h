@@ -5,9 +5,9 @@
  * nothing of consensus or files: everything it answers comes from the store.
  * What it answers is described in docs/http.md.
  *
- * Threads: httpd_start makes a few (libmicrohttpd's, and one that watches
- * deadlines); no thread is ever parked for a request: a connection that waits
- * for the store is suspended and resumed by the store's completion.
+ * Threads: httpd_start makes a few (they drive libmicrohttpd, and one watches
+ * deadlines); no thread is ever parked for a request: a connection waits for
+ * the store's completion.
  */
 #ifndef HTTPD_HTTPD_H
 #define HTTPD_HTTPD_H
@@ -43,7 +43,8 @@ struct httpd_options {
 	uint32_t listen_count;	   /* 1..HTTPD_LISTEN_MAX                    */
 	uint64_t max_value_bytes;
 	uint32_t max_connections; /* over it: 503; 0: 4096                  */
-	uint32_t threads;	  /* for each address; 0: by processors      */
+	uint32_t threads;	  /* each serves all addresses; 0: by
+				     processors                              */
 	uint64_t request_timeout_ms; /* to receive or send; 0: 30 s, more for
 					what is large and keeps moving       */
 	uint64_t commit_timeout_ms;  /* a write or read barrier; 0: 10 s     */

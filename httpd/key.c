@@ -90,6 +90,7 @@ static enum MHD_Result submit(struct request *r)
 		.upload = r->upload,
 		.done = write_done,
 		.user = r,
+		.gather = loop_gathers(r->loop),
 		.results = &r->result,
 	};
 	request_arm(r);

@@ -46,6 +46,7 @@ enum MHD_Result read_when_fresh(struct request *r, int32_t partition,
 
 	r->barrier.done = barrier_done;
 	r->barrier.user = r;
+	r->barrier.gather = loop_gathers(r->loop);
 	r->answer = answer;
 	request_arm(r);
 	err = store_barrier(r->h->o.store, partition, consistency_of(r),

@@ -68,6 +68,11 @@ enum MHD_Result reply_send(struct request *r, unsigned status,
 	request_stage(r, STAGE_SENDING, request_transfer_ns(r, bytes));
 	result = MHD_queue_response(r->mhd, status, resp);
 	MHD_destroy_response(resp);
+	if (result == MHD_YES) {
+		r->queued = true;
+		r->loop->sending++;
+		r->loop->progress = true;
+	}
 	return result;
 }
 

@@ -33,6 +33,7 @@ struct request *request_new(struct conn *c, const char *target)
 	memset(r, 0, sizeof(*r));
 	r->raw_room = room;
 	r->h = c->h;
+	r->loop = c->loop;
 	r->conn = c;
 	r->mhd = c->mhd;
 	r->refs = 1;
@@ -69,11 +70,25 @@ void request_unref(struct request *r)
 	}
 }
 
+/* The connection ended while r was offered: the store may still have it. */
+static void stop_offering(struct request *r)
+{
+	r->offered = false;
+	r->loop->offered--;
+	if (atomic_exchange(&r->wait, WAIT_NONE) == WAIT_OFFERED)
+		atomic_fetch_sub(&r->h->parked, 1);
+}
+
 void request_end(struct request *r)
 {
 	struct httpd *h = r->h;
 	struct conn *c = r->conn;
 
+	if (r->offered)
+		stop_offering(r);
+	if (r->queued)
+		r->loop->sending--;
+	r->loop->progress = true;
 	if (r->watch) {
 		store_watch_close(r->watch);
 		r->watch = NULL;
@@ -120,20 +135,40 @@ void request_arm_watch(struct request *r)
 	atomic_store(&r->wait, WAIT_ARMED);
 }
 
-/* The stopping server waits for parked to be 0: touch it last. */
-static void resume_parked(struct httpd *h, struct MHD_Connection *mhd)
+/*
+ * The wait of a request, which was was, is over; it may be gone by now. The
+ * stopping server waits for parked to be 0: touch it last.
+ */
+static void end_wait(struct httpd *h, struct loop *l, struct request *r,
+		     int was)
 {
-	MHD_resume_connection(mhd);
+	if (was == WAIT_PARKED)
+		loop_resume(l, r);
+	else if (was == WAIT_OFFERED)
+		loop_wake(l);
+	else
+		return;
 	atomic_fetch_sub(&h->parked, 1);
 }
 
 void request_notify(struct request *r)
 {
 	struct httpd *h = r->h;
-	struct MHD_Connection *mhd = r->mhd;
+	struct loop *l = r->loop;
 
-	if (atomic_exchange(&r->wait, WAIT_DONE) == WAIT_PARKED)
-		resume_parked(h, mhd);
+	end_wait(h, l, r, atomic_exchange(&r->wait, WAIT_DONE));
+}
+
+bool request_wake_late(struct request *r)
+{
+	int was = atomic_load(&r->wait);
+
+	do
+		if (was != WAIT_PARKED && was != WAIT_OFFERED)
+			return false;
+	while (!atomic_compare_exchange_weak(&r->wait, &was, WAIT_LATE));
+	end_wait(r->h, r->loop, r, was);
+	return true;
 }
 
 void request_done(struct request *r)
@@ -170,23 +205,51 @@ void request_stage(struct request *r, enum stage stage, uint64_t timeout_ns)
 	atomic_store_explicit(&r->conn->stage, stage, memory_order_relaxed);
 }
 
-/* Suspend unless woken already or the server closes; false: did not. */
-static bool park(struct request *r)
+/* Count r among those that wait; false: the server closes, it is late. */
+static bool begin_wait(struct request *r)
 {
-	struct httpd *h = r->h;
 	int armed = WAIT_ARMED;
+	bool may;
 
 	pthread_mutex_lock(&r->conn->lock);
-	if (atomic_load(&h->closing)) {
+	may = !atomic_load(&r->h->closing);
+	if (may)
+		atomic_fetch_add(&r->h->parked, 1);
+	else
 		atomic_compare_exchange_strong(&r->wait, &armed, WAIT_LATE);
-		pthread_mutex_unlock(&r->conn->lock);
+	pthread_mutex_unlock(&r->conn->lock);
+	return may;
+}
+
+/* Suspend unless the server closes; false: did not. */
+static bool park(struct request *r)
+{
+	int armed = WAIT_ARMED;
+
+	if (!begin_wait(r))
+		return false;
+	MHD_suspend_connection(r->mhd);
+	if (atomic_compare_exchange_strong(&r->wait, &armed, WAIT_PARKED))
+		return true;
+	MHD_resume_connection(r->mhd);
+	atomic_fetch_sub(&r->h->parked, 1);
+	return true;
+}
+
+/* Let the library offer r; false: woken already, or the server closes. */
+static bool offer(struct request *r)
+{
+	int armed = WAIT_ARMED;
+
+	if (!begin_wait(r))
+		return false;
+	if (!atomic_compare_exchange_strong(&r->wait, &armed, WAIT_OFFERED)) {
+		atomic_fetch_sub(&r->h->parked, 1);
 		return false;
 	}
-	atomic_fetch_add(&h->parked, 1);
-	MHD_suspend_connection(r->mhd);
-	if (!atomic_compare_exchange_strong(&r->wait, &armed, WAIT_PARKED))
-		resume_parked(h, r->mhd);
-	pthread_mutex_unlock(&r->conn->lock);
+	r->offered = true;
+	r->offered_at_ns = r->loop->turn_ns;
+	r->loop->offered++;
 	return true;
 }
 
@@ -194,11 +257,39 @@ enum MHD_Result request_park(struct request *r, enum stage stage,
 			     uint64_t timeout_ns,
 			     enum MHD_Result (*run)(struct request *r))
 {
+	bool waits;
+
 	r->run = run;
 	request_stage(r, stage, timeout_ns);
-	if (atomic_load(&r->wait) == WAIT_DONE || !park(r))
+	if (atomic_load(&r->wait) == WAIT_DONE)
 		return run(r);
-	return MHD_YES;
+	if (stage == STAGE_RUNNING && r->phase == PHASE_RUN &&
+	    loop_offers(r->loop, r->loop->turn_ns))
+		waits = offer(r);
+	else
+		waits = park(r);
+	return waits ? MHD_YES : run(r);
+}
+
+bool request_still_waits(struct request *r)
+{
+	int offered = WAIT_OFFERED;
+
+	if (!r->offered)
+		return false;
+	if (atomic_load(&r->wait) != WAIT_OFFERED) {
+		r->offered = false;
+		r->loop->offered--;
+		return false;
+	}
+	if (loop_offers(r->loop, r->offered_at_ns))
+		return true;
+	r->offered = false;
+	r->loop->offered--;
+	MHD_suspend_connection(r->mhd);
+	if (!atomic_compare_exchange_strong(&r->wait, &offered, WAIT_PARKED))
+		MHD_resume_connection(r->mhd);
+	return true;
 }
 
 bool request_suspend(struct request *r, enum stage stage, uint64_t timeout_ns)

@@ -43,12 +43,21 @@ void request_notify(struct request *r);
 void request_arm_watch(struct request *r);
 
 /*
- * Suspend until woken or until timeout_ns from now; then run is called.
- * Only from the access handler. If it was woken already, run is called now.
+ * Wait until woken or until timeout_ns from now; then run is called. Only from
+ * the access handler. If it was woken already, run is called now.
  */
 enum MHD_Result request_park(struct request *r, enum stage stage,
 			     uint64_t timeout_ns,
 			     enum MHD_Result (*run)(struct request *r));
+
+/*
+ * Of a request that the library calls again: true if it is only offered and
+ * still waits; there is nothing to run. Thread: the connection's.
+ */
+bool request_still_waits(struct request *r);
+
+/* Run r again, late, if it waits. Holding r->conn->lock. Thread: any. */
+bool request_wake_late(struct request *r);
 
 /*
  * Suspend without a continuation: from a content reader, or from the access

@@ -63,17 +63,19 @@ static void link_conn(struct httpd *h, struct conn *c)
 	pthread_mutex_unlock(&h->lock);
 }
 
-static void open_conn(struct httpd *h, struct MHD_Connection *mhd,
+static void open_conn(struct loop *l, struct MHD_Connection *mhd,
 		      void **context)
 {
 	const union MHD_ConnectionInfo *info;
 	struct conn *c = calloc(1, sizeof(*c));
+	struct httpd *h = l->h;
 	uint64_t ms = h->o.idle_timeout_ms;
 
 	*context = c;
 	if (!c)
 		return; /* on_target gives up on the connection */
 	c->h = h;
+	c->loop = l;
 	c->mhd = mhd;
 	info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
 	c->fd = info->connect_fd;
@@ -116,10 +118,12 @@ static void close_conn(struct httpd *h, struct conn *c)
 static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
 			  enum MHD_ConnectionNotificationCode code)
 {
+	struct loop *l = cls;
+
 	if (code == MHD_CONNECTION_NOTIFY_STARTED)
-		open_conn(cls, mhd, context);
+		open_conn(l, mhd, context);
 	else
-		close_conn(cls, *context);
+		close_conn(l->h, *context);
 }
 
 static void *on_target(void *cls, const char *target,
@@ -234,24 +238,17 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd,
 	case PHASE_LINGER:
 		return go_on(r, data, n);
 	case PHASE_RUN:
-		return r->run(r);
+		return request_still_waits(r) ? MHD_YES : r->run(r);
 	}
 	return MHD_NO;
 }
 
 /* ------------------------------------------------------- deadlines ------ */
 
-/* Run the parked request of c again, late. c->lock is held. */
+/* Run the request of c again, late, if it waits. c->lock is held. */
 static bool wake_late(struct conn *c)
 {
-	int parked = WAIT_PARKED;
-
-	if (!c->req ||
-	    !atomic_compare_exchange_strong(&c->req->wait, &parked, WAIT_LATE))
-		return false;
-	MHD_resume_connection(c->mhd);
-	atomic_fetch_sub(&c->h->parked, 1);
-	return true;
+	return c->req && request_wake_late(c->req);
 }
 
 static void cut(struct conn *c, int how)
@@ -446,17 +443,11 @@ static uint32_t thread_count(const struct httpd_options *o)
 	return n >= 16 ? 4 : n >= 4 ? 2 : 1;
 }
 
-static enum err start_daemon(struct httpd *h, uint32_t i)
+static enum err start_daemon(struct httpd *h, struct loop *l, uint32_t i)
 {
 	uint32_t limit = CONNECTIONS_MAX; /* ours may change: link_conn      */
-	uint32_t threads = thread_count(&h->o);
-	unsigned flags =
-		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME;
-	struct MHD_OptionItem pool[] = {
-		{ MHD_OPTION_THREAD_POOL_SIZE, threads, NULL },
-		{ MHD_OPTION_END, 0, NULL },
-	};
-	struct MHD_OptionItem none[] = { { MHD_OPTION_END, 0, NULL } };
+	unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME;
+	struct MHD_Daemon *daemon;
 	struct MHD_OptionItem tls[SECURE_OPTIONS] = { { MHD_OPTION_END, 0,
 							NULL } };
 
@@ -464,19 +455,22 @@ static enum err start_daemon(struct httpd *h, uint32_t i)
 		flags |= MHD_USE_TLS;
 		secure_options(tls);
 	}
-	h->daemons[i] = MHD_start_daemon(
-		flags, 0, NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET,
+	daemon = MHD_start_daemon(
+		flags, 0, NULL, NULL, on_request, l, MHD_OPTION_LISTEN_SOCKET,
 		h->listen_fds[i], MHD_OPTION_CONNECTION_LIMIT, limit,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 		(size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
 		(unsigned)(h->o.idle_timeout_ms / 1000 + 1),
 		MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK,
-		leave_escapes, NULL, MHD_OPTION_URI_LOG_CALLBACK, on_target, h,
-		MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
-		MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,
-		MHD_OPTION_ARRAY, threads > 1 ? pool : none, MHD_OPTION_ARRAY,
-		tls, MHD_OPTION_END);
-	return h->daemons[i] ? OK : ERR_IO;
+		leave_escapes, NULL, MHD_OPTION_URI_LOG_CALLBACK, on_target, l,
+		MHD_OPTION_NOTIFY_COMPLETED, on_completed, l,
+		MHD_OPTION_NOTIFY_CONNECTION, on_connection, l,
+		MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_ARRAY, tls,
+		MHD_OPTION_END);
+	if (!daemon)
+		return ERR_IO;
+	l->daemons[l->daemon_count++] = daemon;
+	return OK;
 }
 
 static enum err copy_text(const char **text)
@@ -543,9 +537,10 @@ static struct httpd *new_httpd(const struct httpd_options *o)
 
 static void free_httpd(struct httpd *h)
 {
-	for (uint32_t i = 0; i < h->daemon_count; i++)
+	for (uint32_t i = 0; i < h->listen_count; i++)
 		if (h->listen_fds[i] >= 0)
 			close(h->listen_fds[i]);
+	free(h->loops);
 	free((char *)h->o.node_name);
 	free((char *)h->o.cluster_id);
 	free((char *)h->o.version);
@@ -571,15 +566,29 @@ static enum err name_address(struct httpd *h, const char *text)
 	return OK;
 }
 
+static enum err start_loop(struct httpd *h, struct loop *l)
+{
+	enum err err = loop_init(l, h);
+
+	h->loop_count++;
+	for (uint32_t i = 0; !err && i < h->listen_count; i++)
+		err = start_daemon(h, l, i);
+	return err ? err : loop_start(l);
+}
+
 static enum err start_threads(struct httpd *h, struct buf *why)
 {
+	uint32_t count = thread_count(&h->o);
 	enum err err = OK;
 
+	h->loops = calloc(count, sizeof(*h->loops));
+	if (!h->loops)
+		return ERR_NOMEM;
 	if (pthread_create(&h->deadline_thread, NULL, watch_deadlines, h))
 		return ERR_NOMEM;
 	h->has_deadline_thread = true;
-	for (uint32_t i = 0; !err && i < h->daemon_count; i++)
-		err = start_daemon(h, i);
+	for (uint32_t i = 0; !err && i < count; i++)
+		err = start_loop(h, &h->loops[i]);
 	if (err && buf_addf(why, "http: the server could not be started"))
 		return ERR_NOMEM;
 	return err;
@@ -610,7 +619,7 @@ enum err httpd_start(const struct httpd_options *o, struct httpd **out,
 	for (uint32_t i = 0; !err && i < o->listen_count; i++) {
 		err = listen_open(o->listen[i], &h->listen_fds[i], &h->ports[i],
 				  why);
-		h->daemon_count = i + 1;
+		h->listen_count = i + 1;
 		if (!err && o->loopback_only &&
 		    !listen_is_loopback(h->listen_fds[i]))
 			err = refuse_address(o->listen[i], why);
@@ -662,9 +671,8 @@ void httpd_stop(struct httpd *h)
 	if (!h)
 		return;
 	atomic_store(&h->stopping, true);
-	for (uint32_t i = 0; i < h->daemon_count; i++)
-		if (h->daemons[i])
-			MHD_quiesce_daemon(h->daemons[i]);
+	for (uint32_t i = 0; i < h->loop_count; i++)
+		loop_wake(&h->loops[i]); /* to stop listening */
 	drain(h, h->o.drain_timeout_ms);
 	close_parks(h);
 	drain(h, GRACE_MS);
@@ -674,9 +682,8 @@ void httpd_stop(struct httpd *h)
 	pthread_mutex_unlock(&h->lock);
 	if (h->has_deadline_thread)
 		pthread_join(h->deadline_thread, NULL);
-	for (uint32_t i = 0; i < h->daemon_count; i++)
-		if (h->daemons[i])
-			MHD_stop_daemon(h->daemons[i]);
+	for (uint32_t i = 0; i < h->loop_count; i++)
+		loop_stop(&h->loops[i]);
 	free_httpd(h);
 }
 
@@ -706,7 +713,7 @@ void httpd_hold(struct httpd *h, const char *reason)
 
 uint16_t httpd_port(const struct httpd *h, uint32_t i)
 {
-	CHECK(i < h->daemon_count);
+	CHECK(i < h->listen_count);
 	return h->ports[i];
 }
 

@@ -7,7 +7,7 @@
  *
  * How a request waits without a thread:
  *
- *	MHD thread              store's thread        deadline thread
+ *	loop's thread           store's thread        deadline thread
  *	wait = ARMED
  *	ask the store ........> completes
  *	suspend                 wait := DONE
@@ -15,7 +15,9 @@
  *	(DONE already: resume)
  *	... resumed: DONE or LATE decides the answer
  *
- * Whichever side comes second resumes the connection, exactly once.
+ * Whichever side comes second resumes the connection, exactly once. Where it
+ * is not suspended but offered (loop.h), OFFERED stands for PARKED, and to
+ * wake the loop for to resume; from OFFERED the loop may go on to PARKED.
  *
  * Lock order: httpd.lock, conn.lock, then libmicrohttpd's own.
  */
@@ -33,6 +35,7 @@
 #include "base/seed.h"
 #include "httpd/field.h"
 #include "httpd/httpd.h"
+#include "httpd/loop.h"
 #include "httpd/stats.h"
 #include "httpd/target.h"
 #include "httpd/tls.h"
@@ -75,6 +78,7 @@ struct request;
 
 struct conn {
 	struct httpd *h;
+	struct loop *loop;
 	struct MHD_Connection *mhd;
 	int fd;
 	bool over_limit;
@@ -116,15 +120,16 @@ struct httpd {
 	_Atomic bool stopping;	/* no new requests                            */
 	_Atomic bool closing; /* no new parks; for good                      */
 	_Atomic uint64_t memory_bytes;
-	_Atomic uint32_t parked; /* suspended and not yet resumed            */
+	_Atomic uint32_t parked; /* wait, and nobody has woken them yet      */
 	_Atomic uint64_t next_id;
 	uint32_t id_salt;
 	uint64_t start_ns;
 	struct stats stats;
-	struct MHD_Daemon *daemons[HTTPD_LISTEN_MAX];
+	struct loop *loops;
+	uint32_t loop_count;
 	int listen_fds[HTTPD_LISTEN_MAX];
 	uint16_t ports[HTTPD_LISTEN_MAX];
-	uint32_t daemon_count;
+	uint32_t listen_count;
 	pthread_mutex_t lock;
 	pthread_cond_t tick;
 	struct conn *conns;
@@ -142,7 +147,14 @@ enum phase {
 	PHASE_LINGER, /* answered too early: the rest is thrown away         */
 };
 
-enum wait { WAIT_NONE, WAIT_ARMED, WAIT_PARKED, WAIT_DONE, WAIT_LATE };
+enum wait {
+	WAIT_NONE,
+	WAIT_ARMED,
+	WAIT_OFFERED,
+	WAIT_PARKED,
+	WAIT_DONE,
+	WAIT_LATE
+};
 
 /* The header fields that matter, views into the connection's memory. */
 struct fields {
@@ -167,10 +179,15 @@ struct txn;
 
 struct request {
 	struct httpd *h;
+	struct loop *loop;
 	struct conn *conn;
 	struct MHD_Connection *mhd;
 	_Atomic int refs;
 	_Atomic int wait; /* enum wait                                       */
+	bool offered;	  /* counted in loop.offered                         */
+	bool queued;	  /* counted in loop.sending                         */
+	uint64_t offered_at_ns;
+	struct request *next_resumed; /* loop.resumed                        */
 	enum phase phase;
 	enum method method;
 	uint64_t start_ns;

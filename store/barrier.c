@@ -141,7 +141,7 @@ enum err store_barrier(struct store *s, int32_t partition,
 	while (!atomic_compare_exchange_weak(&s->barriers, &head, b));
 	if (partition == STORE_ALL_PARTITIONS ||
 	    !atomic_load(&s->partitions[partition].reading))
-		queue_wake(s);
+		queue_wake_for(s, b->gather);
 	return ERR_PENDING;
 }
 

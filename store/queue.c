@@ -44,6 +44,21 @@ void queue_wake(struct store *s)
 		s->o.wake(s->o.wake_ctx);
 }
 
+void queue_wake_for(struct store *s, bool gather)
+{
+	if (gather)
+		atomic_store(&s->go_wanted, true);
+	else
+		queue_wake(s);
+}
+
+void store_go(struct store *s)
+{
+	if (atomic_load(&s->go_wanted) &&
+	    atomic_exchange(&s->go_wanted, false) && !queue_is_empty(s))
+		queue_wake(s);
+}
+
 /* What may wait while another batch of its partition is under way. */
 static bool is_small(const struct store_queued *q, enum request_kind kind)
 {
@@ -74,7 +89,7 @@ enum err queue_push(struct store *s, struct store_queued *q,
 	while (!atomic_compare_exchange_weak(&s->queue, &head, q));
 	if (!is_small(q, kind) ||
 	    !atomic_load(&s->partitions[q->partition].gathering))
-		queue_wake(s);
+		queue_wake_for(s, kind == REQUEST_WRITE && write_of(q)->gather);
 	return OK;
 }
 

@@ -163,6 +163,7 @@ enum { STORE_ALL_PARTITIONS = -1 };
 struct store_barrier {
 	void (*done)(struct store_barrier *b, enum err err); /* set by caller */
 	void *user;
+	bool gather; /* store_go will be called: it wakes nobody before      */
 	struct store_barrier *next; /* private, like what follows */
 	int32_t partition;
 };
@@ -333,6 +334,7 @@ struct store_write {
 	struct store_upload *upload; /* the value of the one then_op, a PUT  */
 	void (*done)(struct store_write *w);
 	void *user;
+	bool gather; /* as in store_barrier                                  */
 	/* out, set before done */
 	enum err err;
 	bool succeeded;	    /* conditions were met                           */
@@ -361,6 +363,14 @@ struct store_write {
  * happen). Thread: any.
  */
 MUST_CHECK enum err store_write(struct store *s, struct store_write *w);
+
+/*
+ * Whoever hands in several requests one after the other sets gather in each
+ * and calls this after the last: they are begun together, with one sync and
+ * one question to the other nodes. What others hand in meanwhile may take them
+ * along earlier. Thread: any.
+ */
+void store_go(struct store *s);
 
 /* ------------------------------------------------------------- upload ---- */
 

@@ -144,6 +144,7 @@ struct store {
 	_Atomic(struct store_barrier *) barriers; /* newest first; any       */
 	_Atomic uint64_t queue_count; /* any                       */
 	atomic_bool asleep;	      /* any                       */
+	atomic_bool go_wanted;	      /* any: store_go has to wake */
 	atomic_bool started, closing; /* any                       */
 
 	bool begun;	  /* groups exist                                    */
@@ -195,6 +196,9 @@ MUST_CHECK enum err queue_push(struct store *s, struct store_queued *q,
 
 /* The core thread may sleep: wake it. Thread: any. */
 void queue_wake(struct store *s);
+
+/* The same at once, or when store_go is called. Thread: any. */
+void queue_wake_for(struct store *s, bool gather);
 
 /* Take everything that waits, oldest first, to the end of l. */
 void queue_take(struct store *s, struct request_list *l);

@@ -78,6 +78,7 @@ struct store {
 	uint64_t floor; /* changes up to it are forgotten                    */
 	/* knobs, set under lock */
 	bool silent;		 /* complete nothing                        */
+	bool gathers;		 /* not a knob: the same until store_go     */
 	enum err write_err;	 /* of every write                          */
 	enum err barrier_err;	 /* ERR_PENDING: completed by the thread    */
 	enum err upload_err;	 /* of every piece, through done            */
@@ -507,8 +508,9 @@ static void *mem_thread(void *arg)
 
 	pthread_mutex_lock(&s->lock);
 	while (!s->stop) {
-		if (s->silent || (!s->head && !s->uploads && !s->barriers &&
-				  !s->changes && !s->file_ops))
+		if (s->silent || s->gathers ||
+		    (!s->head && !s->uploads && !s->barriers && !s->changes &&
+		     !s->file_ops))
 			pthread_cond_wait(&s->more, &s->lock);
 		else
 			mem_step(s);
@@ -591,6 +593,20 @@ uint32_t store_partition_of(const struct store *s, struct bytes key)
 	return 0;
 }
 
+/* Something was handed in. s->lock is held. */
+static void mem_push(struct store *s, bool gather)
+{
+	s->gathers = gather;
+	pthread_cond_signal(&s->more);
+}
+
+void store_go(struct store *s)
+{
+	pthread_mutex_lock(&s->lock);
+	mem_push(s, false);
+	pthread_mutex_unlock(&s->lock);
+}
+
 enum err store_barrier(struct store *s, int32_t partition,
 		       enum store_consistency consistency,
 		       struct store_barrier *b)
@@ -602,7 +618,7 @@ enum err store_barrier(struct store *s, int32_t partition,
 	if (err == ERR_PENDING) {
 		b->next = s->barriers;
 		s->barriers = b;
-		pthread_cond_signal(&s->more);
+		mem_push(s, b->gather);
 	}
 	pthread_mutex_unlock(&s->lock);
 	return err;
@@ -767,7 +783,7 @@ enum err store_write(struct store *s, struct store_write *w)
 	else
 		s->head = w;
 	s->tail = w;
-	pthread_cond_signal(&s->more);
+	mem_push(s, w->gather);
 	pthread_mutex_unlock(&s->lock);
 	return OK;
 }

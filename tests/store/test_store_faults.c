@@ -80,7 +80,7 @@ static void a_full_disk_refuses_puts_takes_deletes_and_recovers(void **state)
 	free(value);
 }
 
-static enum err errs[4];
+static enum err errs[8];
 static int done_count;
 
 static void note_err(struct store_write *w)
@@ -143,6 +143,47 @@ static void wake_comes_only_when_the_core_may_sleep(void **state)
 	assert_int_equal(rig.wakes, before + 1);
 	assert_int_equal(store_rig_step(&rig), OK);
 	assert_int_equal(done_count, 3);
+}
+
+static void gathered_requests_wake_nobody_until_go(void **state)
+{
+	struct store_op op = { .kind = STORE_PUT, .key = bytes_str("k") };
+	struct store_write w[3];
+	struct store_storage_status disk;
+	uint32_t before;
+	uint64_t syncs;
+
+	assert_int_equal(store_rig_step(&rig), OK);
+	store_storage_status(rig.store, &disk);
+	syncs = disk.syncs;
+	before = rig.wakes;
+	done_count = 0;
+	for (int i = 0; i < 3; i++) {
+		w[i] = (struct store_write){ .then_ops = &op,
+					     .then_count = 1,
+					     .gather = true,
+					     .done = note_err };
+		assert_int_equal(store_write(rig.store, &w[i]), OK);
+	}
+	assert_int_equal(rig.wakes, before);
+	store_go(rig.store);
+	assert_int_equal(rig.wakes, before + 1);
+	store_go(rig.store);
+	assert_int_equal(rig.wakes, before + 1);
+	assert_int_equal(store_rig_step(&rig), OK);
+	assert_int_equal(done_count, 3);
+	store_storage_status(rig.store, &disk);
+	assert_int_equal(disk.syncs, syncs + 1);
+	/* One that does not gather takes along who did. */
+	w[0].gather = w[2].gather = true;
+	w[1].gather = false;
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(store_write(rig.store, &w[i]), OK);
+	assert_int_equal(rig.wakes, before + 2);
+	assert_int_equal(store_rig_step(&rig), OK);
+	assert_int_equal(done_count, 5);
+	store_go(rig.store); /* nobody is left */
+	assert_int_equal(rig.wakes, before + 2);
 }
 
 /*
@@ -376,6 +417,7 @@ int main(void)
 		T(what_waits_when_the_store_stops_is_told),
 		T(every_allocation_may_fail_under_every_write),
 		T(wake_comes_only_when_the_core_may_sleep),
+		T(gathered_requests_wake_nobody_until_go),
 		T(a_backup_holds_the_state_it_began_with_and_an_end),
 		T(many_threads_write_read_and_watch_at_once),
 	};
