@@ -15,13 +15,14 @@
 
 uint64_t node_subdirs(struct fsd *f, struct node *node, struct bytes path)
 {
-	uint64_t seq, count = 0;
+	uint64_t count = 0;
+	uint32_t changes;
 	bool known;
 
 	table_lock(&f->table);
 	known = node->subdirs_known;
 	count = node->subdirs;
-	seq = atomic_load(&f->seq);
+	changes = node->subdirs_changes;
 	table_unlock(&f->table);
 	if (known)
 		return 2 + count;
@@ -29,7 +30,7 @@ uint64_t node_subdirs(struct fsd *f, struct node *node, struct bytes path)
 		count = 0;
 	table_lock(&f->table);
 	node->subdirs = count;
-	node->subdirs_known = seq == atomic_load(&f->seq);
+	node->subdirs_known = changes == node->subdirs_changes;
 	table_unlock(&f->table);
 	return 2 + count;
 }

@@ -43,14 +43,17 @@ static bool is_below(struct bytes path, struct bytes dir)
 	       (path.n == dir.n || path.p[dir.n] == '/');
 }
 
-/* Is key a part of what an earlier event of the entry moved? */
+/*
+ * Is key a part of what the entry moved? That comes first in it; a large
+ * directory is tens of thousands of events behind it.
+ */
 static bool is_moved(struct bytes key, const struct store_seen *seen,
 		     uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
 		if (seen[i].kind != STORE_SEEN_MOVE &&
 		    seen[i].kind != STORE_SEEN_EXCHANGE)
-			continue;
+			break;
 		if (is_below(path_of(key), path_of(seen[i].key)) ||
 		    is_below(path_of(key), path_of(seen[i].to)))
 			return true;
@@ -257,6 +260,17 @@ static void say_unnamed(struct seen_at *at, const struct node *node)
 }
 
 /*
+ * A directory in dir comes or goes. Whoever counts them just now counts again;
+ * that takes a look at every file, so only this makes it necessary. The table
+ * is locked.
+ */
+static void forget_subdirs(struct node *dir)
+{
+	dir->subdirs_known = false;
+	dir->subdirs_changes++;
+}
+
+/*
  * The directory of path, and path's last name. NULL: it is not known; then the
  * kernel may believe that the first unknown name on the way means nothing. The
  * table is locked.
@@ -272,12 +286,12 @@ static struct node *walk_to(struct seen_at *at, struct bytes path,
 		struct bytes after;
 
 		*name = path_component(rest, &after);
-		dir->subdirs_known = false;
 		if (!after.n)
 			return dir;
 		child = table_child(t, dir, *name);
 		if (!child) {
 			if (appears) {
+				forget_subdirs(dir);
 				say_entry(at, dir, *name);
 				say(at, TELL_ATTR, dir->id, NULL,
 				    bytes_of(NULL, 0));
@@ -332,15 +346,17 @@ static void after_put(struct seen_at *at, struct bytes key, uint64_t ino)
 	if (node && node->defer && node->defer->kind == DEFER_CREATE)
 		node->defer->hidden = true;
 	say_entry(at, dir, name);
-	if (path.n != key.n)
+	if (path.n != key.n) {
+		forget_subdirs(dir);
 		say(at, TELL_ATTR, dir->id, NULL, bytes_of(NULL, 0));
+	}
 	say_unnamed(at, node);
 	if (node)
 		table_remove(t, dir, name);
 }
 
-/* path means nothing any more. The table is locked. */
-static void after_gone(struct seen_at *at, struct bytes path)
+/* path, a directory or a file, means nothing any more. The table is locked. */
+static void after_gone(struct seen_at *at, struct bytes path, bool is_dir)
 {
 	struct bytes name;
 	struct node *dir = path.n ? walk_to(at, path, &name, false) : NULL;
@@ -351,6 +367,8 @@ static void after_gone(struct seen_at *at, struct bytes path)
 	node = table_child(&at->f->table, dir, name);
 	if (node && node->defer && node->defer->kind == DEFER_CREATE)
 		return;
+	if (is_dir)
+		forget_subdirs(dir);
 	say_entry(at, dir, name);
 	if (!node || node->is_dir)
 		say(at, TELL_ATTR, dir->id, NULL, bytes_of(NULL, 0));
@@ -363,7 +381,7 @@ static void after_gone(struct seen_at *at, struct bytes path)
  * What lies on the way to path may be gone with it: directories that were there
  * only because of it. Locks the table.
  */
-static void after_delete(struct seen_at *at, struct bytes path)
+static void after_delete(struct seen_at *at, struct bytes path, bool is_dir)
 {
 	struct fsd *f = at->f;
 	struct store_file file;
@@ -374,8 +392,9 @@ static void after_delete(struct seen_at *at, struct bytes path)
 		if (err != ERR_NOT_FOUND && err != ERR_NOT_DIR)
 			return;
 		table_lock(&f->table);
-		after_gone(at, path);
+		after_gone(at, path, is_dir);
 		table_unlock(&f->table);
+		is_dir = true;
 		while (path.n && path.p[path.n - 1] != '/')
 			path.n--;
 		path = path_of(path);
@@ -393,12 +412,12 @@ static void after_prefix(struct seen_at *at, struct bytes prefix)
 		path.n = 0;
 		table_lock(&f->table);
 		if (!table_path(&f->table, l.node[i], &path))
-			after_gone(at, buf_bytes(&path));
+			after_gone(at, buf_bytes(&path), l.node[i]->is_dir);
 		table_unlock(&f->table);
 	}
 	buf_done(&path);
 	done_below(f, &l);
-	after_delete(at, path_of(prefix));
+	after_delete(at, path_of(prefix), true);
 }
 
 /* A directory that nobody had made has a new number now. */
@@ -423,10 +442,16 @@ static void after_move(struct seen_at *at, const struct store_seen *seen)
 	struct bytes from = path_of(seen->key), to = path_of(seen->to);
 	struct bytes a, b;
 	struct node *dir, *dir2;
+	/* Of an exchange either may be one. */
+	bool is_dir = seen->kind == STORE_SEEN_EXCHANGE || from.n < seen->key.n;
 
 	table_lock(t);
 	dir = walk_to(at, from, &a, false);
 	dir2 = walk_to(at, to, &b, true);
+	if (dir && is_dir)
+		forget_subdirs(dir);
+	if (dir2 && is_dir)
+		forget_subdirs(dir2);
 	if (dir)
 		say_entry(at, dir, a);
 	if (dir2)
@@ -445,7 +470,14 @@ static void after_move(struct seen_at *at, const struct store_seen *seen)
 	if (seen->kind == STORE_SEEN_EXCHANGE)
 		renumber(at->f, from);
 	else
-		after_delete(at, from);
+		after_delete(at, from, is_dir);
+}
+
+static void seen_deleted(struct seen_at *at, struct bytes key)
+{
+	struct bytes path = path_of(key);
+
+	after_delete(at, path, path.n < key.n);
 }
 
 static bool after(void *ctx, uint32_t partition, uint64_t rev,
@@ -466,7 +498,7 @@ static bool after(void *ctx, uint32_t partition, uint64_t rev,
 			break;
 		case STORE_SEEN_DELETE:
 			if (!is_moved(seen[i].key, seen, i))
-				after_delete(&at, path_of(seen[i].key));
+				seen_deleted(&at, seen[i].key);
 			break;
 		case STORE_SEEN_DELETE_PREFIX:
 			if (!is_moved(seen[i].key, seen, i))

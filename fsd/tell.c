@@ -214,6 +214,7 @@ static void add_node(void *ctx, struct node *node)
 	struct tell_item *item = calloc(1, sizeof(*item));
 
 	node->subdirs_known = false;
+	node->subdirs_changes++;
 	if (!item)
 		return;
 	item->kind = TELL_INODE;

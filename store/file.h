@@ -265,7 +265,7 @@ enum store_seen_kind {
 	STORE_SEEN_RESET,    /* a whole state was installed: all may differ  */
 };
 
-/* One change. A MOVE or EXCHANGE comes before the puts and deletes of it. */
+/* One change. A MOVE or EXCHANGE is the first of its entry. */
 struct store_seen {
 	enum store_seen_kind kind;
 	struct bytes key, to; /* keys: a directory's has its slash; of the

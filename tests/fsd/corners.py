@@ -2,13 +2,15 @@
 that goes, what is deferred and who comes in between, rights and who lacks them.
 """
 import errno
+import json
 import os
+import random
 import stat
 import subprocess
 
 from mount_kit import (Mounted, equal, expect, fails, read, run,  # noqa: F401
                        wait_for, write)
-from harness import case, main
+from harness import JSON_TYPE, SEED, case, main
 
 USER = 54321
 node = None
@@ -69,6 +71,60 @@ def setid():
     as_user("open(p, 'ab', buffering=0).write(b'y')", p)
     equal(oct(mode(p)), oct(0o2767), "set-gid without execution")
     os.unlink(p)
+
+
+# --- directories ------------------------------------------------------------
+
+@case("the links of directories are exact whoever makes and removes them")
+def directory_links():
+    n = shared()
+    dice = random.Random(SEED)
+    top = n.at("links")
+    names = ["a", "b", "c"]
+
+    def path():
+        return "/".join(["links"] + [dice.choice(names) for _ in
+                                     range(dice.randrange(1, 4))])
+
+    def renames(what, **how):
+        body = dict({"from": path(), "to": path()}, **how)
+        with n.conn() as c:
+            c.call("POST", "/_/rename", json.dumps(body).encode(), JSON_TYPE)
+
+    def tries(fn, *args):
+        try:
+            fn(*args)
+        except OSError:
+            pass
+
+    def check(step):
+        for root, dirs, _ in os.walk(top):
+            st = os.stat(root)
+            key = os.path.relpath(root, n.mnt)
+            explicit = n.http("HEAD", key + "/").status == 200
+            equal(st.st_nlink, 2 + len(dirs) if explicit else 1,
+                  "links of", key, "step", step, "seed", SEED)
+
+    os.mkdir(top)
+    for step in range(150):
+        what = dice.randrange(7)
+        if what == 0:
+            n.http("PUT", path() + dice.choice(["/f", "/"]), b"")
+        elif what == 1:
+            n.http("DELETE", path() + dice.choice(["/f", "/"]))
+        elif what == 2:
+            tries(os.mkdir, n.at(path()))
+        elif what == 3:
+            tries(os.rmdir, n.at(path()))
+        elif what == 4:
+            tries(os.rename, n.at(path()), n.at(path()))
+        elif what == 5:
+            renames("HTTP")
+        else:
+            tries(write, n.at(path() + "/f"), b"x")
+        if step % 3 == 0:
+            check(step)
+    run("rm", "-rf", top)
 
 
 # --- open files whose names go ----------------------------------------------
