@@ -50,7 +50,7 @@ BENCH_LIB_SRC := $(wildcard bench/lib/*.c)
 .DEFAULT_GOAL := all
 JOBS ?= $(shell nproc)
 
-.PHONY: help all deps run cluster test check sim mutants bench \
+.PHONY: help all deps run cluster test check sim chaos mutants bench \
 	bench-programs tests asan tests-asan tsan tests-tsan lint \
 	analyze fuzz cov tests-cov install uninstall deb deb-test clean
 .DELETE_ON_ERROR:
@@ -143,6 +143,13 @@ sim: ## simulate clusters under faults, SEEDS= of them (or one SEED= TRACE=1)
 	@$(MAKE) --no-print-directory -j$(JOBS) $(B)/sim
 	@$(B)/sim $(if $(SEED),-s $(SEED) $(if $(TRACE),-t),-s $(START) \
 		-n $(SEEDS) -j $(JOBS))
+
+# One seed decides faults and clients; CHAOS= takes more flags of chaos.py.
+CHAOS_S ?= 600
+chaos: ## a real cluster under all faults for CHAOS_S= seconds (SEED=)
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(B)/linear
+	@BUILD=$(B) python3 -B tests/chaos/chaos.py --seconds $(CHAOS_S) \
+		$(if $(SEED),--seed $(SEED)) $(CHAOS)
 
 bench: ## all beside their peers, one report (BENCH=--quick PARTS="engine")
 	packaging/install-deps bench

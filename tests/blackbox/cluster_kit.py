@@ -69,6 +69,11 @@ class Network:
         run("ip", "-n", "%sn%d" % (self.tag, sender), "route", "replace",
             "blackhole", self.address(receiver))
 
+    def mend(self, sender, receiver):
+        subprocess.run(["ip", "-n", "%sn%d" % (self.tag, sender), "route",
+                        "del", "blackhole", self.address(receiver)],
+                       stderr=subprocess.DEVNULL)
+
     def heal(self):
         for ns in self.made:
             for n in range(1, 10):
@@ -143,13 +148,18 @@ class Member(Node):
 
 
 class Cluster:
-    def __init__(self, count=3, isolated=False, settings=None, start=True):
-        self.root = make_directory()
+    keep_root = False  # what is left of it is somebody else's
+
+    def __init__(self, count=3, isolated=False, settings=None, start=True,
+                 root=None, kind=Member):
+        self.root, self.kind = root or make_directory(), kind
         self.network = Network() if isolated else None
         self.settings = dict(QUICK)
         self.settings.update(settings or {})
         try:
-            self.members = [Member(self, i + 1) for i in range(count)]
+            self.members = []
+            for i in range(count):
+                self.members.append(kind(self, i + 1))
             for m in self.members:
                 m.write_config(self.members)
             if start:
@@ -185,7 +195,8 @@ class Cluster:
             m.remove()
         if self.network:
             self.network.remove()
-        subprocess.run(["rm", "-rf", self.root])
+        if not self.keep_root:
+            subprocess.run(["rm", "-rf", self.root])
 
     def leader(self, seconds=None):
         """The member whom a living one names and who says so itself."""
@@ -218,7 +229,7 @@ class Cluster:
 
     def add(self):
         """One more daemon, empty, that lists itself and all others."""
-        m = Member(self, len(self.members) + 1)
+        m = self.kind(self, max(m.number for m in self.members) + 1)
         m.write_config(self.members + [m])
         self.members.append(m)
         return m

@@ -186,8 +186,9 @@ void linear_add(struct linear *l, const struct linear_op *from)
 	*op = (struct op){
 		.client = from->client,
 		.start_ns = from->start_ns,
-		.end_ns = from->outcome == LINEAR_UNKNOWN ? UINT64_MAX
-							  : from->end_ns,
+		.end_ns = from->outcome == LINEAR_UNKNOWN && !from->end_ns
+				  ? UINT64_MAX
+				  : from->end_ns,
 		.outcome = from->outcome,
 		.delete_prefix = from->delete_prefix,
 		.condition_count = from->condition_count,
@@ -292,6 +293,7 @@ struct frame {
 	uint32_t unknown;
 	bool forced; /* nothing else needs to be tried in its place           */
 	uint32_t undo_from;
+	uint64_t latest_ns; /* before it                                     */
 };
 
 struct undo {
@@ -308,6 +310,7 @@ struct search {
 	struct linear *l;
 	struct op **known, **unknown;
 	uint32_t known_count, unknown_count;
+	uint32_t *over, over_count; /* the unknown ones that have an end     */
 	struct event *events, head;
 	uint32_t *value;      /* by key number of the history                 */
 	const uint32_t *keys; /* those of the group                          */
@@ -327,6 +330,7 @@ struct search {
 	uint32_t *slots;
 	uint32_t slot_count;
 	uint64_t tries;
+	uint64_t latest_ns; /* no placed one was asked later                 */
 	uint32_t left, left_least;
 	uint32_t stuck; /* the known operation before whose return it was     */
 };
@@ -495,16 +499,21 @@ static void put_back(struct event *call)
 
 static void place(struct search *s, struct frame f)
 {
+	const struct op *op;
+
 	f.undo_from = s->undo_count;
+	f.latest_ns = s->latest_ns;
+	op = f.call ? s->known[f.call->op] : s->unknown[f.unknown];
+	if (op->start_ns > s->latest_ns)
+		s->latest_ns = op->start_ns;
 	if (f.call) {
 		take_out(f.call);
 		flip_placed(s, f.call->op, true);
 		s->left--;
-		change(s, s->known[f.call->op]);
 	} else {
 		flip_placed(s, f.unknown, false);
-		change(s, s->unknown[f.unknown]);
 	}
+	change(s, op);
 	s->stack[s->depth++] = f;
 }
 
@@ -512,6 +521,7 @@ static struct frame take_back(struct search *s)
 {
 	struct frame f = s->stack[--s->depth];
 
+	s->latest_ns = f.latest_ns;
 	while (s->undo_count > f.undo_from) {
 		struct undo u = s->undo[--s->undo_count];
 
@@ -682,6 +692,8 @@ static bool comes_next(struct search *s, const struct op *op)
 	if (s->key_count > 1 && op->outcome == LINEAR_UNKNOWN)
 		return true;
 	u = s->unknown[last->unknown];
+	if (op->start_ns > u->end_ns)
+		return true; /* the unknown one cannot come later */
 	for (uint32_t i = 0; i < u->change_count; i++)
 		if (builds_on(op, changes_of(u)[i].key))
 			return true;
@@ -694,6 +706,20 @@ static bool comes_next(struct search *s, const struct op *op)
 	before = possible(s, op);
 	swap_last(s);
 	return !before;
+}
+
+/* Behind op some unknown one that is left could no more be placed. */
+static bool ends_another(const struct search *s, const struct op *op)
+{
+	for (uint32_t u = 0; u < s->over_count; u++) {
+		const struct op *o = s->unknown[s->over[u]];
+		uint32_t bit = s->over[u];
+
+		if (o->end_ns >= s->latest_ns && o->end_ns < op->start_ns &&
+		    !(s->placed[s->known_words + bit / 64] >> bit % 64 & 1))
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -710,7 +736,8 @@ static bool choose(struct search *s, const struct frame *last, bool first,
 		for (; e != &s->head && !e->is_return; e = e->next) {
 			const struct op *op = s->known[e->op];
 
-			if (only_looks(op) && comes_next(s, op)) {
+			if (only_looks(op) && !ends_another(s, op) &&
+			    comes_next(s, op)) {
 				*f = (struct frame){ .call = e,
 						     .forced = true };
 				return true;
@@ -736,7 +763,8 @@ static bool choose(struct search *s, const struct frame *last, bool first,
 	     u++) {
 		bool used = s->placed[s->known_words + u / 64] >> u % 64 & 1;
 
-		if (!used && comes_next(s, s->unknown[u])) {
+		if (!used && s->unknown[u]->end_ns >= s->latest_ns &&
+		    comes_next(s, s->unknown[u])) {
 			*f = (struct frame){ .unknown = u };
 			return true;
 		}
@@ -859,6 +887,10 @@ static void search_init(struct search *s, struct linear *l, struct op **ops,
 	}
 	qsort(s->known, s->known_count, sizeof(*s->known), order_ops);
 	qsort(s->unknown, s->unknown_count, sizeof(*s->unknown), order_ops);
+	s->over = must(malloc((s->unknown_count + 1) * sizeof(*s->over)));
+	for (uint32_t i = 0; i < s->unknown_count; i++)
+		if (s->unknown[i]->end_ns != UINT64_MAX)
+			s->over[s->over_count++] = i;
 	make_events(s);
 	s->known_words = (s->known_count + 63) / 64;
 	s->words = s->known_words + (s->unknown_count + 63) / 64;
@@ -875,6 +907,7 @@ static void search_done(struct search *s)
 {
 	free(s->known);
 	free(s->unknown);
+	free(s->over);
 	free(s->events);
 	free(s->placed);
 	free(s->stack);

@@ -13,7 +13,8 @@
  * once, which never closes a way. Of two equal situations the one that used up
  * fewer unknown operations is the better one.
  *
- * An UNKNOWN operation takes effect at one moment after it was asked, or never.
+ * An UNKNOWN operation takes effect at one moment after it was asked, or never;
+ * with an end, not after that.
  * What surely did not happen is not to be added.
  *
  * One thread.
@@ -55,7 +56,8 @@ enum linear_outcome {
 /* Views are copied. Sights are of the moment just before the changes. */
 struct linear_op {
 	uint32_t client;
-	uint64_t start_ns, end_ns; /* end_ns: not of an UNKNOWN one          */
+	uint64_t start_ns, end_ns; /* of an UNKNOWN one: 0, or by when it has
+				      happened if it happens at all          */
 	enum linear_outcome outcome;
 	const struct linear_item *conditions, *sights, *changes;
 	uint32_t condition_count, sight_count, change_count;
@@ -116,6 +118,7 @@ uint64_t linear_key_count(const struct linear *l);
  * ok       true; "unknown"; "refused" (cas, txn: conditions were not met; for
  *          cas false means the same); false: it surely did not happen, and the
  *          line is skipped, as is a get that is not true
+ * late     false, of one that is unknown: it happened by end_ns or never will
  * stale    true: a get that need not be fresh: skipped
  *
  * Other fields are ignored. False: not such a line; why is told.

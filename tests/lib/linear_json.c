@@ -264,13 +264,15 @@ static bool read_times(struct line *l)
 	struct json_object *start = member(l->o, "start_ns");
 	struct json_object *end = member(l->o, "end_ns");
 	struct json_object *client = member(l->o, "client");
+	struct json_object *late = member(l->o, "late");
 
 	if (!json_object_is_type(start, json_type_int))
 		return wrong(l, "no start_ns");
 	l->op.start_ns = json_object_get_uint64(start);
 	l->op.client = client ? (uint32_t)json_object_get_int64(client) : 0;
-	if (l->op.outcome == LINEAR_UNKNOWN)
-		return true;
+	if (l->op.outcome == LINEAR_UNKNOWN &&
+	    !json_object_is_type(late, json_type_boolean))
+		return true; /* end_ns is when the client gave up */
 	if (!json_object_is_type(end, json_type_int))
 		return wrong(l, "no end_ns");
 	l->op.end_ns = json_object_get_uint64(end);

@@ -114,6 +114,19 @@ static void an_unknown_write_happens_late_or_never(void **state)
 	     OP("get", "null", "4", "5"));
 }
 
+static void an_unknown_write_may_be_known_to_be_over(void **state)
+{
+	const char *over = "'op':'put','key':'k','value':'b','ok':'unknown',"
+			   "'start_ns':1,'end_ns':6,'late':false";
+
+	GOOD(OP("put", "'a'", "1", "2"), over, OP("get", "'b'", "5", "7"));
+	GOOD(OP("put", "'a'", "1", "2"), over, OP("get", "'a'", "5", "6"),
+	     OP("get", "'b'", "6", "7"));
+	GOOD(OP("put", "'a'", "1", "2"), over, OP("get", "'a'", "8", "9"));
+	BAD(OP("put", "'a'", "1", "2"), over, OP("get", "'a'", "7", "8"),
+	    OP("get", "'b'", "9", "10"));
+}
+
 static void a_condition_is_met_or_refused_truly(void **state)
 {
 	GOOD(OP("put", "'a'", "1", "2"), CAS("'a'", "'b'", "true", "3", "4"),
@@ -345,8 +358,10 @@ static void draw_small(struct seed *s, uint32_t client)
 
 	m->op = (struct linear_op){ .client = client,
 				    .start_ns = seed_below(s, 20) };
-	m->op.end_ns = m->op.start_ns + seed_below(s, 8);
+	m->op.end_ns = m->op.start_ns + seed_below(s, 8) + 1;
 	m->op.outcome = seed_below(s, 6) ? LINEAR_DONE : LINEAR_UNKNOWN;
+	if (m->op.outcome == LINEAR_UNKNOWN && seed_below(s, 2))
+		m->op.end_ns = 0;
 	m->condition = draw_item(s, false);
 	m->sight = draw_item(s, false);
 	m->change[0] = draw_item(s, true);
@@ -428,6 +443,16 @@ static bool place(struct world *w, const struct linear_op *op)
 	return true;
 }
 
+static uint64_t latest_start(unsigned placed, uint32_t n)
+{
+	uint64_t latest = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		if (placed >> i & 1 && smalls[i].op.start_ns > latest)
+			latest = smalls[i].op.start_ns;
+	return latest;
+}
+
 static bool any_order(struct world w, unsigned placed, uint32_t n)
 {
 	uint64_t first_end = UINT64_MAX;
@@ -445,7 +470,12 @@ static bool any_order(struct world w, unsigned placed, uint32_t n)
 	for (uint32_t i = 0; i < n; i++) {
 		struct world next = w;
 
-		if (placed >> i & 1 || smalls[i].op.start_ns > first_end)
+		const struct linear_op *op = &smalls[i].op;
+
+		if (placed >> i & 1 || op->start_ns > first_end)
+			continue;
+		if (op->outcome == LINEAR_UNKNOWN && op->end_ns &&
+		    op->end_ns < latest_start(placed, n))
 			continue;
 		if (place(&next, &smalls[i].op) &&
 		    any_order(next, placed | 1u << i, n))
@@ -578,6 +608,7 @@ int main(void)
 		cmocka_unit_test(what_overlaps_may_be_in_any_order),
 		cmocka_unit_test(two_readers_agree_on_the_order_of_writes),
 		cmocka_unit_test(an_unknown_write_happens_late_or_never),
+		cmocka_unit_test(an_unknown_write_may_be_known_to_be_over),
 		cmocka_unit_test(a_condition_is_met_or_refused_truly),
 		cmocka_unit_test(what_existed_is_looked_at),
 		cmocka_unit_test(a_value_with_a_time_to_live_may_go),
