@@ -119,12 +119,43 @@ static void apply_record(struct sim_model *m, const struct sim_entry *e,
 	}
 }
 
-void model_apply(struct sim_model *m, uint64_t index, const struct sim_entry *e)
+/* By the clock of the entry itself, the log clock. */
+static bool expires_too_soon(const struct sim_model *m,
+			     const struct sim_entry *e,
+			     const struct sim_record *r)
+{
+	const struct sim_key *key = &m->keys[r->key];
+	const struct sim_version *v =
+		key->count ? &key->v[key->count - 1] : NULL;
+
+	return r->type == RECORD_EXPIRE && v && v->present &&
+	       (!v->expiry_ns || v->expiry_ns > e->stamp_ns);
+}
+
+const char *model_apply(struct sim_model *m, uint64_t index,
+			const struct sim_entry *e)
 {
 	CHECK(index == m->applied + 1);
 	for (uint32_t i = 0; i < e->record_count; i++)
+		if (expires_too_soon(m, e, &e->records[i]))
+			return "a key expires before its time";
+	for (uint32_t i = 0; i < e->record_count; i++)
 		apply_record(m, e, &e->records[i], version_pack(index, i));
 	m->applied = index;
+	if (e->stamp_ns <= m->stamp_ns)
+		return "its stamp does not rise";
+	m->stamp_ns = e->stamp_ns;
+	return NULL;
+}
+
+bool model_before(const struct sim_model *m, uint32_t k, uint64_t version)
+{
+	const struct sim_key *key = &m->keys[k];
+
+	for (uint32_t i = key->count; i > 0; i--)
+		if (key->v[i - 1].version < version)
+			return key->v[i - 1].present;
+	return false;
 }
 
 const struct sim_version *model_at(const struct sim_model *m, uint32_t k,

@@ -242,6 +242,7 @@ static void look_at_applied(struct sim *s, struct cluster_node *n, uint16_t p,
 {
 	struct sim_partition *sp = &s->oracle.partition[p];
 	struct sim_copy *c = &s->oracle.copy[n->id][p];
+	const char *wrong;
 
 	if (applied < c->applied)
 		sim_fail(s, "n%llu partition %u: applied goes back to %llu",
@@ -262,7 +263,11 @@ static void look_at_applied(struct sim *s, struct cluster_node *n, uint16_t p,
 
 		if (!e)
 			return; /* not read from any disk yet */
-		model_apply(&sp->model, i, e);
+		wrong = model_apply(&sp->model, i, e);
+		if (wrong)
+			sim_fail(s, "partition %u entry %llu/%llu: %s", p,
+				 (unsigned long long)e->term,
+				 (unsigned long long)i, wrong);
 		for (uint32_t r = 0; r < e->record_count; r++)
 			s->count[SIM_expired] +=
 				e->records[r].type == RECORD_EXPIRE;
@@ -500,6 +505,14 @@ void oracle_compare(struct sim *s, struct cluster_node *n, bool damage_ok)
 				 (unsigned long long)live);
 	}
 	s->count[SIM_full_comparisons]++;
+}
+
+const struct sim_entry *oracle_entry(struct sim *s, uint32_t partition,
+				     uint64_t index)
+{
+	struct sim_partition *sp = &s->oracle.partition[partition];
+
+	return find_entry(sp, index, committed(sp, index)[0]);
 }
 
 void oracle_done(struct sim *s)

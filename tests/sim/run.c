@@ -108,6 +108,7 @@ static void on_fail(void *ctx, const char *why)
 static void on_down(void *ctx, struct cluster_node *n)
 {
 	clients_node_down(ctx, n);
+	watchers_down(ctx, n);
 }
 
 static void compare_sometimes(struct sim *s, struct cluster_node *n)
@@ -133,10 +134,12 @@ static void on_call(void *ctx, struct cluster_node *n, enum cluster_call call)
 	}
 	if (call == CLUSTER_START) {
 		oracle_started(s, n);
+		watchers_started(s, n);
 		oracle_compare(s, n, s->damaged[n->id]);
 		return;
 	}
 	oracle_look(s, n);
+	watchers_look(s, n);
 	if (call == CLUSTER_STEP)
 		compare_sometimes(s, n);
 }
@@ -327,6 +330,7 @@ void sim_run(struct sim *s, uint64_t seed, bool trace)
 	sim_mix(s, s->c.counts.delivered);
 	clients_done(s);
 	files_done(s);
+	watchers_done(s);
 	oracle_done(s);
 	linear_free(s->history);
 	s->history = NULL;

@@ -6,6 +6,7 @@
  *    run.c      the run itself: clients, faults, then all faults off
  *    client.c   clients, and the history that the judge of linear.h gets
  *    files.c    clients that use the store as files
+ *    watcher.c  what watches must tell
  *    fault.c    what goes wrong, and when it ends
  *    strike.c   what goes wrong at the worst moment
  *    admin.c    members come, go and are replaced
@@ -49,6 +50,8 @@ struct sim;
 	X(prefix_deletes)                                                      \
 	X(txns)                                                                \
 	X(expired)                                                             \
+	X(watch_events)                                                        \
+	X(watch_resumes)                                                       \
 	X(file_changes)                                                        \
 	X(renames)                                                             \
 	X(leader_changes)                                                      \
@@ -170,15 +173,20 @@ struct sim_model {
 	struct sim_key *keys;
 	uint32_t key_count, key_cap;
 	uint32_t *slots, slot_count;
-	uint64_t applied;
+	uint64_t applied, stamp_ns; /* the last entry, and its stamp         */
 };
 
 void model_done(struct sim_model *m);
 /* The number of key, made if need be. */
 uint32_t model_key(struct sim_model *m, struct bytes key);
-/* Apply the entry at index, which is the next. */
-void model_apply(struct sim_model *m, uint64_t index,
-		 const struct sim_entry *e);
+/*
+ * Apply the entry at index, which is the next. NULL, or what no leader may
+ * append: a stamp that does not rise, a key that expires before its time.
+ */
+const char *model_apply(struct sim_model *m, uint64_t index,
+			const struct sim_entry *e);
+/* Was key k there just before that version? */
+bool model_before(const struct sim_model *m, uint32_t k, uint64_t version);
 /* The state of key k after entry index; NULL: absent. */
 const struct sim_version *model_at(const struct sim_model *m, uint32_t k,
 				   uint64_t index);
@@ -223,6 +231,9 @@ void oracle_started(struct sim *s, struct cluster_node *n);
 void oracle_look(struct sim *s, struct cluster_node *n);
 /* n's whole state against the model. damage_ok: bytes may be lost. */
 void oracle_compare(struct sim *s, struct cluster_node *n, bool damage_ok);
+/* The entry committed at index; NULL: not known. */
+const struct sim_entry *oracle_entry(struct sim *s, uint32_t partition,
+				     uint64_t index);
 void oracle_done(struct sim *s);
 
 /* -------------------------------------------------------------- clients -- */
@@ -243,6 +254,16 @@ bool clients_idle(struct sim *s);
 /* Every key once through node n, linearizable. */
 void clients_read_all(struct sim *s, uint64_t id);
 void clients_done(struct sim *s);
+
+/* -------------------------------------------------------------- watches -- */
+
+struct watchers;
+
+void watchers_started(struct sim *s, struct cluster_node *n);
+/* After a call into n: what its watch tells is what must come next. */
+void watchers_look(struct sim *s, struct cluster_node *n);
+void watchers_down(struct sim *s, struct cluster_node *n);
+void watchers_done(struct sim *s);
 
 /* ---------------------------------------------------------------- files -- */
 
@@ -324,6 +345,7 @@ struct sim {
 	struct linear *history;
 	struct client *client;
 	struct files *files; /* NULL: not in this run                         */
+	struct watchers *watchers;
 	struct admin admin[SIM_OPERATORS];
 	uint64_t going_until[CLUSTER_NODES_MAX + 1]; /* asked to be removed   */
 	struct seed chance;
