@@ -27,7 +27,7 @@
 #include "engine/segment.h"
 
 enum {
-	FREE_BUFS_MAX = 4,
+	FREE_BUFS_MAX = 16,	      /* readers let go of several at once */
 	PUT_RESERVE_BYTES = 64 << 10, /* of allocated space puts leave alone */
 };
 
