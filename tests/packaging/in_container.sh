@@ -220,11 +220,17 @@ check "beside the new file" \
 same "its name is in force" mine "$(curl -sf $U/_/status | jq -r .node)"
 
 # ------------------------------------------------------------ autopkgtest ---
-for test in $(sed -n 's/^Tests: //p' autopkgtest/control | tr ',' ' '); do
-	export AUTOPKGTEST_TMP=/tmp/autopkgtest
-	mkdir -p $AUTOPKGTEST_TMP
-	check "autopkgtest $test" bash "autopkgtest/$test"
+# The packages' own tests by Debian's tool. It cannot know that this is a
+# container, and need not look for a network that is not there.
+: >/etc/apt/sources.list
+autopkgtest --ignore-restrictions=isolation-container -q -o autopkgtest \
+	./next-server.deb ./next-client.deb ./source/ -- null >autopkgtest.log 2>&1
+same "autopkgtest: exit 0" 0 $?
+for test in $(sed -n 's/^Tests: //p' source/debian/tests/control | tr ',' ' ')
+do
+	check "autopkgtest $test" grep -E "^$test +PASS" autopkgtest/summary
 done
+tail -n 40 autopkgtest.log | sed 's/^/  : /'
 
 # ------------------------------------------------------- remove and purge ---
 check "remove" apt-get remove -y raftcask-server

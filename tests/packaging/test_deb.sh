@@ -78,6 +78,7 @@ depends=$(for file in "$deb"/raftcask-{server,client}_*.deb; do
 	dpkg-deb -f "$file" Depends | tr ',' '\n'
 done | sed 's/|.*//; s/(.*//; s/ //g' | sort -u | grep -v '^systemd$')
 include="systemd,systemd-sysv,dbus,curl,procps,jq,gawk,bash-completion"
+include="$include,autopkgtest,apt-utils"
 include="$include,$(tr '\n' ',' <<<"$depends")"
 include=${include%,}
 base=$work/base-$(md5sum <<<"$include" | cut -c 1-8)
@@ -104,7 +105,8 @@ mount -t overlay overlay -o \
 here=$top/root/opt/test
 mkdir -p "$here"
 cp "$deb"/raftcask-{server,client}_*.deb "$here"
-cp -r packaging/debian/tests "$here/autopkgtest"
+mkdir -p "$here/source/debian"
+cp -r packaging/debian/{tests,control,changelog,copyright} "$here/source/debian"
 cp tests/packaging/in_container.sh "$here"
 # The next release: the same files under a higher version.
 for package in server client; do
