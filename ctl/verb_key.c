@@ -96,6 +96,16 @@ out:
 	return result;
 }
 
+/* A directory opens, but cannot be read. */
+static bool is_readable(FILE *f)
+{
+	int c = getc(f);
+
+	if (c != EOF)
+		(void)ungetc(c, f); /* one always fits */
+	return !ferror(f);
+}
+
 /* VALUE, "-" or "@FILE" into r. False: it has been said. */
 static bool set_value(struct http_request *r, const char *value, FILE **opened)
 {
@@ -104,8 +114,11 @@ static bool set_value(struct http_request *r, const char *value, FILE **opened)
 		r->body_file = stdin;
 	} else if (value[0] == '@') {
 		*opened = fopen(value + 1, "rb");
-		if (!*opened) {
+		if (!*opened || !is_readable(*opened)) {
 			ctl_say("%s cannot be read", value + 1);
+			if (*opened)
+				fclose(*opened);
+			*opened = NULL;
 			return false;
 		}
 		r->body_file = *opened;

@@ -95,10 +95,13 @@ static struct json_object *new_object(void)
 	return o;
 }
 
-/* POST or DELETE path; body may be NULL (it is released). */
+/*
+ * POST or DELETE path; body may be NULL (it is released). id gets the member's,
+ * or is empty.
+ */
 static enum ctl_exit change(struct ctl *c, const char *method, const char *path,
 			    struct json_object *body, const char *what,
-			    const char *name)
+			    const char *name, char id[TABLE_CELL_BYTES])
 {
 	struct http_request r = { .method = method, .path = path };
 	struct json_object *root;
@@ -112,12 +115,14 @@ static enum ctl_exit change(struct ctl *c, const char *method, const char *path,
 	}
 	result = ask(c, &r, &a, &root);
 	json_object_put(body);
+	id[0] = 0;
 	if (result)
 		return result;
+	snprintf(id, TABLE_CELL_BYTES, "%s", table_text(root, "id"));
 	if (!c->json)
 		printf("%s %s", what, name);
-	if (!c->json && table_text(root, "id")[0])
-		printf(", id %s", table_text(root, "id"));
+	if (!c->json && id[0])
+		printf(", id %s", id);
 	if (!c->json)
 		putchar('\n');
 	let_go(&a, root);
@@ -149,6 +154,7 @@ static enum ctl_exit list(struct ctl *c, int argc, char **argv)
 static enum ctl_exit add(struct ctl *c, int argc, char **argv)
 {
 	bool learner = false, wait = false;
+	char id[TABLE_CELL_BYTES];
 	enum ctl_exit result;
 	const struct args_option options[] = {
 		{ .name = "--learner", .set = &learner },
@@ -170,9 +176,9 @@ static enum ctl_exit add(struct ctl *c, int argc, char **argv)
 	if (learner)
 		json_object_object_add(body, "learner",
 				       json_object_new_boolean(true));
-	result = change(c, "POST", "/_/members", body, "added", argv[0]);
+	result = change(c, "POST", "/_/members", body, "added", argv[0], id);
 	if (!result && wait)
-		result = wait_member(c, argv[0], false);
+		result = wait_member(c, argv[0], id, false);
 	return result;
 }
 
@@ -182,6 +188,7 @@ static enum ctl_exit act(struct ctl *c, int argc, char **argv,
 			 const char *what)
 {
 	bool wait = false;
+	char id[TABLE_CELL_BYTES];
 	const struct args_option options[] = {
 		{ .name = "--wait", .set = &wait },
 		{ .name = NULL },
@@ -206,10 +213,10 @@ static enum ctl_exit act(struct ctl *c, int argc, char **argv,
 		ctl_say("out of memory");
 		return CTL_RUNTIME;
 	}
-	result = change(c, method, (char *)path.p, NULL, what, argv[0]);
+	result = change(c, method, (char *)path.p, NULL, what, argv[0], id);
 	buf_done(&path);
 	if (!result && wait)
-		result = wait_member(c, argv[0], method[0] == 'D');
+		result = wait_member(c, argv[0], id, method[0] == 'D');
 	return result;
 }
 
@@ -239,6 +246,7 @@ enum ctl_exit verb_transfer(struct ctl *c, int argc, char **argv)
 {
 	const struct args_option none[] = { { .name = NULL } };
 	struct json_object *body;
+	char id[TABLE_CELL_BYTES];
 
 	if (!args_take(&argc, argv, none, true) || argc != 1)
 		return ctl_usage(c);
@@ -246,5 +254,5 @@ enum ctl_exit verb_transfer(struct ctl *c, int argc, char **argv)
 	if (!body)
 		return CTL_RUNTIME;
 	json_object_object_add(body, "to", json_object_new_string(argv[0]));
-	return change(c, "POST", "/_/transfer", body, "leader is", argv[0]);
+	return change(c, "POST", "/_/transfer", body, "leader is", argv[0], id);
 }

@@ -115,7 +115,9 @@ struct member_look {
 	uint64_t match, goal;
 };
 
-static void judge_member(struct member_look *look, struct json_object *m)
+/* How far others are is what their leader knows; by_leader: it is asked. */
+static void judge_member(struct member_look *look, struct json_object *m,
+			 bool by_leader)
 {
 	uint64_t lag = pages_number(m, "lag");
 	bool up = strcmp(table_text(m, "up"), "true") == 0;
@@ -125,32 +127,77 @@ static void judge_member(struct member_look *look, struct json_object *m)
 	look->found = true;
 	look->match = pages_number(m, "match");
 	look->goal = look->match + lag;
-	look->done = up && lag <= CLOSE_ENTRIES && look->match > 0 &&
-		     (votes || stays) &&
+	look->done = up && (votes || stays) &&
 		     strcmp(table_text(m, "leaving"), "true") != 0;
+	/* It was made a voter when it had caught up. */
+	if (by_leader)
+		look->done &= look->match > 0 && lag <= CLOSE_ENTRIES;
 }
 
-static struct member_look look_at_member(const struct ctl *c, const char *name)
+/*
+ * The status of whoever leads, if this node says who and where, and the client
+ * gets there; else what root is.
+ */
+static struct json_object *ask_leader(const struct ctl *c,
+				      struct json_object *root, bool *leads)
 {
-	struct json_object *root = http_peek(c, "/_/members");
-	struct json_object *list = root ? pages_array(root, "members") : NULL;
-	struct member_look look = { .answered = list != NULL };
+	struct json_object *list = pages_array(root, "members"), *other = NULL;
+	const char *leader = table_text(root, "leader");
+	const char *end = strstr(c->endpoint[0], "://");
+	char url[TABLE_CELL_BYTES * 2];
+	struct ctl one = *c;
 
+	*leads = strcmp(table_text(root, "role"), "leader") == 0;
+	for (size_t i = 0;
+	     !*leads && leader[0] && list && i < json_object_array_length(list);
+	     i++) {
+		struct json_object *m = json_object_array_get_idx(list, i);
+
+		if (strcmp(table_text(m, "name"), leader) != 0 ||
+		    !table_text(m, "http")[0])
+			continue;
+		snprintf(url, sizeof(url), "%.*s%s",
+			 end ? (int)(end + 3 - c->endpoint[0]) : 0,
+			 c->endpoint[0], table_text(m, "http"));
+		one.endpoint[0] = url;
+		one.endpoint_count = 1;
+		other = http_peek(&one, "/_/status");
+	}
+	if (!other)
+		return root;
+	*leads = strcmp(table_text(other, "role"), "leader") == 0;
+	json_object_put(root);
+	return other;
+}
+
+/* id: which one, of two that have the name while one replaces the other. */
+static struct member_look look_at_member(const struct ctl *c, const char *name,
+					 const char *id)
+{
+	struct json_object *root = http_peek(c, "/_/status"), *list = NULL;
+	struct member_look look = { .answered = false };
+	bool leads = false;
+
+	if (root) {
+		root = ask_leader(c, root, &leads);
+		list = pages_array(root, "members");
+		look.answered = list != NULL;
+	}
 	for (size_t i = 0; list && i < json_object_array_length(list); i++) {
 		struct json_object *m = json_object_array_get_idx(list, i);
 
-		/* Two may have the name while one replaces the other. */
 		if (strcmp(table_text(m, "name"), name) == 0 &&
-		    (!look.found || !look.done))
-			judge_member(&look, m);
+		    (!id[0] || strcmp(table_text(m, "id"), id) == 0))
+			judge_member(&look, m, leads);
 	}
 	json_object_put(root);
 	return look;
 }
 
-enum ctl_exit wait_member(const struct ctl *c, const char *name, bool gone)
+enum ctl_exit wait_member(const struct ctl *c, const char *name, const char *id,
+			  bool gone)
 {
-	struct member_look look = look_at_member(c, name);
+	struct member_look look = look_at_member(c, name, id);
 	uint64_t heard_ns = clock_mono_ns(clock_os());
 	struct progress p;
 
@@ -158,7 +205,7 @@ enum ctl_exit wait_member(const struct ctl *c, const char *name, bool gone)
 		       gone ? 0 : look.goal);
 	while (!look.answered || (gone ? look.found : !look.done)) {
 		pause_ms(LOOK_MS);
-		look = look_at_member(c, name);
+		look = look_at_member(c, name, id);
 		if (look.answered)
 			heard_ns = clock_mono_ns(clock_os());
 		else if (is_over_ms(heard_ns, SILENT_MS))

@@ -22,9 +22,11 @@ uint64_t wait_merges(const struct ctl *one);
 enum ctl_exit wait_merge(const struct ctl *one, uint64_t merges);
 
 /*
- * Until member name has caught up: it is up, no more than a moment behind, and
- * votes unless it stays a learner. With gone: until it has left.
+ * Until member name with that id (empty: whatever it has) has caught up: it is
+ * up, votes unless it stays a learner, and is no more than a moment behind, if
+ * whoever leads can be asked. With gone: until it has left.
  */
-enum ctl_exit wait_member(const struct ctl *c, const char *name, bool gone);
+enum ctl_exit wait_member(const struct ctl *c, const char *name, const char *id,
+			  bool gone);
 
 #endif

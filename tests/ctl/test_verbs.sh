@@ -61,6 +61,10 @@ check "and back" cmp "$dir/big" "$dir/big.back"
 printf 'x\n' | r put line -
 same "a newline is the value's own" "x|0a" \
 	"$(r get line | tr '\n' '|')$(r get line | tail -c 1 | od -An -tx1 | tr -d ' ')"
+run put nofile "@$dir"
+same "a directory is no value: exit 1" 1 "$status"
+same "and that is said, before a node is asked" \
+	"raftcask: $dir cannot be read" "$(cat "$dir/err")"
 run put nofile "@$dir/none"
 same "a file that is not there: exit 1" 1 "$status"
 odd=$'d/sp ace%+?&#"\\\xc3\xa9\xff\x01'

@@ -223,8 +223,12 @@ up 3
 check "a wiped node waits for replace" \
 	within 100 waits_for 3 "members replace n3"
 check "meanwhile the others serve" within 50 put 1 alone two
-check "the operator replaces it" within 50 \
-	"$raftcask" -e "$(url 1)" members replace n3
+follower=$(($(leader 1) % 2 + 1)) # of n1 and n2
+check "the operator replaces it, by one that does not lead, and waits" \
+	timeout 60 "$raftcask" -e "$(url "$follower")" \
+	members replace n3 --wait
+same "it votes then" voter "$(status_of "$follower" |
+	jq -r '.members[] | select(.name == "n3") | .role')"
 check "it comes back empty and catches up" within 300 reads 3 alone two
 same "under a new id" true "$(status_of 3 | jq '.id > 3')"
 
@@ -238,12 +242,19 @@ secret=$dir/secret
 configure 4 1 4
 up 4
 check "a newcomer waits for add" within 100 waits_for 4 "members add n4"
-check "the operator adds it" within 50 "$raftcask" -e "$(url 2)" members add \
+follower=$(($(leader 1) % 3 + 1))
+check "the operator adds it, by one that does not lead, and waits" \
+	timeout 60 "$raftcask" -e "$(url "$follower")" members add --wait \
 	n4 "127.0.0.1:${peer[4]}" "127.0.0.1:${http[4]}"
+same "it votes then" voter "$(status_of "$follower" |
+	jq -r '.members[] | select(.name == "n4") | .role')"
 check "it catches up" within 300 reads 4 key1 value1
 check "it takes writes" within 50 put 4 four 4
 check "which the others see" reads 1 four 4
-check "it is removed" within 50 "$raftcask" -e "$(url 1)" members remove n4
+check "it is removed, and that is waited for" \
+	timeout 60 "$raftcask" -e "$(url 1)" members remove n4 --wait
+same "it is no member" "" "$(status_of 1 |
+	jq -r '.members[] | select(.name == "n4") | .role')"
 check "it is told so and stops to serve" \
 	within 150 waits_for 4 "removed"
 down 4 TERM
