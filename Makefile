@@ -8,7 +8,7 @@ CFLAGS ?= -O2 -g
 CLANG ?= clang
 
 B := build
-STD := -std=gnu11 -D_GNU_SOURCE -I. -pthread -fno-strict-aliasing \
+STD := -std=gnu11 -D_GNU_SOURCE -I. -I$(B)/gen -pthread -fno-strict-aliasing \
 	-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wvla -Wno-unused-parameter -Werror=implicit -Werror=return-type \
 	-Werror=switch
@@ -55,12 +55,23 @@ JOBS ?= $(shell nproc)
 	analyze fuzz cov tests-cov install uninstall deb deb-test clean
 .DELETE_ON_ERROR:
 
+# The monitor page: its parts, put together, as numbers for a C array.
+PAGE := $(B)/gen/httpd/monitor_page.inc
+PAGE_PARTS := $(addprefix httpd/monitor/,page.html style.css script.js)
+$(PAGE): $(PAGE_PARTS)
+	@mkdir -p $(@D)
+	sed -e '/^@style@$$/{r httpd/monitor/style.css' -e 'd;}' \
+		-e '/^@script@$$/{r httpd/monitor/script.js' -e 'd;}' \
+		httpd/monitor/page.html >$(@D)/monitor.html
+	od -An -v -t u1 $(@D)/monitor.html | sed 's/[0-9][0-9]*/&,/g' >$@
+
 # flavour: object tree, extra compile flags, extra link flags, compiler
 define flavour
 $(1)_OBJ = $$(patsubst %.c,$(1)/o/%.o,$$(1))
 $(1)/o/%.o: %.c
 	@mkdir -p $$(@D)
 	$(4) $$(STD) $$(CPPFLAGS) $$(CFLAGS) $(2) -MMD -MP -c -o $$@ $$<
+$(1)/o/httpd/page.o: $(PAGE)
 $(1)/libraftcask.a: $$(patsubst %.c,$(1)/o/%.o,$$(LIB_SRC))
 	@rm -f $$@
 	ar rcs $$@ $$^
@@ -206,6 +217,7 @@ $(B)/analyze/%.clang: %.c
 	$(CLANG) --analyze --analyzer-output text -Xclang -analyzer-werror \
 		$(STD) $(CPPFLAGS) -Wno-unused-command-line-argument $<
 	@touch $@
+$(B)/analyze/httpd/page.gcc $(B)/analyze/httpd/page.clang: $(PAGE)
 -include $(shell find $(B)/analyze -name '*.d' 2>/dev/null)
 
 analyze: $(patsubst %.c,$(B)/analyze/%.gcc,$(PRODUCT_SRC)) \

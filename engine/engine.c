@@ -65,6 +65,8 @@ bool engine_space_ok(struct engine *e, bool force)
 		log_warn("engine", "%s free=%llu",
 			 full ? "out_of_space" : "space_back",
 			 (unsigned long long)bytes);
+		diary_note(e->o.diary, full ? DIARY_DISK_FULL : DIARY_DISK_FREE,
+			   DIARY_NO_PARTITION, 0, bytes, 0);
 	}
 	return !full;
 }
@@ -596,6 +598,47 @@ static void sum_files(struct engine *e, struct engine_stats *s)
 	s->dead_bytes = s->dead_bytes > s->live_bytes
 				? s->dead_bytes - s->live_bytes
 				: 0;
+}
+
+static void describe_file(const struct datafile *df, uint32_t active,
+			  struct engine_file_info *info)
+{
+	bool merged = df->kind == DATAFILE_MERGED;
+	uint64_t live = atomic_load(&df->live_bytes);
+
+	if (!merged)
+		live += atomic_load(&df->unsettled_bytes);
+	*info = (struct engine_file_info){
+		.id = df->id,
+		.partition = merged ? df->partition : 0,
+		.merged = merged,
+		.active = !merged && df->id == active,
+		.bytes = merged ? df->bytes : atomic_load(&df->written),
+	};
+	info->live_bytes = live < info->bytes ? live : info->bytes;
+}
+
+uint32_t engine_list_files(struct engine *e, struct engine_file_info *out,
+			   uint32_t cap)
+{
+	const struct manifest *m = &e->manifest;
+	uint32_t active = engine_active_id(e), n = 0;
+
+	pthread_mutex_lock(&e->keep_lock);
+	for (uint32_t i = m->log_count; i > 0; i--, n++)
+		if (n < cap)
+			describe_file(engine_file(e, m->log[i - 1].id), active,
+				      &out[n]);
+	for (uint32_t p = 0; p < m->partition_count; p++) {
+		const struct manifest_partition *mp = &m->partitions[p];
+
+		for (uint32_t i = 0; i < mp->merged_count; i++, n++)
+			if (n < cap)
+				describe_file(engine_file(e, mp->merged[i].id),
+					      active, &out[n]);
+	}
+	pthread_mutex_unlock(&e->keep_lock);
+	return n;
 }
 
 void engine_stats(struct engine *e, struct engine_stats *s)

@@ -81,6 +81,8 @@ struct engine_options {
 			 uint32_t n);
 	/* Minute of the local day, for the merge window; NULL: 0. */
 	uint32_t (*minute_of_day)(void);
+	struct diary *diary; /* of merges, damage, disk; outlives it; NULL:
+				none is kept                             */
 };
 
 /* Fill o with the defaults of the configuration file (256M segments ...). */
@@ -440,6 +442,23 @@ struct engine_stats {
 
 /* A moment's truth. Thread: any. */
 void engine_stats(struct engine *e, struct engine_stats *s);
+
+/* One data file, for status. */
+struct engine_file_info {
+	uint32_t id;
+	uint16_t partition;  /* of a merged file                              */
+	bool merged;	     /* else a log segment                            */
+	bool active;	     /* the segment that is written                   */
+	uint64_t bytes;	     /* of records, its header included               */
+	uint64_t live_bytes; /* of them, what a key needs or consensus wants */
+};
+
+/*
+ * Fill up to cap: log segments, newest first, then merged files by partition.
+ * How many there are. Thread: any.
+ */
+uint32_t engine_list_files(struct engine *e, struct engine_file_info *out,
+			   uint32_t cap);
 
 /* Identity of the directory, for status. id: 16 bytes. Thread: any. */
 void engine_identity(const struct engine *e, uint8_t cluster_id[16],

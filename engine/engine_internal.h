@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/diary.h"
 #include "base/epoch.h"
 #include "engine/damage.h"
 #include "engine/datafile.h"

@@ -350,7 +350,10 @@ static enum err start_merge(struct engine *e, const bool *pick)
 	if (!err) {
 		k->merge_inputs = n;
 		atomic_store(&e->merge_running, true);
+		k->merge_from_bytes = atomic_load(&e->merge_bytes_written);
 		log_info("engine", "merge_start inputs=%u", n);
+		diary_note(e->o.diary, DIARY_MERGE_BEGUN, DIARY_NO_PARTITION, 0,
+			   n, 0);
 	}
 	return err;
 }
@@ -437,6 +440,9 @@ static void finish_merge(struct engine *e)
 	note_outputs(k);
 	atomic_fetch_add(&e->merges, 1);
 	log_info("engine", "merge_done");
+	diary_note(e->o.diary, DIARY_MERGE_DONE, DIARY_NO_PARTITION, 0,
+		   atomic_load(&e->merge_bytes_written) - k->merge_from_bytes,
+		   0);
 	end_merge(e);
 }
 
@@ -474,6 +480,8 @@ static enum err merge_piece(struct engine *e, uint64_t *wait_ms)
 		if (f)
 			f->unmergeable = true;
 		k->merge_retry_ns = now + KEEP_RETRY_MS * 1000000ull;
+		diary_note(e->o.diary, DIARY_MERGE_FAILED, DIARY_NO_PARTITION,
+			   0, 0, 0);
 		end_merge(e);
 		return err;
 	}

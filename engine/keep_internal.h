@@ -51,6 +51,7 @@ struct keep {
 	uint64_t survey_ns; /* when to look at the list again                */
 	struct hint_job *hint;
 	struct merge *merge;
+	uint64_t merge_from_bytes; /* merge_bytes_written when it began      */
 	uint32_t merge_inputs; /* files that will be retired when it is done */
 	struct keep_retired *retired;
 	uint32_t retired_count, retired_cap;

@@ -178,6 +178,9 @@ void engine_note_corrupt(struct engine *e, const struct datafile *df,
 	if (!known)
 		log_error("engine", "damage file=%s off=%llu keys=%llu", name,
 			  (unsigned long long)off, (unsigned long long)keys);
+	if (!known)
+		diary_note(e->o.diary, DIARY_DAMAGE, DIARY_NO_PARTITION, 0,
+			   df->id, off);
 }
 
 void engine_forget_place(struct engine *e, const struct datafile *df,

@@ -26,6 +26,7 @@ enum {
 	HTTPD_ORIGIN_BYTES_MAX = 256,
 };
 
+struct diary;
 struct httpd;
 struct tls;
 
@@ -63,9 +64,11 @@ struct httpd_options {
 	 */
 	enum err (*metrics)(void *ctx, struct buf *b);
 	void *metrics_ctx;
-	bool loopback_only; /* an address that turns out to be another is
+	bool loopback_only;  /* an address that turns out to be another is
 			       ERR_PERMISSION                                */
-	struct tls *tls;    /* HTTPS with it on every address; NULL: HTTP. The
+	struct diary *diary; /* shown on the monitor page; outlives the httpd;
+				NULL: none                               */
+	struct tls *tls;     /* HTTPS with it on every address; NULL: HTTP. The
 			    server takes a reference of its own             */
 };
 

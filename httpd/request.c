@@ -95,6 +95,7 @@ void request_end(struct request *r)
 		atomic_fetch_sub_explicit(&h->stats.watches, 1,
 					  memory_order_relaxed);
 	}
+	monitor_end(r);
 	trace_end(r);
 	auth_end(r);
 	if (r->status)

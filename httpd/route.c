@@ -254,6 +254,8 @@ static enum MHD_Result route_system(struct request *r, struct bytes path)
 		{ "watch", false, NEED_TOKEN, NULL, events_begin },
 		{ "snapshot", false, NEED_ADMIN, NULL, backup_begin },
 		{ "merge", true, NEED_ADMIN, system_merge, NULL },
+		{ "monitor", false, NEED_NOTHING, monitor_page, NULL },
+		{ "monitor/events", false, NEED_TOKEN, monitor_events, NULL },
 		{ "status", false, NEED_TOKEN, system_status, NULL },
 		{ "health", false, NEED_NOTHING, system_health, NULL },
 		{ "ready", false, NEED_NOTHING, system_ready, NULL },
@@ -302,6 +304,13 @@ static enum MHD_Result route_system(struct request *r, struct bytes path)
 			     "are under /_/kv/");
 }
 
+/* GET / by a person: what a program asks for does not name HTML. */
+static bool is_browser(const struct request *r)
+{
+	return (r->method == METHOD_GET || r->method == METHOD_HEAD) &&
+	       r->f.accept && field_lists(r->f.accept, "text/html");
+}
+
 static enum MHD_Result route_target(struct request *r)
 {
 	struct bytes path, query;
@@ -320,6 +329,8 @@ static enum MHD_Result route_target(struct request *r)
 	if (query.n && target_parse_query(r->raw + (query.p - r->raw), query.n,
 					  &r->q, &why))
 		return bad_request(r, "a query parameter cannot be parsed");
+	if (n == 0 && is_browser(r))
+		return only(r, true, false, monitor_page);
 	if (n == 0)
 		return route_list(r, true);
 	if (bytes_begins(r->path, bytes_str("_/")))
@@ -339,6 +350,9 @@ static enum MHD_Result route_held(struct request *r)
 		return only(r, true, false, system_health);
 	if (bytes_equal(path, bytes_str("_/ready")))
 		return only(r, true, false, system_ready);
+	if (bytes_equal(path, bytes_str("_/monitor")) ||
+	    (path.n == 0 && is_browser(r)))
+		return only(r, true, false, monitor_page);
 	return reply_error(r, ERR_STARTING);
 }
 

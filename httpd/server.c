@@ -28,6 +28,7 @@
 #include "httpd/reply.h"
 #include "httpd/request.h"
 #include "httpd/secure.h"
+#include "store/report.h"
 
 enum {
 	SWEEP_MS = 100,
@@ -294,6 +295,7 @@ static void end_overdue(struct conn *c, uint64_t now)
 		cut(c, SHUT_RDWR);
 		return;
 	case STAGE_STREAMING:
+	case STAGE_MONITORING:
 		wake_late(c); /* a heartbeat is due */
 		return;
 	default:
@@ -314,6 +316,7 @@ static void end_waiting(struct conn *c)
 		shutdown(c->fd, SHUT_RDWR);
 		return;
 	case STAGE_STREAMING:
+	case STAGE_MONITORING:
 	case STAGE_WATCHING:
 		wake_late(c);
 		return;
@@ -335,7 +338,8 @@ static void look_for_end(struct conn *c)
 {
 	int stage = atomic_load(&c->stage);
 	uint64_t deadline_ns = atomic_load(&c->deadline_ns);
-	bool waits = stage == STAGE_WATCHING || stage == STAGE_STREAMING;
+	bool waits = stage == STAGE_WATCHING || stage == STAGE_STREAMING ||
+		     stage == STAGE_MONITORING;
 	bool over;
 
 	if (!waits && stage != STAGE_IDLE && stage != STAGE_RECEIVING)
@@ -351,6 +355,18 @@ static void look_for_end(struct conn *c)
 	c->ended_at_ns = over ? deadline_ns : 0;
 }
 
+/* Wake those that wait in a stage of the set (1 << stage). h->lock is held. */
+static void wake_stages(struct httpd *h, unsigned stages)
+{
+	for (struct conn *c = h->conns; c; c = c->next) {
+		if (!(stages & 1u << atomic_load(&c->stage)))
+			continue;
+		pthread_mutex_lock(&c->lock);
+		wake_late(c);
+		pthread_mutex_unlock(&c->lock);
+	}
+}
+
 /* Who waits asks again whether it may: at once, not when it has news. */
 static void look_at_rights(struct httpd *h)
 {
@@ -359,15 +375,8 @@ static void look_at_rights(struct httpd *h)
 	if (version == h->swept_version)
 		return;
 	h->swept_version = version;
-	for (struct conn *c = h->conns; c; c = c->next) {
-		int stage = atomic_load(&c->stage);
-
-		if (stage != STAGE_WATCHING && stage != STAGE_STREAMING)
-			continue;
-		pthread_mutex_lock(&c->lock);
-		wake_late(c);
-		pthread_mutex_unlock(&c->lock);
-	}
+	wake_stages(h, 1u << STAGE_WATCHING | 1u << STAGE_STREAMING |
+			       1u << STAGE_MONITORING);
 }
 
 static void sweep(struct httpd *h)
@@ -410,9 +419,16 @@ static void *watch_deadlines(void *arg)
 {
 	struct httpd *h = arg;
 
+	bool collects, news;
+
 	pthread_mutex_lock(&h->lock);
 	while (!h->deadline_stop) {
-		if (!h->conns) {
+		pthread_mutex_unlock(&h->lock);
+		collects = monitor_round(h, &news);
+		pthread_mutex_lock(&h->lock);
+		if (news)
+			wake_stages(h, 1u << STAGE_MONITORING);
+		if (!h->conns && !collects && !h->deadline_stop) {
 			pthread_cond_wait(&h->tick, &h->lock);
 			continue;
 		}
@@ -421,6 +437,17 @@ static void *watch_deadlines(void *arg)
 	}
 	pthread_mutex_unlock(&h->lock);
 	return NULL;
+}
+
+/*
+ * Another member asks for this node's report; the store's core thread, which
+ * waits for nobody: a signal that is missed comes again in a second.
+ */
+static void on_wish(void *ctx)
+{
+	struct httpd *h = ctx;
+
+	pthread_cond_signal(&h->tick);
 }
 
 /* ---------------------------------------------------- start and stop ---- */
@@ -519,6 +546,7 @@ static struct httpd *new_httpd(const struct httpd_options *o)
 	snprintf(h->hold_reason, sizeof(h->hold_reason), "starting");
 	pthread_mutex_init(&h->lock, NULL);
 	pthread_cond_init(&h->tick, NULL);
+	monitor_init(&h->monitor);
 	httpd_set_access(h, &o->access);
 	err = copy_text(&h->o.node_name);
 	if (copy_text(&h->o.cluster_id))
@@ -546,6 +574,7 @@ static void free_httpd(struct httpd *h)
 	free((char *)h->o.version);
 	free(h->first_address);
 	tls_unref(h->tls);
+	monitor_done(&h->monitor);
 	pthread_cond_destroy(&h->tick);
 	pthread_mutex_destroy(&h->lock);
 	free(h);
@@ -632,6 +661,8 @@ enum err httpd_start(const struct httpd_options *o, struct httpd **out,
 		httpd_stop(h);
 		return err;
 	}
+	if (h->o.store)
+		store_report_on_wish(h->o.store, on_wish, h);
 	*out = h;
 	return OK;
 }
@@ -670,6 +701,8 @@ void httpd_stop(struct httpd *h)
 {
 	if (!h)
 		return;
+	if (h->o.store)
+		store_report_on_wish(h->o.store, NULL, NULL);
 	atomic_store(&h->stopping, true);
 	for (uint32_t i = 0; i < h->loop_count; i++)
 		loop_wake(&h->loops[i]); /* to stop listening */
@@ -699,6 +732,7 @@ enum err httpd_attach(struct httpd *h, struct store *store,
 	h->o.cluster_id = text;
 	h->o.node_id = node_id;
 	h->o.store = store;
+	store_report_on_wish(store, on_wish, h);
 	atomic_store(&h->serving, true);
 	return OK;
 }

@@ -36,6 +36,7 @@
 #include "httpd/field.h"
 #include "httpd/httpd.h"
 #include "httpd/loop.h"
+#include "httpd/monitor.h"
 #include "httpd/stats.h"
 #include "httpd/target.h"
 #include "httpd/tls.h"
@@ -71,7 +72,8 @@ enum stage {
 	STAGE_RUNNING,	 /* headers come in, or it waits for the store       */
 	STAGE_WATCHING,	 /* waits for a change of a key                      */
 	STAGE_SENDING,
-	STAGE_STREAMING, /* server-sent events                               */
+	STAGE_STREAMING,  /* server-sent events                               */
+	STAGE_MONITORING, /* likewise: waits for the next figures            */
 };
 
 struct request;
@@ -127,6 +129,7 @@ struct httpd {
 	struct stats stats;
 	struct loop *loops;
 	uint32_t loop_count;
+	struct monitor monitor;
 	int listen_fds[HTTPD_LISTEN_MAX];
 	uint16_t ports[HTTPD_LISTEN_MAX];
 	uint32_t listen_count;
@@ -239,6 +242,9 @@ struct request {
 	struct store_result result;
 	struct store_value *pinned;
 	struct store_watch *watch;
+	struct monitor_text *shown; /* monitor.h; stream_off is in it        */
+	uint64_t shown_number;
+	bool is_monitor; /* it has a place among the streams                 */
 	uint64_t watch_deadline_ns;
 	uint32_t attempts; /* of a write whose If-Match names several tags   */
 	struct txn *txn;

@@ -152,6 +152,7 @@ static void engine_options_of(struct node *n, struct engine_options *o)
 	o->merge = merge_options(c);
 	o->parallel = parallel_run;
 	o->minute_of_day = minute_of_day;
+	o->diary = n->diary;
 }
 
 /* below gets a sentence. A member without a manifest never gets a new one. */
@@ -220,6 +221,7 @@ static enum err open_store(struct node *n, struct buf *why)
 	struct store_options o = {
 		.engine = n->engine,
 		.clock = clock_os(),
+		.diary = n->diary,
 		.seed = &n->store_seed,
 		.node_name = c->node_name,
 		.partitions = cluster_partitions(n),
@@ -292,6 +294,7 @@ static enum node_exit start_http(struct node *n, struct buf *why)
 		.max_connections = c->http_connections_max,
 		.store = n->store,
 		.clock = clock_os(),
+		.diary = n->diary,
 		.seed = seed_next(&n->store_seed),
 		.node_name = c->node_name,
 		.cluster_id = text,
@@ -327,6 +330,7 @@ static void log_opened(struct node *n)
 	log_info("node", "opened keys=%llu files=%llu live_bytes=%llu",
 		 (unsigned long long)s.keys, (unsigned long long)s.files,
 		 (unsigned long long)s.live_bytes);
+	diary_note(n->diary, DIARY_STARTED, DIARY_NO_PARTITION, 0, 0, 0);
 }
 
 /*
@@ -507,6 +511,10 @@ static struct node *new_node(const struct conf *c, struct wake *trouble)
 
 	if (!n)
 		return NULL;
+	if (diary_new(clock_os(), &n->diary)) {
+		free(n);
+		return NULL;
+	}
 	n->conf = c;
 	n->trouble = trouble;
 	wake_init(&n->core_wake);
@@ -544,6 +552,7 @@ static void unwind(struct node *n)
 	mount_await_free(n->await);
 	cluster_end(n);
 	engine_close(n->engine);
+	diary_free(n->diary);
 	tls_unref(n->tls);
 	chan_tls_free(n->peer_tls);
 	pthread_mutex_destroy(&n->lock);

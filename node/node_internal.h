@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/diary.h"
 #include "engine/engine.h"
 #include "httpd/httpd.h"
 #include "node/formation.h"
@@ -73,6 +74,7 @@ struct node {
 	struct engine *engine;
 	struct store *store; /* core, until http has it                      */
 	struct httpd *httpd; /* once core runs: lock, to use it there        */
+	struct diary *diary; /* of all of them                               */
 	struct mount *mount; /* lock; NULL: none is configured, or not yet   */
 	struct mount_await *await; /* NULL: no helper brings the mount       */
 	struct tls *tls; /* main; NULL: plain HTTP                           */

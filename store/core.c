@@ -23,6 +23,7 @@
 #include "store/forward.h"
 #include "store/group_internal.h"
 #include "store/observer.h"
+#include "store/reports.h"
 #include "store/state.h"
 #include "store/tokens.h"
 
@@ -106,6 +107,7 @@ static uint64_t choose_wait(struct store *s)
 	shorten(&wait_ms, members_wait_ms(s));
 	shorten(&wait_ms, forward_wait_ms(s));
 	shorten(&wait_ms, observer_wait_ms(s));
+	shorten(&wait_ms, reports_wait_ms(s));
 	if (!s->idle_told)
 		shorten(&wait_ms, IDLE_MS);
 	/* Sleep only when the queue is empty after having said so. */
@@ -146,6 +148,7 @@ static enum err run_round(struct store *s)
 		return err;
 	forward_round(s);
 	observer_round(s);
+	reports_round(s);
 	outbox_flush(s);
 	watch_notify(s->hub);
 	tell_idle(s);
@@ -198,6 +201,12 @@ static enum err dispatch(struct store *s, uint64_t from,
 	case ITEM_FETCHED:
 		repair_answered(s, from, item);
 		break;
+	case ITEM_REPORT_WANTED:
+		reports_asked(s, from, item);
+		break;
+	case ITEM_REPORT:
+		reports_receive(s, from, item);
+		break;
 	case ITEM_KIND_MAX:
 		break;
 	}
@@ -230,6 +239,8 @@ enum err store_receive(struct store *s, uint64_t from, struct bytes message)
 void store_link(struct store *s, uint64_t peer, bool up)
 {
 	forward_wake(s, up);
+	diary_note(s->o.diary, up ? DIARY_PEER_UP : DIARY_PEER_DOWN,
+		   DIARY_NO_PARTITION, peer, 0, 0);
 	for (uint32_t i = 0; i < s->partition_count; i++) {
 		struct partition *p = &s->partitions[i];
 
@@ -288,6 +299,8 @@ enum err store_new(const struct store_options *o, struct store **out)
 	if (!err)
 		err = tokens_new(s);
 	if (!err)
+		err = reports_new(s);
+	if (!err)
 		err = forward_new(s);
 	if (!err)
 		err = observing_new(s);
@@ -307,6 +320,7 @@ out_groups:
 	forward_free(s);
 	state_stop(s);
 	repair_stop(s);
+	reports_free(s);
 	tokens_free(s);
 	members_free(s);
 	groups_free(s);
@@ -337,6 +351,7 @@ void store_free(struct store *s)
 		pending_done(&s->partitions[i].pending);
 		staging_free_all(&s->partitions[i]);
 	}
+	reports_free(s);
 	tokens_free(s);
 	members_free(s);
 	forward_free(s);

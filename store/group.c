@@ -409,6 +409,8 @@ static void judge_sync(struct store *s, uint64_t ns)
 		return;
 	log_warn("store", "disk_stalls sync_ms=%llu action=hand_over",
 		 (unsigned long long)(ns / 1000000));
+	diary_note(s->o.diary, DIARY_DISK_STALLS, DIARY_NO_PARTITION, 0,
+		   ns / 1000000, 0);
 	store_hand_over(s);
 }
 

@@ -44,6 +44,20 @@ static void tell_role(const struct partition *p, const struct raft *r)
 		 ull(st.leader), ull(st.last_index), ull(st.commit));
 }
 
+/* Who leads now, and who no longer does; others only hear of it. */
+static void note_role(const struct partition *p, const struct raft *r)
+{
+	struct diary *d = p->s->o.diary;
+	struct raft_status st;
+
+	raft_status(r, &st);
+	if (st.role == RAFT_LEADER)
+		diary_note(d, DIARY_LEADS, p->id, p->s->self_id, st.term, 0);
+	else if (p->role == RAFT_LEADER && st.role == RAFT_FOLLOWER)
+		diary_note(d, DIARY_STEPPED_DOWN, p->id, p->s->self_id, st.term,
+			   0);
+}
+
 static void tell_conf(const struct partition *p, const struct raft *r)
 {
 	const struct raft_conf *c = raft_conf(r);
@@ -57,6 +71,9 @@ static void tell_conf(const struct partition *p, const struct raft *r)
 		 "members partition=%u voters=%u learners=%u joint=%s",
 		 (unsigned)p->id, voters, learners,
 		 raft_conf_is_joint(c) ? "yes" : "no");
+	if (p->role == RAFT_LEADER && !raft_conf_is_joint(c))
+		diary_note(p->s->o.diary, DIARY_MEMBERS, p->id, 0, voters,
+			   learners);
 }
 
 void group_trace(void *ctx, const struct raft *r, const struct raft_event *e)
@@ -66,12 +83,15 @@ void group_trace(void *ctx, const struct raft *r, const struct raft_event *e)
 	switch (e->kind) {
 	case RAFT_EV_ROLE:
 		tell_role(p, r);
+		note_role(p, r);
 		break;
 	case RAFT_EV_CONF:
 		tell_conf(p, r);
 		break;
 	case RAFT_EV_QUORUM_LOST:
 		log_warn("raft", "quorum_lost partition=%u", (unsigned)p->id);
+		diary_note(p->s->o.diary, DIARY_QUORUM_LOST, p->id,
+			   p->s->self_id, 0, 0);
 		break;
 	case RAFT_EV_LOG_REPLACED:
 	case RAFT_EV_LOG_CUT:
@@ -81,14 +101,18 @@ void group_trace(void *ctx, const struct raft *r, const struct raft_event *e)
 	case RAFT_EV_TRANSFER_START:
 		log_info("raft", "transfer partition=%u to=%llu",
 			 (unsigned)p->id, ull(e->peer));
+		diary_note(p->s->o.diary, DIARY_TRANSFER, p->id, e->peer, 0, 0);
 		break;
 	case RAFT_EV_SNAPSHOT_SEND:
 		log_info("raft", "snapshot partition=%u to=%llu index=%llu",
 			 (unsigned)p->id, ull(e->peer), ull(e->a));
+		diary_note(p->s->o.diary, DIARY_STATE_SENT, p->id, e->peer,
+			   e->a, 0);
 		break;
 	case RAFT_EV_SNAPSHOT_TAKEN:
 		log_info("raft", "snapshot_taken partition=%u index=%llu",
 			 (unsigned)p->id, ull(e->a));
+		diary_note(p->s->o.diary, DIARY_STATE_TAKEN, p->id, 0, e->a, 0);
 		break;
 	case RAFT_EV_ALARM:
 		log_error("raft",

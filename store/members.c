@@ -308,6 +308,9 @@ static enum err forget_gone(struct store *s)
 		if (!err)
 			log_info("store", "member_gone id=%llu",
 				 (unsigned long long)m->m.id);
+		if (!err)
+			diary_note(s->o.diary, DIARY_MEMBER_GONE,
+				   DIARY_NO_PARTITION, m->m.id, 0, 0);
 		return err == ERR_IO ? err : OK;
 	}
 	return OK;

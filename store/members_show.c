@@ -7,6 +7,7 @@
 #include "base/net.h"
 #include "store/group_internal.h"
 #include "store/members_internal.h"
+#include "store/reports.h"
 
 uint64_t members_election_ns(const struct store *s)
 {
@@ -76,6 +77,28 @@ static void show_progress(struct partition *p, struct store_member_status *st)
 	st->lag = status.last_index - st->match;
 }
 
+/* Of every group that this node leads: what the members have not confirmed. */
+static void show_led_lag(struct store *s, struct members_shown *shown)
+{
+	for (uint32_t i = 0; i < s->partition_count; i++) {
+		struct partition *p = &s->partitions[i];
+		struct raft_progress at;
+		struct raft_status st;
+
+		if (!p->raft || p->role != RAFT_LEADER)
+			continue;
+		raft_status(p->raft, &st);
+		for (uint32_t k = 0; k < shown->count; k++) {
+			struct store_member_status *m = &shown->list[k];
+
+			if (m->member.id != s->self_id &&
+			    raft_progress_of(p->raft, m->member.id, &at) &&
+			    st.last_index > at.match)
+				m->led_lag += st.last_index - at.match;
+		}
+	}
+}
+
 static void show_member(struct store *s, const struct member *m, bool leads,
 			struct store_member_status *st)
 {
@@ -108,6 +131,9 @@ void members_publish(struct store *s)
 	shown->leads = leads;
 	for (uint32_t i = 0; i < ms->count; i++)
 		show_member(s, &ms->list[i], leads, &shown->list[i]);
+	/* It costs a look at every group: only for people who look. */
+	if (reports_are_due(s))
+		show_led_lag(s, shown);
 	pthread_mutex_unlock(&shown->lock);
 	ms->shown_ns = clock_mono_ns(s->o.clock);
 }

@@ -321,6 +321,7 @@ static void healed(struct store *s, struct wanted *x)
 	log_info("store", "healed partition=%u %s=%llu from=%llu", x->partition,
 		 x->kind == FETCH_ENTRY ? "entry" : "version",
 		 (unsigned long long)x->what, (unsigned long long)x->peer);
+	diary_note(s->o.diary, DIARY_HEALED, x->partition, x->peer, 0, 0);
 	count_up(&s->repairs_healed, 1);
 	s->repair->healed = true;
 	s->repair->looked_ns = 0; /* what is missing next? */

@@ -4,6 +4,8 @@
  * The core publishes what changes seldom (status_publish); the rest is counted
  * where it happens.
  */
+#include <stdio.h>
+
 #include "base/check.h"
 #include "store/keyrules.h"
 #include "store/members.h"
@@ -80,7 +82,8 @@ void store_partition_status(struct store *s, uint32_t partition,
 		.keys = count_of(&p->keys_shown),
 		.leader_changes = count_of(&p->leader_changes),
 	};
-	members_name(s, atomic_load(&p->leader_shown), status->leader,
+	status->leader_id = atomic_load(&p->leader_shown);
+	members_name(s, status->leader_id, status->leader,
 		     sizeof(status->leader));
 }
 
@@ -150,6 +153,27 @@ void store_storage_status(struct store *s, struct store_storage_status *status)
 		status->corrupt[i].off = e.corrupt[i].off;
 		status->corrupt[i].keys = e.corrupt[i].keys;
 	}
+}
+
+uint32_t store_list_files(struct store *s, struct store_file_info *out,
+			  uint32_t cap)
+{
+	struct engine_file_info files[STORE_FILES_AT_ONCE];
+	uint32_t n, i;
+
+	n = engine_list_files(s->engine, files, STORE_FILES_AT_ONCE);
+	for (i = 0; i < n && i < cap && i < STORE_FILES_AT_ONCE; i++) {
+		out[i] = (struct store_file_info){
+			.partition = files[i].partition,
+			.merged = files[i].merged,
+			.active = files[i].active,
+			.bytes = files[i].bytes,
+			.live_bytes = files[i].live_bytes,
+		};
+		snprintf(out[i].name, sizeof(out[i].name), "%08x.%s",
+			 files[i].id, files[i].merged ? "dat" : "log");
+	}
+	return n;
 }
 
 void store_merge_request(struct store *s)

@@ -46,6 +46,7 @@ enum {
 struct store;
 struct engine;
 struct net;
+struct diary;
 
 enum {
 	STORE_NAME_BYTES_MAX = 64,
@@ -91,6 +92,8 @@ struct store_options {
 				      1 MiB                                   */
 	uint64_t commit_timeout_ms; /* a write's outcome is unknown then; 0:
 				       5000                                  */
+	struct diary *diary; /* of elections, members, links; outlives it;
+				NULL: none is kept                           */
 	/* A request waits and the core thread may sleep: wake it. Any thread. */
 	void (*wake)(void *ctx);
 	void *wake_ctx;
@@ -488,6 +491,8 @@ struct store_partition_status {
 	enum store_role role;
 	uint64_t term, commit, applied, keys;
 	uint64_t leader_changes; /* since the start                          */
+	uint64_t
+		leader_id; /* 0: none known                                    */
 	char leader[64]; /* name; empty: none known                          */
 };
 
@@ -502,6 +507,9 @@ struct store_member_status {
 	bool leaving; /* removal under way                                   */
 	bool up;      /* heard of lately (self: true)                        */
 	uint64_t match, lag; /* partition 0; on its leader, else 0           */
+	uint64_t led_lag;    /* entries of all groups that this node leads which
+			     the member has not confirmed; 0 while
+			     nobody looks (store/report.h)               */
 	uint64_t last_contact_ms; /* UINT64_MAX: none since the start        */
 };
 
@@ -604,7 +612,11 @@ struct store_stats {
 /* Counters since start. Thread: any. */
 void store_stats(struct store *s, struct store_stats *stats);
 
-enum { STORE_CORRUPT_MAX = 64, STORE_FILE_NAME_BYTES = 64 };
+enum {
+	STORE_CORRUPT_MAX = 64,
+	STORE_FILE_NAME_BYTES = 64,
+	STORE_FILES_AT_ONCE = 64,
+};
 
 struct store_corrupt {
 	char file[STORE_FILE_NAME_BYTES];
@@ -628,6 +640,20 @@ struct store_storage_status {
 
 /* A moment's truth; *status is filled whole. Thread: any. */
 void store_storage_status(struct store *s, struct store_storage_status *status);
+
+struct store_file_info {
+	char name[STORE_FILE_NAME_BYTES];
+	uint32_t partition;  /* of a merged file                              */
+	bool merged, active; /* else a log segment; it is being written      */
+	uint64_t bytes, live_bytes;
+};
+
+/*
+ * Fill up to cap and STORE_FILES_AT_ONCE: log segments, newest first, then
+ * merged files. How many files there are. Thread: any.
+ */
+uint32_t store_list_files(struct store *s, struct store_file_info *out,
+			  uint32_t cap);
 
 /* Ask for a merge of everything that has dead bytes, soon. Thread: any. */
 void store_merge_request(struct store *s);

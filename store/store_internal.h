@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/diary.h"
 #include "engine/engine.h"
 #include "raft/raft.h"
 #include "store/pending.h"
@@ -130,6 +131,7 @@ struct entry_builder {
 struct groups;
 struct watch_hub;
 struct members;
+struct reports;
 struct observing;
 
 struct store {
@@ -173,6 +175,7 @@ struct store {
 	_Atomic uint64_t max_value_bytes;  /* any                             */
 	struct members *members; /* store/members.h                          */
 	struct tokens *tokens;	 /* store/tokens.h                           */
+	struct reports *reports; /* store/reports.h                          */
 
 	/* statistics; written by core unless noted, read by any */
 	_Atomic uint64_t writes, write_batches, refusals, expired;

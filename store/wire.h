@@ -29,6 +29,8 @@ enum item_kind {
 	ITEM_STATE_REPLY = 5,
 	ITEM_FETCH = 6, /* damaged bytes: store/repair.c                 */
 	ITEM_FETCHED = 7,
+	ITEM_REPORT_WANTED = 8, /* figures for people: store/report.h         */
+	ITEM_REPORT = 9,
 	ITEM_KIND_MAX
 };
 

@@ -1,0 +1,484 @@
+/*
+ * httpd/report.c - the bytes of a report, and its JSON; see report.h.
+ */
+#include "httpd/report.h"
+
+#include "base/check.h"
+#include "httpd/json.h"
+#include "store/report.h"
+
+enum {
+	HEAD_BYTES = 8,
+	SECTION_BYTES = 8,
+	TEXT_ROW_BYTES = REPORT_VERSION_BYTES,
+	FIGURE_ROW_BYTES = 8,
+	TIME_ROW_BYTES = 24,
+	PARTITION_ROW_BYTES = 48,
+	FILE_ROW_BYTES = 40,
+	EVENT_ROW_BYTES = 48,
+	LAG_ROW_BYTES = 16,
+	ROW_BYTES_MAX = 48,
+};
+
+static const char magic[4] = "rcr1";
+
+_Static_assert(HEAD_BYTES + REPORT_SECTIONS * SECTION_BYTES + TEXT_ROW_BYTES +
+			       REPORT_FIGURES_MAX * FIGURE_ROW_BYTES +
+			       STORE_BUCKETS * TIME_ROW_BYTES +
+			       REPORT_PARTITIONS_MAX * PARTITION_ROW_BYTES +
+			       REPORT_FILES_MAX * FILE_ROW_BYTES +
+			       REPORT_EVENTS_MAX * EVENT_ROW_BYTES +
+			       REPORT_LAGS_MAX * LAG_ROW_BYTES <=
+		       STORE_REPORT_BYTES_MAX,
+	       "the largest report can be sent");
+
+static const char *const figure_names[REPORT_FIGURES_MAX] = {
+	[REPORT_MONO_MS] = "mono_ms",
+	[REPORT_WALL_MS] = "wall_ms",
+	[REPORT_UPTIME_S] = "uptime_s",
+	[REPORT_READINESS] = "readiness",
+	[REPORT_RSS_BYTES] = "rss_bytes",
+	[REPORT_THREADS] = "threads",
+	[REPORT_CPU_MS] = "cpu_ms",
+	[REPORT_FILES_OPEN] = "files_open",
+	[REPORT_FILES_OPEN_MAX] = "files_open_max",
+	[REPORT_CONNECTIONS] = "connections",
+	[REPORT_WATCHES] = "watches",
+	[REPORT_GETS] = "gets",
+	[REPORT_SETS] = "sets",
+	[REPORT_DELETES] = "deletes",
+	[REPORT_GET_HITS] = "get_hits",
+	[REPORT_GET_MISSES] = "get_misses",
+	[REPORT_BYTES_IN] = "bytes_in",
+	[REPORT_BYTES_OUT] = "bytes_out",
+	[REPORT_REQUESTS] = "requests",
+	[REPORT_REQUESTS_FAILED] = "requests_failed",
+	[REPORT_SLOW] = "slow",
+	[REPORT_REFUSED] = "refused",
+	[REPORT_KEYS] = "keys",
+	[REPORT_LIVE_BYTES] = "live_bytes",
+	[REPORT_DEAD_BYTES] = "dead_bytes",
+	[REPORT_DATA_FILES] = "data_files",
+	[REPORT_LOG_BYTES] = "log_bytes",
+	[REPORT_MERGED_BYTES] = "merged_bytes",
+	[REPORT_INDEX_BYTES] = "index_bytes",
+	[REPORT_DISK_FREE_BYTES] = "disk_free_bytes",
+	[REPORT_OUT_OF_SPACE] = "out_of_space",
+	[REPORT_MERGE_RUNNING] = "merge_running",
+	[REPORT_MERGES] = "merges",
+	[REPORT_MERGE_READ_BYTES] = "merge_read_bytes",
+	[REPORT_MERGE_WRITTEN_BYTES] = "merge_written_bytes",
+	[REPORT_CORRUPT] = "corrupt",
+	[REPORT_WRITES] = "writes",
+	[REPORT_WRITE_BATCHES] = "write_batches",
+	[REPORT_SYNCS] = "syncs",
+	[REPORT_PARTITION_COUNT] = "partition_count",
+	[REPORT_LED] = "led",
+};
+
+const char *httpd_report_figure(enum report_figure figure)
+{
+	CHECK(figure < REPORT_FIGURES_MAX);
+	return figure_names[figure];
+}
+
+/* ------------------------------------------------------------------ rows -- */
+
+/*
+ * One row of each kind, out and in. A row is ROW_BYTES_MAX bytes of memory,
+ * zeros behind what it has.
+ */
+static void put_time(const struct report *rep, uint32_t i, uint8_t *p)
+{
+	put_u64(p, rep->commit[i]);
+	put_u64(p + 8, rep->sync[i]);
+	put_u64(p + 16, rep->http[i]);
+}
+
+static void get_time(struct report *rep, uint32_t i, const uint8_t *p)
+{
+	rep->commit[i] = get_u64(p);
+	rep->sync[i] = get_u64(p + 8);
+	rep->http[i] = get_u64(p + 16);
+}
+
+static void put_partition(const struct report_partition *t, uint8_t *p)
+{
+	put_u32(p, t->id);
+	put_u32(p + 4, t->role);
+	put_u64(p + 8, t->leader_id);
+	put_u64(p + 16, t->term);
+	put_u64(p + 24, t->commit);
+	put_u64(p + 32, t->applied);
+	put_u64(p + 40, t->keys);
+}
+
+static void get_partition(struct report_partition *t, const uint8_t *p)
+{
+	t->id = get_u32(p);
+	t->role = get_u32(p + 4);
+	t->leader_id = get_u64(p + 8);
+	t->term = get_u64(p + 16);
+	t->commit = get_u64(p + 24);
+	t->applied = get_u64(p + 32);
+	t->keys = get_u64(p + 40);
+}
+
+static void put_file(const struct report_file *f, uint8_t *p)
+{
+	memcpy(p, f->name, REPORT_FILE_NAME_BYTES);
+	put_u32(p + 16, f->partition);
+	put_u32(p + 20, f->flags);
+	put_u64(p + 24, f->bytes);
+	put_u64(p + 32, f->live_bytes);
+}
+
+static void get_file(struct report_file *f, const uint8_t *p)
+{
+	memcpy(f->name, p, REPORT_FILE_NAME_BYTES);
+	f->partition = get_u32(p + 16);
+	f->flags = get_u32(p + 20);
+	f->bytes = get_u64(p + 24);
+	f->live_bytes = get_u64(p + 32);
+}
+
+static void put_event(const struct diary_entry *e, uint8_t *p)
+{
+	put_u64(p, e->number);
+	put_u64(p + 8, e->wall_ns);
+	put_u16(p + 16, e->kind);
+	put_u16(p + 18, e->partition);
+	put_u32(p + 20, e->count);
+	put_u64(p + 24, e->subject);
+	put_u64(p + 32, e->a);
+	put_u64(p + 40, e->b);
+}
+
+static void get_event(struct diary_entry *e, const uint8_t *p)
+{
+	e->number = get_u64(p);
+	e->wall_ns = get_u64(p + 8);
+	e->kind = get_u16(p + 16);
+	e->partition = get_u16(p + 18);
+	e->count = get_u32(p + 20);
+	e->subject = get_u64(p + 24);
+	e->a = get_u64(p + 32);
+	e->b = get_u64(p + 40);
+}
+
+/* -------------------------------------------------------------- encoding -- */
+
+static void put_row(const struct report *rep, enum report_section kind,
+		    uint32_t i, uint8_t *p)
+{
+	switch (kind) {
+	case REPORT_TEXTS:
+		memcpy(p, rep->version, REPORT_VERSION_BYTES);
+		break;
+	case REPORT_FIGURES:
+		put_u64(p, rep->figures[i]);
+		break;
+	case REPORT_TIMES:
+		put_time(rep, i, p);
+		break;
+	case REPORT_PARTITIONS:
+		put_partition(&rep->partitions[i], p);
+		break;
+	case REPORT_FILES:
+		put_file(&rep->files[i], p);
+		break;
+	case REPORT_EVENTS:
+		put_event(&rep->events[i], p);
+		break;
+	case REPORT_LAGS:
+		put_u64(p, rep->lags[i].member);
+		put_u64(p + 8, rep->lags[i].entries);
+		break;
+	}
+}
+
+static enum err add_section(const struct report *rep, enum report_section kind,
+			    uint32_t row_bytes, uint32_t rows, struct buf *b)
+{
+	uint8_t head[SECTION_BYTES], row[ROW_BYTES_MAX];
+	enum err err;
+
+	CHECK(row_bytes % 8 == 0 && row_bytes <= ROW_BYTES_MAX);
+	put_u16(head, (uint16_t)kind);
+	put_u16(head + 2, (uint16_t)row_bytes);
+	put_u32(head + 4, rows);
+	err = buf_add(b, head, sizeof(head));
+	for (uint32_t i = 0; i < rows && !err; i++) {
+		memset(row, 0, sizeof(row));
+		put_row(rep, kind, i, row);
+		err = buf_add(b, row, row_bytes);
+	}
+	return err;
+}
+
+enum err httpd_report_encode(const struct report *rep, struct buf *b)
+{
+	uint8_t head[HEAD_BYTES];
+	enum err err;
+
+	CHECK(rep->partition_count <= REPORT_PARTITIONS_MAX);
+	CHECK(rep->file_count <= REPORT_FILES_MAX);
+	CHECK(rep->event_count <= REPORT_EVENTS_MAX);
+	CHECK(rep->lag_count <= REPORT_LAGS_MAX);
+	memcpy(head, magic, sizeof(magic));
+	put_u32(head + 4, REPORT_SECTIONS);
+	err = buf_add(b, head, sizeof(head));
+	if (!err)
+		err = add_section(rep, REPORT_TEXTS, TEXT_ROW_BYTES, 1, b);
+	if (!err)
+		err = add_section(rep, REPORT_FIGURES, FIGURE_ROW_BYTES,
+				  REPORT_FIGURES_MAX, b);
+	if (!err)
+		err = add_section(rep, REPORT_TIMES, TIME_ROW_BYTES,
+				  STORE_BUCKETS, b);
+	if (!err)
+		err = add_section(rep, REPORT_PARTITIONS, PARTITION_ROW_BYTES,
+				  rep->partition_count, b);
+	if (!err)
+		err = add_section(rep, REPORT_FILES, FILE_ROW_BYTES,
+				  rep->file_count, b);
+	if (!err)
+		err = add_section(rep, REPORT_EVENTS, EVENT_ROW_BYTES,
+				  rep->event_count, b);
+	if (!err)
+		err = add_section(rep, REPORT_LAGS, LAG_ROW_BYTES,
+				  rep->lag_count, b);
+	return err;
+}
+
+/* -------------------------------------------------------------- decoding -- */
+
+/* A name that needs no care where it is shown, ended within n bytes. */
+static bool is_plain(const char *text, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		char c = text[i];
+
+		if (!c)
+			return true;
+		if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') &&
+		    !(c >= '0' && c <= '9') && !strchr(".-_+~", c))
+			return false;
+	}
+	return false;
+}
+
+/* How many rows of kind there is room for; 0: the kind is not known. */
+static uint32_t room_of(uint16_t kind)
+{
+	switch (kind) {
+	case REPORT_TEXTS:
+		return 1;
+	case REPORT_FIGURES:
+		return UINT16_MAX; /* a newer node has more of them          */
+	case REPORT_TIMES:
+		return STORE_BUCKETS;
+	case REPORT_PARTITIONS:
+		return REPORT_PARTITIONS_MAX;
+	case REPORT_FILES:
+		return REPORT_FILES_MAX;
+	case REPORT_EVENTS:
+		return REPORT_EVENTS_MAX;
+	case REPORT_LAGS:
+		return REPORT_LAGS_MAX;
+	default:
+		return 0;
+	}
+}
+
+/* p: ROW_BYTES_MAX bytes, zeros behind what was sent. */
+static enum err get_row(struct report *rep, uint16_t kind, uint32_t i,
+			const uint8_t *p)
+{
+	switch (kind) {
+	case REPORT_TEXTS:
+		memcpy(rep->version, p, REPORT_VERSION_BYTES);
+		return is_plain(rep->version, REPORT_VERSION_BYTES)
+			       ? OK
+			       : ERR_INVALID;
+	case REPORT_FIGURES:
+		if (i < REPORT_FIGURES_MAX)
+			rep->figures[i] = get_u64(p);
+		return OK;
+	case REPORT_TIMES:
+		get_time(rep, i, p);
+		return OK;
+	case REPORT_PARTITIONS:
+		rep->partition_count = i + 1;
+		get_partition(&rep->partitions[i], p);
+		return OK;
+	case REPORT_FILES:
+		rep->file_count = i + 1;
+		get_file(&rep->files[i], p);
+		return is_plain(rep->files[i].name, REPORT_FILE_NAME_BYTES)
+			       ? OK
+			       : ERR_INVALID;
+	case REPORT_EVENTS:
+		rep->event_count = i + 1;
+		get_event(&rep->events[i], p);
+		return OK;
+	case REPORT_LAGS:
+		rep->lag_count = i + 1;
+		rep->lags[i] =
+			(struct report_lag){ get_u64(p), get_u64(p + 8) };
+		return OK;
+	default:
+		return OK;
+	}
+}
+
+/* Take one section off *in. */
+static enum err take_section(struct bytes *in, struct report *rep)
+{
+	uint8_t row[ROW_BYTES_MAX];
+	uint32_t row_bytes, rows, room;
+	uint16_t kind;
+	enum err err = OK;
+
+	if (in->n < SECTION_BYTES)
+		return ERR_INVALID;
+	kind = get_u16(in->p);
+	row_bytes = get_u16(in->p + 2);
+	rows = get_u32(in->p + 4);
+	*in = bytes_of(in->p + SECTION_BYTES, in->n - SECTION_BYTES);
+	room = room_of(kind);
+	if (row_bytes == 0 || row_bytes % 8 || rows > in->n / row_bytes ||
+	    (room && rows > room))
+		return ERR_INVALID;
+	for (uint32_t i = 0; room && i < rows && !err; i++) {
+		size_t n = row_bytes < sizeof(row) ? row_bytes : sizeof(row);
+
+		memset(row, 0, sizeof(row));
+		memcpy(row, in->p + (size_t)i * row_bytes, n);
+		err = get_row(rep, kind, i, row);
+	}
+	*in = bytes_of(in->p + (size_t)rows * row_bytes,
+		       in->n - (size_t)rows * row_bytes);
+	return err;
+}
+
+enum err httpd_report_decode(struct bytes in, struct report *rep)
+{
+	uint32_t sections;
+	enum err err = OK;
+
+	memset(rep, 0, sizeof(*rep));
+	if (in.n < HEAD_BYTES || in.n > STORE_REPORT_BYTES_MAX ||
+	    memcmp(in.p, magic, sizeof(magic)) != 0)
+		return ERR_INVALID;
+	sections = get_u32(in.p + 4);
+	in = bytes_of(in.p + HEAD_BYTES, in.n - HEAD_BYTES);
+	for (uint32_t i = 0; i < sections && !err; i++)
+		err = take_section(&in, rep);
+	return !err && in.n ? ERR_INVALID : err;
+}
+
+/* ------------------------------------------------------------------ JSON -- */
+
+static enum err add_numbers(struct buf *b, const char *name, const uint64_t *v,
+			    uint32_t n)
+{
+	enum err err = buf_addf(b, ",\"%s\":[", name);
+
+	for (uint32_t i = 0; i < n && !err; i++)
+		err = buf_addf(b, "%s%lu", i ? "," : "", v[i]);
+	return err ? err : buf_addf(b, "]");
+}
+
+static enum err add_partitions(const struct report *rep, struct buf *b)
+{
+	enum err err = buf_addf(b, ",\"partitions\":[");
+
+	for (uint32_t i = 0; i < rep->partition_count && !err; i++) {
+		const struct report_partition *t = &rep->partitions[i];
+
+		err = buf_addf(b, "%s[%u,%u,%lu,%lu,%lu,%lu,%lu]", i ? "," : "",
+			       t->id, t->role, t->leader_id, t->term, t->commit,
+			       t->applied, t->keys);
+	}
+	return err ? err : buf_addf(b, "]");
+}
+
+static const char *file_kind(uint32_t flags)
+{
+	if (flags & REPORT_FILE_MERGED)
+		return "merged";
+	return flags & REPORT_FILE_ACTIVE ? "active" : "log";
+}
+
+static enum err add_files(const struct report *rep, struct buf *b)
+{
+	enum err err = buf_addf(b, ",\"files\":[");
+
+	for (uint32_t i = 0; i < rep->file_count && !err; i++) {
+		const struct report_file *f = &rep->files[i];
+
+		err = buf_addf(b, "%s[\"%s\",%lu,%lu,\"%s\",%u]", i ? "," : "",
+			       f->name, f->bytes, f->live_bytes,
+			       file_kind(f->flags), f->partition);
+	}
+	return err ? err : buf_addf(b, "]");
+}
+
+static enum err add_events(const struct report *rep, struct buf *b)
+{
+	enum err err = buf_addf(b, ",\"events\":[");
+
+	for (uint32_t i = 0; i < rep->event_count && !err; i++) {
+		const struct diary_entry *e = &rep->events[i];
+		int partition = e->partition == DIARY_NO_PARTITION
+					? -1
+					: (int)e->partition;
+
+		err = buf_addf(b, "%s[%lu,%lu,%u,%d,%u,%lu,%lu,%lu]",
+			       i ? "," : "", e->number, e->wall_ns / 1000000,
+			       e->kind, partition, e->count, e->subject, e->a,
+			       e->b);
+	}
+	return err ? err : buf_addf(b, "]");
+}
+
+static enum err add_lags(const struct report *rep, struct buf *b)
+{
+	enum err err = buf_addf(b, ",\"lags\":[");
+
+	for (uint32_t i = 0; i < rep->lag_count && !err; i++)
+		err = buf_addf(b, "%s[%lu,%lu]", i ? "," : "",
+			       rep->lags[i].member, rep->lags[i].entries);
+	return err ? err : buf_addf(b, "]");
+}
+
+enum err httpd_report_json(const struct report *rep, struct buf *b)
+{
+	enum err err = buf_addf(b, "{\"version\":");
+
+	if (!err)
+		err = json_add_string(b, bytes_str(rep->version));
+	if (!err)
+		err = buf_addf(b, ",\"figures\":{");
+	for (uint32_t i = 0; i < REPORT_FIGURES_MAX && !err; i++)
+		err = buf_addf(b, "%s\"%s\":%lu", i ? "," : "", figure_names[i],
+			       rep->figures[i]);
+	if (!err)
+		err = buf_addf(b, "}");
+	if (!err)
+		err = add_numbers(b, "commit", rep->commit, STORE_BUCKETS);
+	if (!err)
+		err = add_numbers(b, "sync", rep->sync, STORE_BUCKETS);
+	if (!err)
+		err = add_numbers(b, "http", rep->http, STATS_BUCKETS);
+	if (!err)
+		err = add_partitions(rep, b);
+	if (!err)
+		err = add_files(rep, b);
+	if (!err)
+		err = add_events(rep, b);
+	if (!err)
+		err = add_lags(rep, b);
+	return err ? err : buf_addf(b, "}");
+}
