@@ -6,13 +6,16 @@ import json
 import os
 import random
 import stat
+import struct
 import subprocess
 
-from mount_kit import (Mounted, equal, expect, fails, read, run,  # noqa: F401
-                       wait_for, write)
+from mount_kit import (MNT_DETACH, Mounted, detach, equal, expect, fails, libc,
+                       read, run, wait_for, write)
 from harness import JSON_TYPE, SEED, case, main
 
 USER = 54321
+SHIM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "chaos",
+                    "shim.c")
 node = None
 
 
@@ -216,6 +219,88 @@ def cut_and_removed():
     os.close(other)
     os.close(fd)
     equal(n.get("x"), None, "over HTTP, after close")
+
+
+# --- disks that are full, and that fail --------------------------------------
+
+def tries(path, value):
+    """The error of writing path, 0 if there was none."""
+    try:
+        write(path, value)
+    except OSError as e:
+        return e.errno
+    return 0
+
+
+def all_there(n, values):
+    for name, value in values.items():
+        equal(read(n.at(name)) == value, True, name)
+
+
+@case("a full disk is ENOSPC, loses nothing, and is forgotten with space")
+def full_disk():
+    n = Mounted({"storage.max_file_size": '"1M"', "storage.merge.rate": '"0"',
+                 "storage.merge.dead_ratio": "0.2",
+                 "storage.merge.dead_bytes": '"256K"',
+                 "storage.min_free_disk": '"2M"'}, start=False)
+    os.makedirs(n.data)
+    run("mount", "-t", "tmpfs", "-o", "size=24m", "none", n.data)
+    values, error = {}, 0
+    try:
+        n.start("--mount", n.mnt)
+        while not error and len(values) < 200:
+            name, value = "f%d" % len(values), os.urandom(200000)
+            error = tries(n.at(name), value)
+            if not error:
+                values[name] = value
+        equal(error, errno.ENOSPC, "after", len(values), "files")
+        all_there(n, values)
+        for name in sorted(values)[:len(values) // 2]:
+            os.unlink(n.at(name))
+            del values[name]
+        value = os.urandom(200000)
+        wait_for(lambda: tries(n.at("again"), value) == 0, "space is back")
+        values["again"] = value
+        all_there(n, values)
+        equal(n.stop(), 0, "exit status")
+        n.start("--mount", n.mnt)
+        all_there(n, values)
+    finally:
+        n.kill9()
+        detach(n.mnt)
+        libc.umount2(n.data.encode(), MNT_DETACH)
+    n.remove()
+
+
+@case("a sync that fails ends the node: EIO, and all that was written is there")
+def failing_sync():
+    n = Mounted(start=False)
+    shim, faults = os.path.join(n.root, "shim.so"), os.path.join(n.root, "fault")
+    run(os.environ.get("CC", "gcc").split()[-1], "-O2", "-D_GNU_SOURCE",
+        "-shared", "-fPIC", "-o", shim, SHIM, "-ldl")
+    write(faults, bytes(40))
+    os.environ.update(LD_PRELOAD=shim, CHAOS_FAULTS=faults)
+    try:
+        n.start("--mount", n.mnt)
+    finally:
+        del os.environ["LD_PRELOAD"], os.environ["CHAOS_FAULTS"]
+    values = {"f%d" % i: os.urandom(1000 * i) for i in range(20)}
+    for name, value in values.items():
+        write(n.at(name), value)
+    held = os.open(n.at("f7"), os.O_RDWR)
+    with open(faults, "r+b", buffering=0) as f:
+        f.seek(4)
+        f.write(struct.pack("<I", errno.EIO))
+    gone = (errno.EIO, errno.ETIMEDOUT, errno.ENOTCONN, errno.ECONNABORTED)
+    expect(tries(n.at("f3"), b"not acknowledged") in gone, "the write")
+    wait_for(lambda: not n.is_alive(), "the node has ended")
+    expect(n.process.returncode != 0, "with an error")
+    fails(errno.ENOTCONN, os.fsync, held)
+    n.start("--mount", n.mnt)
+    new = read(n.at("f3"))
+    expect(new in (values.pop("f3"), b"not acknowledged"), "f3 is", len(new))
+    all_there(n, values)
+    n.remove()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """nodes.py - three nodes with a mount each: what one does, the others see."""
 import concurrent.futures
 import errno
+import json
 import os
 import random
 import subprocess
@@ -10,7 +11,7 @@ import time
 
 from mount_kit import (Failure, detach, equal, expect, fails, read, run,
                        wait_for, write)
-from harness import SEED, case, main
+from harness import JSON_TYPE, SEED, case, main
 from cluster_kit import Cluster
 
 
@@ -241,6 +242,51 @@ def leader_change():
         unknown = [e for e in errors if "Errno 110" in e]
         equal(len(errors) - len(unknown), 0, "errors", errors)
         expect(len(unknown) <= 1, "unknown outcomes", errors)
+
+
+def ask(member, method, path, body=None):
+    with member.conn() as h:
+        r = h.call(method, path, json.dumps(body).encode() if body else None,
+                   JSON_TYPE if body else ())
+    expect(200 <= r.status < 300, method, path, r)
+
+
+@case("a node alone gains members while it is mounted: its caches know; a "
+      "learner's mount is read-only until it votes")
+def from_alone():
+    with Mounts(count=1) as c:
+        first, a = c.members[0], c.mnt[0]
+        os.mkdir(a + "/d")
+        for i in range(20):
+            write(a + "/d/f%d" % i, b"old")
+            fails(errno.ENOENT, os.stat, a + "/d/new%d" % i)
+        second = c.add()
+        c.mnt.append(os.path.join(c.root, "mnt2"))
+        c.spawn(second)
+        ask(first, "POST", "/_/members", {
+            "name": second.name, "peer": second.address(second.peer_port),
+            "http": second.address(second.port), "learner": True})
+        c.wait_ready()
+        c.wait_mounted()
+        b = c.mnt[1]
+        wait_for(lambda: timed(write, b + "/d/no", b"x")[0] == errno.EROFS,
+                 "a learner's mount is read-only")
+        fails(errno.EROFS, os.mkdir, b + "/d/e")
+        fails(errno.EROFS, os.chmod, b + "/d/f1", 0o600)
+        fails(errno.EROFS, os.unlink, b + "/d/f1")
+        equal(read(b + "/d/f1"), b"old", "what it reads")
+        ask(second, "PUT", "/d/f1", {"value": "over HTTP"})
+        equal(read(a + "/d/f1"), b"over HTTP", "seen by the first")
+        ask(first, "POST", "/_/members/%s/promote" % second.name)
+        wait_for(lambda: timed(write, b + "/d/f0", b"new 0")[0] is None,
+                 "it votes, and may write", 30)
+        for i in range(20):
+            write(b + "/d/f%d" % i, b"new %d" % i)
+            equal(read(a + "/d/f%d" % i), b"new %d" % i, "round", i)
+            write(b + "/d/new%d" % i, b"x")
+            equal(os.stat(a + "/d/new%d" % i).st_size, 1, "new, round", i)
+            os.unlink(b + "/d/f%d" % i)
+            fails(errno.ENOENT, os.stat, a + "/d/f%d" % i)
 
 
 if __name__ == "__main__":
