@@ -140,12 +140,11 @@ static const struct store_member founders[] = {
 
 static void as_founder(uint64_t self, bool reversed)
 {
-	static struct store_member list[3];
 	struct store_options *o = &rig.store->o;
+	struct store_member *list = rig.store->members->founders;
 
 	for (int i = 0; i < 3; i++)
 		list[reversed ? 2 - i : i] = founders[i];
-	o->members = list;
 	o->member_count = 3;
 	o->self = founders[self % 3];
 	o->net = &net;
