@@ -92,6 +92,9 @@ def figures(results, table, metric):
     better = "more" if more_is_better(unit) else "less"
     yield (f'<h3>{escape(table.title)}: {escape(metric)}, {escape(unit)} '
            f'<small>{better} is better</small></h3>')
+    if results.is_zero(table, metric):
+        yield "<p>0 in every case</p>"
+        return
     yield svg(results, table, metric)
     cases = results.cases(table, metric)
     yield '<div class="scroll"><table>'

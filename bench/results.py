@@ -141,6 +141,12 @@ class Results:
     def rounds(self, table, metric, who, x):
         return self.figures.get((table.part, table.name, metric, who, x), {})
 
+    def is_zero(self, table, metric):
+        """Nothing but zeros was measured."""
+        return not any(any(r.values()) for (p, t, m, _, _), r in
+                       self.figures.items()
+                       if (p, t, m) == (table.part, table.name, metric))
+
     def ahead(self, table, metric, who, peer, x):
         """How many times as good as peer: a Spread over the rounds that both
         have, or None. Above 1 who is better."""
@@ -197,7 +203,8 @@ class Results:
         return Verdict(wish, x, seen.median, seen.low, seen.high,
                        median(own.values()), other,
                        "met" if met else "not met",
-                       seen.count > 1 and seen.low <= wish.bound <= seen.high)
+                       seen.low < seen.high and
+                       seen.low <= wish.bound <= seen.high)
 
 
 def number_of(x):

@@ -73,6 +73,9 @@ def table_lines(results, table):
         name_width = max([NAME_WIDTH, *(len(r[0]) + 1 for r in rows)])
         room = (WIDTH - name_width) // (CELL_WIDTH + 1) or 1
         yield ""
+        if results.is_zero(table, metric):
+            yield heading(results, table, metric) + ": 0 in every case"
+            continue
         yield heading(results, table, metric)
         for start in range(0, len(cases), room):
             block = cases[start:start + room]

@@ -9,7 +9,7 @@
 #include "store/store_internal.h"
 
 enum {
-	UPLOAD_STAGE_BYTES = 8 * STORE_CHUNK_BYTES,
+	UPLOAD_STAGE_BYTES = 16 * STORE_CHUNK_BYTES,
 	UPLOAD_PIECE_BYTES_MAX = 16 * STORE_CHUNK_BYTES, /* of one entry     */
 };
 

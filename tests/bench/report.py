@@ -191,7 +191,10 @@ def odd_figures_are_drawn_all_the_same():
              ("fig", "one", "1", "raftcask", "m", "ms", 0, 3)]
     r = read(fields(*rows))
     assert not r.bad
+    assert "zeros: m, ms (less is better): 0 in every case" in \
+        text.report(r, [])
     seen = page.report(r, [])
+    assert "<p>0 in every case</p>" in seen
     for picture in re.findall(r"<svg.*?</svg>", seen, re.S):
         xml.etree.ElementTree.fromstring(picture)
         assert "nan" not in picture and "inf" not in picture, picture
