@@ -176,6 +176,8 @@ static void bench_put(void)
 
 	emit_table("put", "put, unsynced, new random keys", "value bytes",
 		   "line");
+	emit_note("put", "The peers hand each put to the kernel; raftcask "
+			 "gathers a frame first, which a kill loses.");
 	for (int s = 0; s < SIZES; s++) {
 		uint64_t ops = keys_for(sizes[s]) / 2;
 
@@ -242,21 +244,20 @@ static double sync_round(struct column *c, size_t value_bytes, int threads,
 static void sync_case(const char *table, size_t value_bytes, int threads)
 {
 	static const struct kv_kind *const kinds[] = {
-		&kv_engine_mmap, &kv_bare_overwrite, &kv_bare_append,
-		&kv_leveldb,	 &kv_rocksdb,	     &kv_lmdb,
+		&kv_engine_mmap, &kv_leveldb,	     &kv_rocksdb,
+		&kv_lmdb,	 &kv_bare_overwrite, &kv_bare_append,
 	};
-	enum { N = sizeof(kinds) / sizeof(*kinds) };
-	struct column c[N];
+	/* the bare ones stand last, and write on one thread only */
+	int n = threads > 1 ? 4 : 6;
+	struct column c[6];
 	uint64_t ops = quick ? 100 : 400;
 	int rounds = quick ? 3 : 7;
 	double rate;
 
-	for (int k = 0; k < N; k++)
+	for (int k = 0; k < n; k++)
 		open_column(&c[k], kinds[k], value_bytes, 1);
 	for (int r = 0; r < rounds; r++) {
-		for (int k = 0; k < N; k++) {
-			if (!kinds[k]->threads && threads > 1)
-				continue;
+		for (int k = 0; k < n; k++) {
 			rate = sync_round(&c[k], value_bytes, threads, ops);
 			emit_figure_at(table, value_bytes, kinds[k]->name,
 				       "time", "us", r, 1e6 / rate);
@@ -268,7 +269,7 @@ static void sync_case(const char *table, size_t value_bytes, int threads)
 		emit_figure_at(table, value_bytes, "one thread", "time", "us",
 			       r, 1e6 / rate);
 	}
-	for (int k = 0; k < N; k++)
+	for (int k = 0; k < n; k++)
 		close_column(&c[k]);
 }
 

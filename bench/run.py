@@ -147,25 +147,30 @@ class Run:
                     env=self.environment(part, data), start_new_session=True)
                 status = self.wait(limit_s)
         finally:
-            if self.child and self.child.poll() is None:
-                self.end_child()
             self.child = None
             shutil.rmtree(data, ignore_errors=True)
         if status not in (STATUS_OK, "skipped"):
             self.show_tail(log)
         return status
 
+    def interrupt(self, *_):
+        """A handler that only takes note: nothing is torn out of its step."""
+        self.interrupted = True
+
     def wait(self, limit_s):
-        try:
-            code = self.child.wait(limit_s)
-        except subprocess.TimeoutExpired:
-            self.end_child()
-            return f"cut: took longer than {limit_s:.0f} s"
-        except KeyboardInterrupt:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            self.interrupted = True
-            self.end_child()
-            return "cut: interrupted"
+        end = time.monotonic() + limit_s
+        while True:
+            try:
+                code = self.child.wait(0.2)
+                break
+            except subprocess.TimeoutExpired:
+                pass
+            if self.interrupted:
+                self.end_child()
+                return "cut: interrupted"
+            if time.monotonic() > end:
+                self.end_child()
+                return f"cut: took longer than {limit_s:.0f} s"
         self.end_child()
         if code == 0:
             return STATUS_OK
@@ -251,19 +256,13 @@ def main(argv):
     run = Run(args.out, args.quick)
     read_wishes(WISHES)
     start = time.monotonic()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, run.interrupt)
+    signal.signal(signal.SIGTERM, run.interrupt)
     if not args.report:
         run.prepare(parts, args.add)
-        try:
-            run.write_facts(("quick, " if args.quick else "") +
-                            "parts: " + " ".join(parts))
-            run.run_parts(parts)
-        except KeyboardInterrupt:
-            run.interrupted = True
-        for part in parts:
-            if part not in [row[0] for row in run.ended]:
-                run.end_part(part, "not run: interrupted", "", "")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+        run.write_facts(("quick, " if args.quick else "") +
+                        "parts: " + " ".join(parts))
+        run.run_parts(parts)
     results, verdicts = run.report([] if args.report else parts)
     say("\n".join(text.verdict_lines(verdicts)))
     for part, status, *_ in results.parts:
