@@ -95,12 +95,15 @@ void request_end(struct request *r)
 		atomic_fetch_sub_explicit(&h->stats.watches, 1,
 					  memory_order_relaxed);
 	}
+	/* It lasts as long as somebody looks: that is no time of a request. */
+	if (r->status && r->is_monitor)
+		stats_add(&h->stats.requests[METHOD_GET][2], 1);
+	else if (r->status)
+		stats_finish(&h->stats, r->method, r->status,
+			     httpd_now(h) - r->start_ns);
 	monitor_end(r);
 	trace_end(r);
 	auth_end(r);
-	if (r->status)
-		stats_finish(&h->stats, r->method, r->status,
-			     httpd_now(h) - r->start_ns);
 	if (r->memory_bytes)
 		atomic_fetch_sub(&h->memory_bytes, r->memory_bytes);
 	r->memory_bytes = 0;

@@ -224,11 +224,15 @@ function sampleOf(rates, deltas) {
 function judge(n, m, wall) {
 	const was = n.state;
 	if (!m.up)
+		n.upSince = null;
+	else if (!n.upSince)
+		n.upSince = wall;
+	if (!m.up)
 		n.state = "down";
 	else if (m.report && m.report_age_ms <= SILENT_MS)
 		n.state = "up";
-	else if (n.firstSeen && wall - n.firstSeen < SILENT_MS)
-		n.state = was === "up" ? "up" : was; /* give it time to answer  */
+	else if (wall - n.upSince < SILENT_MS)
+		n.state = was === "down" ? "up" : was; /* give it time to answer */
 	else
 		n.state = "silent";
 	if (n.state !== was || n.since === null)
@@ -250,7 +254,6 @@ function takeEvent(e) {
 		seen.add(m.id);
 		n.name = m.name;
 		n.member = m;
-		n.firstSeen = n.firstSeen || e.wall_ms;
 		judge(n, m, e.wall_ms);
 		if (n.telling) {
 			const again = n.last && n.last.figures.mono_ms === m.report.figures.mono_ms;
@@ -338,7 +341,7 @@ function health() {
 	const more = [];
 	const downText = down.length === 1 ? down[0].name + " is down" + sinceText(down[0]) + "." :
 		down.length ? names(down.map((n) => n.name)) + " are down." : "";
-	const whole = votersUp + " of " + plural(voters.length, "voter") + " " + (votersUp === 1 ? "is" : "are") + " up";
+	const standing = votersUp + " of " + plural(voters.length, "voter") + " " + (votersUp === 1 ? "is" : "are") + " up";
 
 	if (full.length)
 		more.push("Disk full on " + names(full.map((n) => n.name)) + ": writes are refused there.");
@@ -352,14 +355,14 @@ function health() {
 		more.push(names(learners.map((n) => n.name)) + (learners.length === 1 ? " is a learner" : " are learners") + " and does not vote.");
 	if (versions.size > 1)
 		more.push("Several versions run: " + names([...versions].sort()) + ".");
+	if (votersUp < majority)
+		return ["bad", "No majority: " + standing + ", " + majority + " are needed. Writes and up-to-date reads wait.", [downText, ...more]];
 	if (orphans.length) {
-		if (votersUp < majority)
-			return ["bad", "No majority: " + whole + ", " + majority + " are needed. Writes and up-to-date reads wait.", [downText, ...more]];
 		return ["bad", (orphans.length === partitions.length ? "No leader is known" : plural(orphans.length, "partition") + " of " + partitions.length + " without a leader") + ": an election is under way.", [downText, ...more]];
 	}
 	if (down.length)
-		return ["warn", downText + " " + (votersUp >= majority ? "The others are a majority: reads and writes go on." : ""),
-			[whole + (votersUp === majority ? "; the next failure would stop writes." : "."), ...more]];
+		return ["warn", downText + " The others are a majority: reads and writes go on.",
+			[standing + (votersUp === majority ? "; the next failure would stop writes." : "."), ...more]];
 	if (full.length || hurt.length)
 		return ["bad", more.shift(), more];
 	if (silent.length || behind.length)
@@ -546,7 +549,7 @@ function makeChart([title, , lines, , about], i) {
 	lines.forEach(([name], k) => legend.append(el("span", {},
 		svg("svg", { "aria-hidden": "true", viewBox: "0 0 24 10" }, svg("path", { class: "line s" + (k + 1), d: "M1 5H23" })),
 		name + " ", el("b"))));
-	const box = svg("svg", { role: "img", viewBox: `0 0 ${BOX.w} ${BOX.h}`, preserveAspectRatio: "none" });
+	const box = svg("svg", { class: "box", role: "img", viewBox: `0 0 ${BOX.w} ${BOX.h}`, preserveAspectRatio: "none" });
 	return el("figure", { "aria-labelledby": "chart-" + i },
 		el("figcaption", { title: about }, el("h3", { id: "chart-" + i }, title), legend), box);
 }
@@ -569,7 +572,7 @@ function pathOf(values, x, y) {
 }
 
 function drawChart(figure, [title, kind, lines, unit], samples) {
-	const box = figure.querySelector("figure > svg");
+	const box = figure.querySelector("svg.box");
 	const width = Math.max(240, box.clientWidth || BOX.w);
 	const series = lines.map(([, get]) => samples.map(get));
 	const values = series.flat().filter((v) => v !== null && v !== undefined && (kind === "rates" || v > 0));
@@ -756,7 +759,7 @@ const EVENTS = {
 	7: (e) => nameOf(e.subject) + " is reached by " + names(e.by),
 	8: (e) => names(e.by) + " lost " + nameOf(e.subject),
 	9: (e) => e.node + " began a merge of " + plural(e.a, "file"),
-	10: (e) => e.node + " ended a merge: " + asText(size(e.a)) + " kept",
+	10: (e) => e.node + " ended " + (e.much > 1 ? whole(e.much) + " merges" : "a merge") + ": " + asText(size(e.a)) + " kept",
 	11: (e) => "a merge failed on " + e.node + ", it is tried again",
 	12: (e) => e.node + " sends the state of " + where(e) + " to " + nameOf(e.subject),
 	13: (e) => e.node + " took over the state of " + where(e),
@@ -767,24 +770,44 @@ const EVENTS = {
 	18: (e) => "the disk of " + e.node + " stalls: a sync took " + asText(took(e.a * 1000)),
 	19: (e) => nameOf(e.subject) + " has left the cluster",
 };
-const PEER_EVENTS = [7, 8], TROUBLE = [4, 8, 11, 14, 16, 18], NEAR_MS = 3000, EVENTS_SHOWN = 40;
+const PEER_EVENTS = [7, 8], MERGE_BEGUN = 9, MERGE_DONE = 10, TROUBLE = [4, 8, 11, 14, 16, 18];
+const NEAR_MS = 3000, MERGES_MS = 60000, EVENTS_SHOWN = 40;
 
-/* All nodes' events, newest first; what several saw of a peer is one. */
+/* The earlier of two events that are one to people, of those in out, or none. */
+function sameEvent(out, e) {
+	if (PEER_EVENTS.includes(e.kind))
+		return out.find((o) => o.kind === e.kind && o.subject === e.subject &&
+			o.at - e.at < NEAR_MS && !o.by.includes(e.node));
+	if (e.kind === MERGE_DONE)
+		return out.find((o) => o.kind === e.kind && o.node === e.node && o.last - e.at < MERGES_MS);
+	if (e.kind === MERGE_BEGUN) /* it has ended, which is said already */
+		return out.find((o) => o.kind === MERGE_DONE && o.node === e.node && o.last >= e.at);
+	return null;
+}
+
+/*
+ * All nodes' events, newest first; what several saw of a peer is one, and so
+ * are merges that follow each other.
+ */
 function eventsNow() {
 	const all = [];
 	for (const n of list())
 		if (n.last || (n.member && n.member.report))
 			for (const [number, at, kind, partition, much, subject, a, b] of (n.member.report || n.last).events)
-				all.push({ key: n.id + "." + number, at, kind, partition, count: much, subject, a, b, node: n.name, by: [n.name] });
+				all.push({ key: n.id + "." + number, at, kind, partition, count: much, subject, a, b, node: n.name, by: [n.name], last: at, much: 1 });
 	all.sort((x, y) => y.at - x.at || (x.key < y.key ? 1 : -1));
 	const out = [];
 	for (const e of all) {
-		const same = PEER_EVENTS.includes(e.kind) && out.find((o) =>
-			o.kind === e.kind && o.subject === e.subject && o.at - e.at < NEAR_MS && !o.by.includes(e.node));
-		if (same)
-			same.by = same.by.concat([e.node]).sort();
-		else
+		const same = sameEvent(out, e);
+		if (!same) {
 			out.push(e);
+		} else if (e.kind === MERGE_DONE) {
+			same.a += e.a;
+			same.much++;
+			same.last = e.at;
+		} else if (e.kind !== MERGE_BEGUN) {
+			same.by = same.by.concat([e.node]).sort();
+		}
 	}
 	return out.slice(0, EVENTS_SHOWN);
 }

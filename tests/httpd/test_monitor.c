@@ -269,6 +269,35 @@ static void streams_are_limited_and_places_come_back(void **state)
 	}
 }
 
+/* The figure behind name in the answer to /_/metrics. */
+static uint64_t metric(const char *name)
+{
+	const char *at = strstr((char *)fixture.a.body.p, name);
+
+	return at ? strtoull(at + strlen(name), NULL, 10) : 0;
+}
+
+static void how_long_one_looks_is_no_time_of_a_request(void **state)
+{
+	struct buf b = BUF_INIT;
+	int fd = open_stream("");
+	uint64_t requests = 0, timed = 0;
+
+	expect_in_stream(fd, &b, "event: figures");
+	close(fd);
+	buf_done(&b);
+	for (int i = 0; requests == timed; i++) {
+		if (i > 500)
+			fail_msg("the stream is timed, or never ends");
+		usleep(20000);
+		ask("GET", "/_/metrics", "", NULL);
+		requests = metric("raftcask_http_requests_total{method=\"GET\","
+				  "code=\"2xx\"} ");
+		timed = metric("raftcask_http_request_duration_seconds_count ");
+	}
+	assert_int_equal(requests, timed + 1);
+}
+
 static void a_server_that_stops_ends_its_streams(void **state)
 {
 	struct buf b = BUF_INIT;
@@ -340,6 +369,7 @@ int main(void)
 		T(nothing_is_collected_for_nobody),
 		T(who_is_asked_tells_the_other_member),
 		T(streams_are_limited_and_places_come_back),
+		T(how_long_one_looks_is_no_time_of_a_request),
 		T(a_server_that_stops_ends_its_streams),
 		GUARDED(the_page_needs_no_token_and_the_figures_do),
 		GUARDED(a_token_that_goes_ends_its_stream),
