@@ -59,7 +59,8 @@ struct datafile_owner {
 /* Memory of an appended, perhaps not yet written frame. */
 struct tail_buf {
 	uint64_t file_off; /* where p[0] will stand in the file */
-	uint64_t cap;
+	uint64_t cap;	   /* that the frame may fill                        */
+	uint64_t room;	   /* bytes at p                                     */
 	uint8_t *p;
 	struct tail_buf *next_free;
 };

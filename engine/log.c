@@ -27,7 +27,13 @@
 #include "engine/segment.h"
 
 enum {
-	FREE_BUFS_MAX = 16,	      /* readers let go of several at once */
+	FREE_BUFS_MAX = 16, /* readers let go of several at once */
+	/*
+	 * For the entries of a file that is written by 1 MiB. New memory for
+	 * each costs more than encoding it: every page of it is a fault.
+	 */
+	LARGE_BUF_BYTES = (1 << 20) + (64 << 10),
+	FREE_LARGE_MAX = 2,
 	PUT_RESERVE_BYTES = 64 << 10, /* of allocated space puts leave alone */
 };
 
@@ -59,18 +65,24 @@ static void free_buf(struct tail_buf *b)
 	free(b);
 }
 
+static void free_list(struct tail_buf *b)
+{
+	while (b) {
+		struct tail_buf *next = b->next_free;
+
+		free_buf(b);
+		b = next;
+	}
+}
+
 void log_done(struct log *l)
 {
 	if (!l->e) /* never begun */
 		return;
 	free_buf(l->open);
 	free_buf(l->last);
-	while (l->free_bufs) {
-		struct tail_buf *b = l->free_bufs;
-
-		l->free_bufs = b->next_free;
-		free_buf(b);
-	}
+	free_list(l->free_bufs);
+	free_list(l->free_large);
 	free(l->zeros);
 	pthread_mutex_destroy(&l->free_lock);
 	*l = (struct log){ 0 };
@@ -83,48 +95,80 @@ void log_poison(struct log *l, const char *what, enum err why)
 			  what, err_text(why), l->active->id);
 }
 
+static bool keep_buf(struct tail_buf **list, uint32_t *count, uint32_t max,
+		     struct tail_buf *b)
+{
+	if (*count >= max)
+		return false;
+	b->next_free = *list;
+	*list = b;
+	(*count)++;
+	return true;
+}
+
 /* No reader can see the buffer any more: keep a few for the next frames. */
 static void buf_unseen(void *ctx, uint64_t ref)
 {
 	struct log *l = ctx;
 	struct tail_buf *b = (struct tail_buf *)(uintptr_t)ref;
+	bool kept = false;
 
 	pthread_mutex_lock(&l->free_lock);
-	if (l->free_count < FREE_BUFS_MAX && b->cap == LOG_FRAME_BYTES) {
-		b->next_free = l->free_bufs;
-		l->free_bufs = b;
-		l->free_count++;
-		b = NULL;
+	if (b->room == LOG_FRAME_BYTES)
+		kept = keep_buf(&l->free_bufs, &l->free_count, FREE_BUFS_MAX,
+				b);
+	else if (b->room == LARGE_BUF_BYTES)
+		kept = keep_buf(&l->free_large, &l->free_large_count,
+				FREE_LARGE_MAX, b);
+	pthread_mutex_unlock(&l->free_lock);
+	if (!kept)
+		free_buf(b);
+}
+
+/* One of those that were kept, or NULL. */
+static struct tail_buf *kept_buf(struct log *l, uint64_t room)
+{
+	bool large = room == LARGE_BUF_BYTES;
+	struct tail_buf **list = large ? &l->free_large : &l->free_bufs, *b;
+
+	if (!large && room != LOG_FRAME_BYTES)
+		return NULL;
+	pthread_mutex_lock(&l->free_lock);
+	b = *list;
+	if (b) {
+		*list = b->next_free;
+		if (large)
+			l->free_large_count--;
+		else
+			l->free_count--;
 	}
 	pthread_mutex_unlock(&l->free_lock);
-	free_buf(b);
+	return b;
 }
 
 static enum err get_buf(struct log *l, uint64_t bytes, struct tail_buf **out)
 {
-	uint64_t cap = frame_bytes(bytes);
+	uint64_t cap = frame_bytes(bytes), room;
 	struct tail_buf *b;
 
 	if (cap < LOG_FRAME_BYTES)
 		cap = LOG_FRAME_BYTES;
-	pthread_mutex_lock(&l->free_lock);
-	b = cap == LOG_FRAME_BYTES ? l->free_bufs : NULL;
-	if (b) {
-		l->free_bufs = b->next_free;
-		l->free_count--;
-	}
-	pthread_mutex_unlock(&l->free_lock);
+	room = cap;
+	if (cap > LOG_FRAME_BYTES && cap <= LARGE_BUF_BYTES)
+		room = LARGE_BUF_BYTES;
+	b = kept_buf(l, room);
 	if (!b) {
 		b = calloc(1, sizeof(*b));
 		if (!b)
 			return ERR_NOMEM;
-		b->p = malloc(cap);
-		b->cap = cap;
+		b->p = malloc(room);
+		b->room = room;
 		if (!b->p) {
 			free(b);
 			return ERR_NOMEM;
 		}
 	}
+	b->cap = cap;
 	*out = b;
 	return OK;
 }
@@ -132,13 +176,19 @@ static enum err get_buf(struct log *l, uint64_t bytes, struct tail_buf **out)
 /* Nothing leads to *b any more; readers may still be looking at it. */
 static void retire_buf(struct log *l, struct tail_buf **b)
 {
+	bool large;
+
 	if (!*b)
 		return;
+	large = (*b)->room > LOG_FRAME_BYTES;
 	/* On ERR_NOMEM the buffer leaks, as the contract of retire demands. */
 	if (epoch_retire(l->e->readers, buf_unseen, l, (uint64_t)(uintptr_t)*b))
 		log_warn("engine", "memory_leaked bytes=%llu",
 			 (unsigned long long)(*b)->cap);
 	*b = NULL;
+	/* Left to itself it would wait for 63 others as large. */
+	if (large)
+		epoch_collect(l->e->readers);
 }
 
 static enum err open_frame(struct log *l, uint64_t bytes)

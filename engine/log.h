@@ -49,9 +49,9 @@ struct log {
 	_Atomic uint32_t active_id;
 	_Atomic bool switch_wanted; /* a merge waits for the active segment */
 	_Atomic bool poisoned;
-	pthread_mutex_t free_lock; /* of the list below                     */
-	struct tail_buf *free_bufs;
-	uint32_t free_count;
+	pthread_mutex_t free_lock; /* of the lists below                    */
+	struct tail_buf *free_bufs, *free_large;
+	uint32_t free_count, free_large_count;
 	_Atomic uint64_t frames, syncs, sync_ns, bytes_appended;
 };
 
