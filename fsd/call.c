@@ -146,6 +146,8 @@ void call_free(struct call *c)
 	buf_done(&c->path);
 	buf_done(&c->path2);
 	buf_done(&c->data);
+	if (c->room)
+		room_give(f, c->room);
 	figures_add(f, c->kind, c->began_ns);
 	free(c);
 	atomic_fetch_sub(&f->calls, 1);

@@ -110,9 +110,9 @@ static void note_revision(struct call *c)
 
 static void write_orphan(struct call *c, struct orphan *o)
 {
-	enum err err = orphan_write(c->f, o, c->op.off,
-				    c->op.flags & STORE_FILE_APPEND,
-				    buf_bytes(&c->data));
+	enum err err =
+		orphan_write(c->f, o, c->op.off,
+			     c->op.flags & STORE_FILE_APPEND, c->op.data);
 
 	if (err)
 		call_say(c, err);
@@ -198,14 +198,16 @@ void op_write(fuse_req_t req, fuse_ino_t id, const char *buf, size_t size,
 	c = call_new(f, req, id, NULL);
 	if (!c)
 		return;
-	if (buf_add(&c->data, buf, size)) {
+	if (size >= FSD_TAKE_BYTES) {
+		c->room = room_take();
+	} else if (buf_add(&c->data, buf, size)) {
 		call_answer(c, ERR_NOMEM);
 		return;
 	}
 	c->size = size;
 	c->op.kind = STORE_FILE_WRITE;
 	c->op.off = (uint64_t)off;
-	c->op.data = buf_bytes(&c->data);
+	c->op.data = c->room ? bytes_of(buf, size) : buf_bytes(&c->data);
 	/* What comes out of the page cache has its place. */
 	if (fi->flags & O_APPEND && !fi->writepage)
 		c->op.flags |= STORE_FILE_APPEND;

@@ -2,10 +2,15 @@
  * fsd/dir.c - listings.
  *
  * The names of a directory are taken down when it is read from the start: what
- * comes and goes meanwhile does not disturb, and rewinding looks anew. The
- * cookie of an entry is its place in that list, "." and ".." being the first
- * two. What each name is now is asked when it is shown; who is gone by then is
- * left out.
+ * comes and goes meanwhile does not disturb, and rewinding looks anew. What each
+ * name is now is asked when it is shown; who is gone by then is left out.
+ *
+ * The cookie of an entry is a hash of its name, and entries are listed in the
+ * order of their cookies. So a cookie means the same in every listing of the
+ * directory, older or newer; the kernel, which keeps listings, goes on with
+ * one handle where another began.
+ *
+ *   0  ->  "."  ->  1  ->  ".."  ->  2  ->  names, by hash  ->  the last's hash
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,9 +21,14 @@
 
 enum { PAGE = 1000, FIRST = 2 };
 
+struct dir_entry {
+	uint64_t cookie;
+	size_t off; /* in names                                          */
+};
+
 struct dir {
 	struct buf names; /* each with its NUL                               */
-	size_t *off;	  /* of each in names                                */
+	struct dir_entry *entry;
 	size_t count, cap;
 	size_t prefix_bytes; /* of a key before the name                     */
 	bool loaded;
@@ -29,22 +39,36 @@ void dir_free(struct dir *d)
 	if (!d)
 		return;
 	buf_done(&d->names);
-	free(d->off);
+	free(d->entry);
 	free(d);
 }
 
 /* -------------------------------------------------------------------- load */
 
+/* FNV-1a, mixed, above FIRST and within what an off_t holds. */
+static uint64_t cookie_of(struct bytes name)
+{
+	uint64_t h = 0xcbf29ce484222325ull;
+
+	for (size_t i = 0; i < name.n; i++)
+		h = (h ^ name.p[i]) * 0x100000001b3ull;
+	h ^= h >> 33;
+	h *= 0xff51afd7ed558ccdull;
+	h ^= h >> 29;
+	h &= INT64_MAX >> 1;
+	return h > FIRST ? h : h + FIRST + 1;
+}
+
 static enum err add_name(struct dir *d, struct bytes name)
 {
-	size_t *off;
+	struct dir_entry *entry;
 	enum err err;
 
 	if (d->count == d->cap) {
-		off = realloc(d->off, (d->cap * 2 + 64) * sizeof(*off));
-		if (!off)
+		entry = realloc(d->entry, (d->cap * 2 + 64) * sizeof(*entry));
+		if (!entry)
 			return ERR_NOMEM;
-		d->off = off;
+		d->entry = entry;
 		d->cap = d->cap * 2 + 64;
 	}
 	err = buf_reserve(&d->names, name.n + 1);
@@ -53,7 +77,9 @@ static enum err add_name(struct dir *d, struct bytes name)
 	if (!err)
 		err = buf_add(&d->names, "", 1);
 	if (!err)
-		d->off[d->count++] = d->names.n - name.n - 1;
+		d->entry[d->count++] =
+			(struct dir_entry){ .cookie = cookie_of(name),
+					    .off = d->names.n - name.n - 1 };
 	return err;
 }
 
@@ -105,46 +131,68 @@ static enum err load_deferred(struct call *c, struct dir *d)
 	return err;
 }
 
-static int compare_names(const void *a, const void *b, void *names)
+static int compare_entries(const void *a, const void *b, void *names)
 {
-	const size_t *x = a, *y = b;
+	const struct dir_entry *x = a, *y = b;
 
-	return strcmp((char *)names + *x, (char *)names + *y);
+	if (x->cookie != y->cookie)
+		return x->cookie < y->cookie ? -1 : 1;
+	return strcmp((char *)names + x->off, (char *)names + y->off);
 }
 
-/* What was deferred may have been applied meanwhile: then it is there twice. */
-static void drop_twice(struct dir *d)
+/*
+ * By cookie; what was deferred may have been applied meanwhile, then it is there
+ * twice. Two names of one hash get two cookies.
+ */
+static void put_in_order(struct dir *d)
 {
+	struct dir_entry *e = d->entry;
 	size_t kept = 0;
 
 	if (!d->count)
 		return;
-	qsort_r(d->off, d->count, sizeof(*d->off), compare_names, d->names.p);
+	qsort_r(e, d->count, sizeof(*e), compare_entries, d->names.p);
 	for (size_t i = 0; i < d->count; i++)
-		if (!kept || compare_names(&d->off[i], &d->off[kept - 1],
-					   d->names.p) != 0)
-			d->off[kept++] = d->off[i];
+		if (!kept || compare_entries(&e[i], &e[kept - 1], d->names.p))
+			e[kept++] = e[i];
 	d->count = kept;
+	for (size_t i = 1; i < kept; i++)
+		if (e[i].cookie <= e[i - 1].cookie)
+			e[i].cookie = e[i - 1].cookie + 1;
+}
+
+/* The first entry behind cookie. */
+static size_t entry_after(const struct dir *d, uint64_t cookie)
+{
+	size_t low = 0, high = d->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (d->entry[middle].cookie <= cookie)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
 }
 
 static enum err load(struct call *c, struct dir *d)
 {
 	struct fsd *f = c->f;
-	size_t listed;
 	enum err err = call_paths(c);
 
 	d->count = d->names.n = 0;
 	table_lock(&f->table);
 	if (!err)
 		err = load_deferred(c, d);
-	listed = d->count;
 	table_unlock(&f->table);
 	if (!err && c->path.n)
 		err = buf_add(&c->path, "/", 1);
 	if (!err)
 		err = load_names(f, d, buf_bytes(&c->path));
-	if (!err && listed)
-		drop_twice(d);
+	if (!err)
+		put_in_order(d);
 	d->loaded = !err;
 	return err;
 }
@@ -169,6 +217,8 @@ static void opendir_run(struct call *c)
 		return;
 	}
 	c->fi.fh = (uintptr_t)h;
+	/* A listing is kept as long as names are. */
+	c->fi.cache_readdir = c->fi.keep_cache = answer_timeout(c) > 0;
 	if (fuse_reply_open(c->req, &c->fi))
 		handle_free(f, h);
 	call_free(c);
@@ -280,7 +330,7 @@ static enum err look(struct page *page, struct bytes name, struct bytes path,
 	return err;
 }
 
-static enum err put_names(struct page *page, struct dir *d, uint64_t at)
+static enum err put_names(struct page *page, struct dir *d, uint64_t cookie)
 {
 	struct call *c = page->c;
 	struct fuse_entry_param e;
@@ -289,8 +339,8 @@ static enum err put_names(struct page *page, struct dir *d, uint64_t at)
 	err = call_paths(c);
 	if (!err && c->path.n)
 		err = buf_add(&c->path, "/", 1);
-	for (size_t i = at - FIRST; !err && i < d->count; i++) {
-		char *name = (char *)d->names.p + d->off[i];
+	for (size_t i = entry_after(d, cookie); !err && i < d->count; i++) {
+		char *name = (char *)d->names.p + d->entry[i].off;
 		size_t n = strlen(name), was = c->path.n;
 
 		err = buf_add(&c->path, name, n);
@@ -303,7 +353,7 @@ static enum err put_names(struct page *page, struct dir *d, uint64_t at)
 			continue;
 		}
 		if (!err &&
-		    !put_entry(page, name, &e, (off_t)(i + FIRST + 1))) {
+		    !put_entry(page, name, &e, (off_t)d->entry[i].cookie)) {
 			if (page->plus)
 				entry_untake(c->f, e.ino);
 			break;

@@ -42,6 +42,8 @@ enum {
 	FSD_LONG_S = 3600,		  /* timeouts of a node alone        */
 	FSD_NEGATIVE_S = 60,
 	FSD_GROUPS_MAX = 256, /* of a caller, that are looked at             */
+	FSD_ROOMS_MAX = 4,    /* kept for requests, of 1 MiB each            */
+	FSD_TAKE_BYTES = 64 << 10, /* writes that are not copied             */
 };
 
 struct ino_block {
@@ -102,7 +104,11 @@ struct fsd {
 	struct defer *defers, **defers_last; /* oldest first; table's lock   */
 
 	struct handle *handles; /* table's lock                              */
-	struct node *leaving;	/* each with a reference; core               */
+
+	pthread_mutex_t room_lock; /* of those that follow                   */
+	struct room *rooms;	   /* not in use                             */
+	uint32_t room_count;
+	struct node *leaving; /* each with a reference; core               */
 
 	pthread_mutex_t tell_lock; /* of those that follow                   */
 	pthread_cond_t tell;
@@ -143,6 +149,7 @@ struct call {
 	struct store_file_op op;
 	struct store_barrier barrier;
 	struct buf path, path2, data;
+	void *room; /* the memory of op.data, if it was taken over           */
 	uint64_t began_ns;
 	enum figure_kind kind;
 	uint64_t tried_ns; /* when it was last handed in                     */
@@ -185,6 +192,15 @@ enum figure_kind figures_hand(void);
 
 /* One of that kind has been answered; FIGURE_NONE is nothing. */
 void figures_add(struct fsd *f, enum figure_kind kind, uint64_t began_ns);
+
+/* ------------------------------------------------------------ session.c -- */
+
+/*
+ * The memory of the request that this worker is about becomes the caller's,
+ * until room_give. Thread: a worker.
+ */
+void *room_take(void);
+void room_give(struct fsd *f, void *room);
 
 /* ------------------------------------------------------------- answer.c -- */
 

@@ -99,14 +99,17 @@ static bool find_deferred(struct call *c, struct node *parent,
  * A directory that nobody made, so numbered by its path, stays the kernel's
  * same one when a directory above it was renamed. The table is locked.
  */
-static void renumber(struct table *t, struct node *parent, struct bytes name,
+static void renumber(struct fsd *f, struct node *parent, struct bytes name,
 		     uint64_t ino)
 {
-	struct node *node = table_child(t, parent, name);
+	struct node *node = table_child(&f->table, parent, name);
 
-	if (node && node->is_dir && node->ino >> 63 && node->ino != ino &&
-	    !table_ino(t, ino))
-		table_set_ino(t, node, ino);
+	if (!node || !node->is_dir || !(node->ino >> 63) || node->ino == ino ||
+	    table_ino(&f->table, ino))
+		return;
+	table_set_ino(&f->table, node, ino);
+	/* Listings that the kernel keeps show the old one. */
+	tell(f, TELL_INODE, parent->id, NULL, bytes_of(NULL, 0), 0, 0);
 }
 
 enum err entry_find(struct call *c, struct node *parent, struct bytes name,
@@ -133,7 +136,7 @@ enum err entry_find(struct call *c, struct node *parent, struct bytes name,
 		table_lock(t);
 		settled = seq == atomic_load(&f->seq) || i == 2;
 		if (settled && S_ISDIR(file.mode))
-			renumber(t, parent, name, file.ino);
+			renumber(f, parent, name, file.ino);
 		if (settled)
 			err = table_enter(t, parent, name, file.ino, &node);
 		if (settled && !err) {
@@ -296,6 +299,9 @@ static enum err stat_node(struct call *c, struct store_file *file)
 		return err ? err : ERR_STALE;
 	table_lock(&f->table);
 	table_set_ino(&f->table, node, file->ino);
+	if (node->names)
+		tell(f, TELL_INODE, node->names->parent->id, NULL,
+		     bytes_of(NULL, 0), 0, 0);
 	table_unlock(&f->table);
 	return OK;
 }

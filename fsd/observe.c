@@ -346,6 +346,9 @@ static void after_put(struct seen_at *at, struct bytes key, uint64_t ino)
 	if (node && node->defer && node->defer->kind == DEFER_CREATE)
 		node->defer->hidden = true;
 	say_entry(at, dir, name);
+	/* Its number in a listing; of this the kernel knows nothing. */
+	if (node && node->is_dir)
+		tell(at->f, TELL_INODE, dir->id, NULL, bytes_of(NULL, 0), 0, 0);
 	if (path.n != key.n) {
 		forget_subdirs(dir);
 		say(at, TELL_ATTR, dir->id, NULL, bytes_of(NULL, 0));
@@ -432,6 +435,8 @@ static void renumber(struct fsd *f, struct bytes path)
 		table_lock(&f->table);
 		table_set_ino(&f->table, node, file.ino);
 		table_unlock(&f->table);
+		/* Whom it lies in is in its own listing too. */
+		tell(f, TELL_INODE, node->id, NULL, bytes_of(NULL, 0), 0, 0);
 	}
 	give_node(f, node);
 }

@@ -122,6 +122,7 @@ static enum err set_up(struct fsd *f)
 		return err;
 	pthread_mutex_init(&f->wait_lock, NULL);
 	pthread_mutex_init(&f->tell_lock, NULL);
+	pthread_mutex_init(&f->room_lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&f->tick, &attr);
@@ -158,12 +159,61 @@ enum err fsd_new(const struct fsd_options *o, struct fsd **out, struct buf *why)
 
 /* ----------------------------------------------------------------- threads */
 
+/* What this worker has received; libfuse has no place for it. */
+static _Thread_local struct fuse_buf *received;
+
+/* Memory for a request, as the library makes it. */
+struct room {
+	struct room *next;
+};
+
+void *room_take(void)
+{
+	void *room = received->mem;
+
+	received->mem = NULL;
+	return room;
+}
+
+void room_give(struct fsd *f, void *p)
+{
+	struct room *room = p;
+
+	pthread_mutex_lock(&f->room_lock);
+	if (room && f->room_count < FSD_ROOMS_MAX) {
+		room->next = f->rooms;
+		f->rooms = room;
+		f->room_count++;
+		room = NULL;
+	}
+	pthread_mutex_unlock(&f->room_lock);
+	free(room);
+}
+
+/* NULL: none is left, the library makes one. */
+static void *next_room(struct fsd *f)
+{
+	struct room *room;
+
+	pthread_mutex_lock(&f->room_lock);
+	room = f->rooms;
+	if (room) {
+		f->rooms = room->next;
+		f->room_count--;
+	}
+	pthread_mutex_unlock(&f->room_lock);
+	return room;
+}
+
 void fsd_work(struct fsd *f)
 {
 	struct fuse_buf buf = { 0 };
 	int got;
 
+	received = &buf;
 	while (!fuse_session_exited(f->session)) {
+		if (!buf.mem)
+			buf.mem = next_room(f);
 		got = fuse_session_receive_buf(f->session, &buf);
 		if (got == -EINTR || got == -EAGAIN)
 			continue;
@@ -318,9 +368,12 @@ void fsd_free(struct fsd *f)
 		f->defers = d->next;
 		free(d);
 	}
+	while (f->rooms)
+		free(next_room(f));
 	table_done(&f->table);
 	pthread_mutex_destroy(&f->wait_lock);
 	pthread_mutex_destroy(&f->tell_lock);
+	pthread_mutex_destroy(&f->room_lock);
 	pthread_cond_destroy(&f->tick);
 	pthread_cond_destroy(&f->tell);
 	free(f->blocks);

@@ -12,6 +12,10 @@
  * they are applied and in their order. So while a change of this mount's is in
  * the store items are held, at most HELD_MS.
  *
+ * Listings that the kernel keeps go with the pages of their directory. A name is
+ * made invalid first: that waits for listings under way, of before the change,
+ * whose pages are there then.
+ *
  * An item about a file first makes its name expire: that waits for lookups of it
  * that are under way, so that the inode that one of them brings with attributes
  * of before is there when these are made invalid.
@@ -167,6 +171,9 @@ static void say(struct fsd *f, const struct tell_item *item)
 		(void)fuse_lowlevel_notify_inval_entry(f->session, item->parent,
 						       (const char *)item->name,
 						       item->n);
+		if (atomic_load(&f->alone))
+			(void)fuse_lowlevel_notify_inval_inode(
+				f->session, item->parent, 0, 0);
 		return;
 	case TELL_INODE:
 		table_lock(&f->table);

@@ -276,6 +276,49 @@ def listing_is_stable():
     run("rm", "-rf", d)
 
 
+@case("a listing that the kernel keeps shows every change, whoever made it")
+def kept_listings():
+    n = shared()
+    d = fresh_dir(n, "kept")
+    here = set()
+
+    def look(*what):
+        equal(set(os.listdir(d)), here, *what)
+        for e in os.scandir(d):
+            equal(e.inode(), os.stat(e.path).st_ino, "number of", e.name)
+    for i in range(20):
+        look("before", i)
+        look("again", i)
+        name = "f%d" % i
+        if i % 2:
+            n.put("kept/" + name, b"over HTTP")
+        else:
+            write(d + "/" + name, b"here")
+        here.add(name)
+        look("after", i)
+        if i % 5 == 0:
+            n.put("kept/%d/sub/x" % i, b"with directories")
+            here.add(str(i))
+            look("a directory", i)
+            look("again", i)
+            write(d + "/%d/made" % i, b"which is somebody's now")
+            look("explicit", i)
+        if i % 5 == 1:
+            n.delete("kept/" + name)
+            here.discard(name)
+        if i % 5 == 2:
+            body = '{"from":"kept/%s","to":"kept/r%s"}' % (name, name)
+            equal(n.http("POST", "_/rename", body.encode()).status, 200,
+                  "rename")
+            here.discard(name)
+            here.add("r" + name)
+        if i % 5 == 3:
+            os.unlink(d + "/" + name)
+            here.discard(name)
+        look("and then", i)
+    run("rm", "-rf", d)
+
+
 @case("the file system says how large it is")
 def file_system_size():
     n = shared()
