@@ -107,6 +107,12 @@ static void set_attr(struct call *c)
 		call_free(c);
 }
 
+/* What is deferred in a directory would change its times afterwards. */
+static void settle(struct call *c, void (*then)(struct call *c))
+{
+	defer_settle(c, c->at.node->is_dir ? NULL : c->at.node, then);
+}
+
 void op_setattr(fuse_req_t req, fuse_ino_t id, struct stat *attr, int to_set,
 		struct fuse_file_info *fi)
 {
@@ -120,7 +126,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t id, struct stat *attr, int to_set,
 		return;
 	fill_set(&c->op, attr, to_set);
 	c->finish = attr_set;
-	defer_settle(c, c->at.node, set_attr);
+	settle(c, set_attr);
 }
 
 /* ------------------------------------------------------ extended attributes */
@@ -174,7 +180,7 @@ static void xattr_go(struct call *c, const char *name, const char *value,
 	}
 	c->op.name = bytes_of(c->data.p, n);
 	c->op.data = bytes_of(c->data.p + n, size);
-	defer_settle(c, c->at.node, call_change);
+	settle(c, call_change);
 }
 
 void op_setxattr(fuse_req_t req, fuse_ino_t id, const char *name,

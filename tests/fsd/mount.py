@@ -448,6 +448,12 @@ def times_of_directories():
     os.utime(d, ns=(ahead, ahead))
     write(d + "/late", b"")
     expect(os.stat(d).st_mtime_ns < ahead, "a time in the future goes")
+    fd = os.open(d + "/set", os.O_CREAT | os.O_WRONLY, 0o640)
+    os.utime(d, ns=(1, 2))
+    os.close(fd)
+    wait_for(lambda: n.get("dated/set") is not None, "commit", 2)
+    n.put("dated/other", b"for the kernel to ask again")
+    equal(os.stat(d).st_mtime_ns, 2, "a time that was set later stays")
     run("rm", "-rf", d)
 
 
