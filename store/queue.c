@@ -69,7 +69,9 @@ static bool is_small(const struct store_queued *q, enum request_kind kind)
 enum err queue_push(struct store *s, struct store_queued *q,
 		    enum request_kind kind)
 {
+	struct partition *partition;
 	struct store_queued *head;
+	bool small, gather;
 
 	if (atomic_load_explicit(&s->closing, memory_order_relaxed))
 		return ERR_CLOSED;
@@ -83,13 +85,16 @@ enum err queue_push(struct store *s, struct store_queued *q,
 	q->kind = (uint8_t)kind;
 	q->no_forward = false;
 	q->since_ns = clock_mono_ns(s->o.clock);
+	/* Once it is in the queue it may be over, and gone. */
+	small = is_small(q, kind);
+	gather = kind == REQUEST_WRITE && write_of(q)->gather;
+	partition = &s->partitions[q->partition];
 	head = atomic_load_explicit(&s->queue, memory_order_relaxed);
 	do
 		q->next = head;
 	while (!atomic_compare_exchange_weak(&s->queue, &head, q));
-	if (!is_small(q, kind) ||
-	    !atomic_load(&s->partitions[q->partition].gathering))
-		queue_wake_for(s, kind == REQUEST_WRITE && write_of(q)->gather);
+	if (!small || !atomic_load(&partition->gathering))
+		queue_wake_for(s, gather);
 	return OK;
 }
 
