@@ -88,6 +88,10 @@ bool loop_gathers(struct loop *l)
 	return ++l->gathered % GATHER_MAX != 0;
 }
 
+/*
+ * Just before a turn, in which the library looks at what was resumed: it would
+ * not count it as a reason not to sleep.
+ */
 static void resume_all(struct loop *l)
 {
 	struct request *r = atomic_exchange(&l->resumed, NULL);

@@ -235,7 +235,8 @@ static bool park(struct request *r)
 	MHD_suspend_connection(r->mhd);
 	if (atomic_compare_exchange_strong(&r->wait, &armed, WAIT_PARKED))
 		return true;
-	MHD_resume_connection(r->mhd);
+	/* Not the library's call alone: the loop would sleep over it. */
+	loop_resume(r->loop, r);
 	atomic_fetch_sub(&r->h->parked, 1);
 	return true;
 }
@@ -292,7 +293,7 @@ bool request_still_waits(struct request *r)
 	r->loop->offered--;
 	MHD_suspend_connection(r->mhd);
 	if (!atomic_compare_exchange_strong(&r->wait, &offered, WAIT_PARKED))
-		MHD_resume_connection(r->mhd);
+		loop_resume(r->loop, r);
 	return true;
 }
 

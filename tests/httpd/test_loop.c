@@ -178,6 +178,49 @@ static void who_leaves_while_waiting_is_let_go(void **state)
 	expect_body("v");
 }
 
+static bool has_uploads(void)
+{
+	bool has;
+
+	pthread_mutex_lock(&fixture.store->lock);
+	has = fixture.store->uploads != NULL;
+	pthread_mutex_unlock(&fixture.store->lock);
+	return has;
+}
+
+/*
+ * The wait is over while the connection is being suspended: the loop, which
+ * then resumes it itself, must not go to sleep over it.
+ */
+static void a_wait_that_ends_while_it_begins_is_not_lost(void **state)
+{
+	static char body[100000];
+	struct conn *c;
+	char head[128];
+	int fd;
+
+	knob(silent, true);
+	fd = client_connect(fixture.port);
+	snprintf(head, sizeof(head),
+		 "PUT /a HTTP/1.1\r\nHost: t\r\nContent-Length: %zu\r\n\r\n",
+		 sizeof(body));
+	send_text(fd, head);
+	await(atomic_load(&fixture.httpd->next_id) > 0);
+	pthread_mutex_lock(&fixture.httpd->lock);
+	c = fixture.httpd->conns;
+	pthread_mutex_unlock(&fixture.httpd->lock);
+	await(atomic_load(&c->stage) == STAGE_RECEIVING);
+	pthread_mutex_lock(&c->lock);
+	assert_true(client_send(fd, body, sizeof(body)));
+	await(has_uploads());
+	usleep(50 * 1000); /* it stands before the lock */
+	knob(silent, false);
+	await(atomic_load(&c->req->wait) == WAIT_DONE);
+	pthread_mutex_unlock(&c->lock);
+	expect_answer(fd, 201);
+	close(fd);
+}
+
 static void many_wait_and_all_are_answered(void **state)
 {
 	int fds[100];
@@ -257,6 +300,7 @@ int main(void)
 		T(waiting_costs_no_turns),
 		T(a_slow_reader_makes_nobody_turn),
 		T(who_leaves_while_waiting_is_let_go),
+		T(a_wait_that_ends_while_it_begins_is_not_lost),
 		T(many_wait_and_all_are_answered),
 		cmocka_unit_test_setup_teardown(
 			several_loops_share_the_addresses, start_three,
