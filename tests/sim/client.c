@@ -180,7 +180,10 @@ static void add_write(struct client *c, enum linear_outcome outcome)
 	struct linear_item condition, sights[OPS_MAX + 1], changes[OPS_MAX];
 	struct linear_op op = { .client = c->number,
 				.start_ns = c->start_ns,
-				.end_ns = c->s->c.now_ns,
+				/* unknown: it may still happen */
+				.end_ns = outcome == LINEAR_UNKNOWN
+						  ? 0
+						  : c->s->c.now_ns,
 				.outcome = outcome,
 				.conditions = &condition,
 				.condition_count = c->w.condition_count,

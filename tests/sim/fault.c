@@ -537,6 +537,8 @@ static uint32_t weight_of(const struct sim *s, enum sim_fault f)
 		return 7;
 	case FAULT_MEMBER:
 		return 4;
+	case FAULT_TRANSFER: /* what a lease has to end with */
+		return s->plan.leases ? 8 : 3;
 	case FAULT_CRASH:
 	case FAULT_CRASH_IN_CALL:
 	case FAULT_SPLIT:

@@ -365,6 +365,7 @@ struct sim {
 	bool start_planned[CLUSTER_NODES_MAX + 1];
 	uint64_t hash; /* of everything that happened                        */
 	bool trace;
+	bool undecided; /* the judge gave up                                  */
 	uint64_t count[SIM_COUNTER_COUNT];
 };
 
