@@ -9,6 +9,7 @@
 #include <gnutls/x509.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 
@@ -136,6 +137,46 @@ static enum err set_pair(struct load *l, struct tls *t)
 	return code < 0 ? refuse_code(l, l->key, code) : OK;
 }
 
+int tls_set_revoked(gnutls_certificate_credentials_t credentials,
+		    struct bytes pem)
+{
+	static const char begin[] = "-----BEGIN X509 CRL-----";
+	gnutls_datum_t text = { .data = (unsigned char *)(uintptr_t)pem.p,
+				.size = (unsigned)pem.n };
+	int code;
+
+	if (!memmem(pem.p, pem.n, begin, sizeof(begin) - 1))
+		return 0;
+	code = gnutls_certificate_set_x509_crl_mem(credentials, &text,
+						   GNUTLS_X509_FMT_PEM);
+	return code < 0 ? code : 0;
+}
+
+/* A list that is out of date would have everybody refused. */
+static enum err check_revoked(struct load *l)
+{
+	gnutls_datum_t text = datum(&l->ca_pem);
+	gnutls_x509_crl_t *list = NULL;
+	unsigned n = 0;
+	enum err err = OK;
+	time_t next;
+
+	/* No list at all is what most have. */
+	if (gnutls_x509_crl_list_import2(&list, &n, &text, GNUTLS_X509_FMT_PEM,
+					 0) < 0)
+		return OK;
+	for (unsigned i = 0; i < n; i++) {
+		next = gnutls_x509_crl_get_next_update(list[i]);
+		if (!err && next >= 0 && l->now_s >= seconds(next))
+			err = refuse(
+				l, l->ca,
+				"the revocation list in it is out of date");
+		gnutls_x509_crl_deinit(list[i]);
+	}
+	gnutls_free(list);
+	return err;
+}
+
 static enum err set_authority(struct load *l, struct tls *t)
 {
 	gnutls_datum_t ca;
@@ -144,6 +185,8 @@ static enum err set_authority(struct load *l, struct tls *t)
 
 	if (!err)
 		err = check_list(l, l->ca, &l->ca_pem, NULL);
+	if (!err)
+		err = check_revoked(l);
 	if (err)
 		return err;
 	ca = datum(&l->ca_pem);
@@ -152,6 +195,9 @@ static enum err set_authority(struct load *l, struct tls *t)
 	if (code <= 0)
 		return refuse_code(l, l->ca,
 				   code ? code : GNUTLS_E_NO_CERTIFICATE_FOUND);
+	code = tls_set_revoked(t->credentials, buf_bytes(&l->ca_pem));
+	if (code)
+		return refuse_code(l, l->ca, code);
 	t->asks = true;
 	return OK;
 }

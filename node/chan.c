@@ -5,6 +5,8 @@
  * it does not take is copied. TLS is always fed from the buffer, because after
  * "again" it must be offered the same bytes.
  */
+#include "base/vfs.h"
+#include "httpd/tls.h"
 #include "node/chan.h"
 
 #include <errno.h>
@@ -26,6 +28,20 @@ struct chan_tls {
 
 /* ------------------------------------------------------------ identity --- */
 
+/* The revocation lists in ca; *r < 0: they are of no use. ERR_NOMEM. */
+static enum err set_revoked(struct chan_tls *t, const char *ca, int *r)
+{
+	struct buf pem = BUF_INIT;
+	enum err err = vfs_read_all(vfs_os(), ca, TLS_FILE_BYTES_MAX, &pem);
+	int code = err ? GNUTLS_E_FILE_ERROR
+		       : tls_set_revoked(t->credentials, buf_bytes(&pem));
+
+	if (code)
+		*r = code;
+	buf_done(&pem);
+	return err == ERR_NOMEM ? err : OK;
+}
+
 enum err chan_tls_new(const char *cert, const char *key, const char *ca,
 		      struct chan_tls **out, struct buf *why)
 {
@@ -45,6 +61,8 @@ enum err chan_tls_new(const char *cert, const char *key, const char *ca,
 						   GNUTLS_X509_FMT_PEM);
 	if (r == 0)
 		r = GNUTLS_E_NO_CERTIFICATE_FOUND;
+	if (r > 0 && set_revoked(t, ca, &r))
+		goto out_memory;
 	if (r > 0) {
 		file = cert;
 		r = gnutls_certificate_set_x509_key_file(

@@ -27,3 +27,14 @@ make_cert() {
 		--load-ca-privkey "$1/$2-ca-key.pem" \
 		--template "$1/$3.cfg" --outfile "$1/$3-cert.pem" 2>/dev/null
 }
+
+# $1: directory, $2: authority, $3: name of a certificate, $4: lines for the
+# template. Prints a revocation list with it.
+make_crl() {
+	printf '%s\n' "${4:-crl_next_update = 9}" 'crl_number = 1' \
+		>"$1/$2-crl.cfg"
+	certtool --generate-crl --load-ca-privkey "$1/$2-ca-key.pem" \
+		--load-ca-certificate "$1/$2-ca.pem" \
+		--load-certificate "$1/$3-cert.pem" \
+		--template "$1/$2-crl.cfg" 2>/dev/null
+}

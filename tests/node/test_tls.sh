@@ -186,4 +186,52 @@ if [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null; then
 else
 	echo "SKIPPED: no mount namespace: what localhost stands for is unproved"
 fi
+
+# Certificates that were taken back: a list beside the authority.
+rm -rf "$dir/data"
+cp "$dir/a-ca.pem" "$dir/ca.pem"
+peer_port=$(python3 -c 'import socket
+s = socket.socket()
+s.bind(("127.0.0.1", 0))
+print(s.getsockname()[1])')
+cat >"$dir/conf" <<E
+cluster: { listen = "127.0.0.1:$peer_port"; };
+security: { $(pair n1 n1) tls_ca = "$dir/ca.pem";
+	peer_cert = "$dir/n1-cert.pem"; peer_key = "$dir/n1-key.pem";
+	peer_ca = "$dir/ca.pem"; };
+E
+start_daemon
+as() { # by whom, what
+	c --cert "$dir/$1-cert.pem" --key "$dir/$1-key.pem" -o /dev/null \
+		-w '%{http_code}' "$url$2"
+}
+link_as() {
+	timeout 5 gnutls-cli --x509cafile "$dir/a-ca.pem" -p "$peer_port" \
+		--x509certfile "$dir/$1-cert.pem" \
+		--x509keyfile "$dir/$1-key.pem" 127.0.0.1 \
+		</dev/null >/dev/null 2>&1
+}
+same "a client with a certificate" 200 "$(as n2 /_/health)"
+link_as n2
+check "a link, too" bash -c "! grep 'refused.*certificate' '$dir/log'"
+make_crl "$dir" a n2 >>"$dir/ca.pem"
+check "there is a list" grep -q 'BEGIN X509 CRL' "$dir/ca.pem"
+kill -HUP "$pid"
+check "it is taken over" log_has ' reloaded'
+same "who was taken back is refused" 000 "$(as n2 /_/health)"
+same "another is not" 200 "$(as n1 /_/health)"
+for _ in $(seq 50); do # the links take it over a moment later
+	link_as n2
+	grep -q 'link refused.*TLS' "$dir/log" && break
+done
+check "nor has he a link" log_has 'link refused.*TLS'
+cp "$dir/a-ca.pem" "$dir/ca.pem"
+make_crl "$dir" a n2 $'crl_this_update_date = "2020-01-01 00:00:00"\ncrl_next_update_date = "2020-02-01 00:00:00"' >>"$dir/ca.pem"
+: >"$dir/log"
+kill -HUP "$pid"
+check "a list that is out of date is refused" \
+	log_has "$dir/ca.pem: the revocation list in it is out of date"
+same "the one before stays in force" 000 "$(as n2 /_/health)"
+same "and lets others in" 200 "$(as n1 /_/health)"
+stop_daemon
 finish
