@@ -78,7 +78,7 @@ depends=$(for file in "$deb"/raftcask-{server,client}_*.deb; do
 	dpkg-deb -f "$file" Depends | tr ',' '\n'
 done | sed 's/|.*//; s/(.*//; s/ //g' | sort -u | grep -v '^systemd$')
 include="systemd,systemd-sysv,dbus,curl,procps,jq,gawk,bash-completion"
-include="$include,autopkgtest,apt-utils"
+include="$include,autopkgtest,apt-utils,dpkg-dev"
 include="$include,$(tr '\n' ',' <<<"$depends")"
 include=${include%,}
 base=$work/base-$(md5sum <<<"$include" | cut -c 1-8)
