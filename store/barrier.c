@@ -118,6 +118,7 @@ enum err store_barrier(struct store *s, int32_t partition,
 		       struct store_barrier *b)
 {
 	struct store_barrier *head;
+	bool gather = b->gather; /* once it is in the stack it may be gone */
 	uint32_t from, to;
 
 	if (partition != STORE_ALL_PARTITIONS &&
@@ -141,7 +142,7 @@ enum err store_barrier(struct store *s, int32_t partition,
 	while (!atomic_compare_exchange_weak(&s->barriers, &head, b));
 	if (partition == STORE_ALL_PARTITIONS ||
 	    !atomic_load(&s->partitions[partition].reading))
-		queue_wake_for(s, b->gather);
+		queue_wake_for(s, gather);
 	return ERR_PENDING;
 }
 
