@@ -4,6 +4,7 @@
 #ifndef BASE_PROCESS_H
 #define BASE_PROCESS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct process_figures {
@@ -15,5 +16,13 @@ struct process_figures {
 
 /* A moment's figures; what cannot be known is 0. Thread: any. */
 void process_figures(struct process_figures *f);
+
+/*
+ * Has the process whose number begins the file (vfs_lock() writes it there) been
+ * killed, without being gone yet? One of its threads may hang in the kernel and
+ * keep what is open from being closed. False also when nothing can be known.
+ * Thread: any.
+ */
+bool process_of_file_is_ending(const char *path);
 
 #endif

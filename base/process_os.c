@@ -70,3 +70,27 @@ void process_figures(struct process_figures *f)
 		f->files_max = limit.rlim_cur;
 	read_stat(f);
 }
+
+bool process_of_file_is_ending(const char *path)
+{
+	char name[32], text[1024], *p, state = 0;
+	FILE *file = fopen(path, "re");
+	int pid = 0;
+	size_t n;
+
+	if (!file)
+		return false;
+	if (fscanf(file, "%9d", &pid) != 1)
+		pid = 0;
+	fclose(file);
+	snprintf(name, sizeof(name), "/proc/%d/stat", pid);
+	file = pid > 0 ? fopen(name, "re") : NULL;
+	if (!file)
+		return false;
+	n = fread(text, 1, sizeof(text) - 1, file);
+	fclose(file);
+	text[n] = 0;
+	p = strrchr(text, ')');
+	return p && sscanf(p + 1, " %c", &state) == 1 &&
+	       (state == 'Z' || state == 'X');
+}

@@ -4,13 +4,17 @@
  * mounted there, and neither it nor the data directory lies in the other.
  *
  * A daemon that was killed leaves its mount behind, and every access to it fails
- * with ENOTCONN: that is how it is known.
+ * with ENOTCONN: that is how it is known. Unless it hangs: its teller makes the
+ * kernel forget a name in a directory, which somebody holds who waits for an
+ * answer of the daemon. Neither ends, nor does the process, until the connection
+ * is aborted, and nobody else will do that.
  */
 #include "node/mountpoint.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,8 +25,11 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/process.h"
 
 extern char **environ;
+
+enum { ENDING_LOOK_MS = 10, ENDING_LOOKS = 10, ENDING_LOOKS_MAX = 500 };
 
 #define SAY(why, ...) (void)!buf_addf(why, __VA_ARGS__)
 
@@ -135,11 +142,33 @@ static int look(const char *path, struct stat *st)
 	return error;
 }
 
+/*
+ * Who had the data directory was killed and cannot end: the end of its mount is
+ * that of what it hangs in. Only then is its lock free.
+ */
+static void end_hung(const char *path, const char *data_dir)
+{
+	char lock[PATH_MAX];
+
+	snprintf(lock, sizeof(lock), "%s/LOCK", data_dir);
+	for (int i = 0; process_of_file_is_ending(lock); i++) {
+		if (i == ENDING_LOOKS) {
+			log_info("mount", "hung_mount_ended");
+			mountpoint_detach(path, true);
+		}
+		if (i == ENDING_LOOKS_MAX)
+			return; /* the lock will tell */
+		(void)!poll(NULL, 0, ENDING_LOOK_MS);
+	}
+}
+
 bool mountpoint_prepare(const char *path, const char *data_dir, struct buf *why)
 {
 	struct stat st;
-	int error = look(path, &st);
+	int error;
 
+	end_hung(path, data_dir);
+	error = look(path, &st);
 	if (error) {
 		SAY(why, "%s: %s\n", path, strerror(error));
 		return false;

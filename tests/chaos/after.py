@@ -98,8 +98,9 @@ class Samples:
                         for part in (taken[third:2 * third],
                                      taken[2 * third:]))
                 if b > a * 1.15 + slack:
-                    wrong.append("%s (start %d) grows: %d %s, then %d" % (
-                        name, generation, a, what, b))
+                    wrong.append("%s (start %d) grows: %d %s, then %d: %r" % (
+                        name, generation, a, what, b,
+                        [t[column] for t in taken[::len(taken) // 20]]))
         return wrong
 
 

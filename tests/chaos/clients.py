@@ -361,15 +361,45 @@ class Files(Client):
 
     def __init__(self, *a):
         super().__init__(*a)
-        self.root = self.node = None
+        self.root = self.node = self.ready = None
+
+    doubtful = {}  # {node: when it was seen without a leader}, of all threads
 
     def where(self):
         return self.node["name"] + " mnt" if self.node else None
+
+    def is_fresh(self, started):
+        """Without a leader a mount goes on showing what its node knows, after
+        2 s at first (docs/mount.md): no look is judged that may be of then."""
+        name, now = self.node["name"], time.monotonic()
+        if time.monotonic_ns() - started > 1e9:
+            self.doubtful[name] = now
+        try:
+            if self.ready is None:
+                self.ready = dial(self.node, 2)
+            if self.ready.call("GET", "/_/ready").status != 200:
+                self.doubtful[name] = now
+        except (CutShort, *TORN):
+            self.drop_ready()
+            self.doubtful[name] = now
+        return now > self.doubtful.get(name, 0) + 2
+
+    def drop_ready(self):
+        if self.ready:
+            self.ready.close()
+        self.ready = None
+
+    def add(self, op, ok, started, **more):
+        looks = op == "get" or ok is REFUSED or op == "txn" and \
+            not more.get("puts")
+        if ok is not NOTHING and (not looks or self.is_fresh(started)):
+            super().add(op, ok, started, **more)
 
     def is_there(self):
         if self.root is not None and self.rng.random() < 0.01:
             self.leave()
         if self.root is None:
+            self.drop_ready()
             self.node = self.rng.choice(self.control.look()["nodes"])
             try:
                 fd = os.open(self.node["mnt"], os.O_PATH | os.O_DIRECTORY)

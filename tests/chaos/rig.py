@@ -145,6 +145,7 @@ class Spoilt(Member):
 
     def spawn(self):
         self.ended, self.may_fail = False, False
+        self.write_config(self.cluster.members)  # a reload may have broken it
         self.generation += 1
         env = dict(os.environ, CHAOS_FAULTS=self.faults,
                    LD_PRELOAD=self.cluster.preload)
@@ -162,17 +163,16 @@ class Spoilt(Member):
         self.cluster.tell()
 
     def kill9(self):
-        """A killed daemon may hang in the kernel, telling it to forget a name
-        in a directory that a client holds, who waits for the daemon: the end
-        of the mount ends both (docs/limits.md)."""
+        """What was killed may hang in the kernel; its next start ends that."""
         self.ended, self.paused = True, False
         self.process.kill()
         try:
-            self.process.wait(5)
+            self.process.wait(1)
         except subprocess.TimeoutExpired:
-            self.cluster.hung += 1
-            unmount(self.mnt)
-            self.process.wait(30)
+            self.cluster.hung.append(self.process)
+
+    def is_alive(self):
+        return not self.ended and super().is_alive()
 
     def stop(self):
         """SIGTERM; the exit status. It may take what a slow disk takes."""
@@ -217,12 +217,15 @@ class Spoilt(Member):
             pass
 
     def wipe(self):
+        unmount(self.mnt)  # without its LOCK nobody knows whose it was
         shutil.rmtree(self.data, ignore_errors=True)
 
     def remove(self):
         super().remove()
-        for path in (self.mnt, self.disk):
-            unmount(path)
+        unmount(self.mnt)
+        if self.process:
+            self.process.wait(30)
+        unmount(self.disk)
 
 
 class Chaos(Cluster):
@@ -233,7 +236,7 @@ class Chaos(Cluster):
         self.control, self.more = os.path.join(root, "control"), {}
         self.preload = shim
         self.told, self.patience, self.witness = None, 1, None
-        self.keep_root, self.hung = False, 0
+        self.keep_root, self.hung = False, []
         if "/asan/" in DAEMON:
             self.preload = subprocess.run(
                 ["gcc", "-print-file-name=libasan.so"], capture_output=True,
