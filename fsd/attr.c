@@ -227,6 +227,7 @@ static enum err xattr_read(struct call *c, const char *name, struct buf *out)
 	bool none;
 
 	for (int i = 0; i <= FSD_STALE_TRIES; i++) {
+		(void)moves_begin(f);
 		table_lock(&f->table);
 		none = c->at.node->gone ||
 		       (c->at.node->defer &&

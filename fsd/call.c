@@ -235,8 +235,10 @@ static uint64_t number_of(const struct node *node)
 static enum err fill_op(struct call *c)
 {
 	struct store_file_op *op = &c->op;
-	enum err err = call_paths(c);
+	enum err err;
 
+	c->moves = atomic_load(&c->f->moves); /* before the paths */
+	err = call_paths(c);
 	if (err)
 		return err;
 	op->path = buf_bytes(&c->path);
@@ -344,7 +346,8 @@ static void changed(struct call *c, enum err err)
 		call_later(c, submit);
 		return;
 	}
-	if (moved && c->stale_tries++ < FSD_STALE_TRIES && paths_differ(c)) {
+	if (moved && c->stale_tries++ < FSD_MOVES_MAX &&
+	    (moves_passed(c->f, c->moves) || paths_differ(c))) {
 		submit(c);
 		return;
 	}

@@ -33,11 +33,18 @@ enum err change_owner(struct call *c, mode_t mode)
 	struct fsd *f = c->f;
 	struct store_file dir;
 	struct stat st;
-	enum err err = call_paths(c);
+	enum err err = ERR_STALE;
+	bool passed = true;
 
-	if (!err)
-		err = store_file_stat(f->store, parent_of(buf_bytes(&c->path)),
-				      &dir);
+	for (int i = 0; i < FSD_MOVES_MAX && passed; i++) {
+		uint32_t moves = moves_begin(f);
+
+		err = call_paths(c);
+		if (!err)
+			err = store_file_stat(
+				f->store, parent_of(buf_bytes(&c->path)), &dir);
+		passed = moves_passed(f, moves);
+	}
 	if (err)
 		return err;
 	answer_stat(f, &dir, 0, &st);

@@ -58,6 +58,7 @@ static enum err read_some(struct call *c, uint64_t off, void *dst, size_t n,
 	enum err err = OK;
 
 	for (int i = 0; i <= FSD_STALE_TRIES; i++) {
+		(void)moves_begin(c->f);
 		*got = 0;
 		if (is_empty_yet(c))
 			return OK;
@@ -304,6 +305,7 @@ static enum err seek(struct call *c, uint64_t off, bool hole, uint64_t *found)
 	enum err err = OK;
 
 	for (int i = 0; i <= FSD_STALE_TRIES; i++) {
+		(void)moves_begin(c->f);
 		if (is_empty_yet(c))
 			return ERR_NOT_FOUND;
 		o = orphan_of(c);

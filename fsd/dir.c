@@ -177,7 +177,7 @@ static size_t entry_after(const struct dir *d, uint64_t cookie)
 	return low;
 }
 
-static enum err load(struct call *c, struct dir *d)
+static enum err load_once(struct call *c, struct dir *d)
 {
 	struct fsd *f = c->f;
 	enum err err = call_paths(c);
@@ -194,6 +194,21 @@ static enum err load(struct call *c, struct dir *d)
 	if (!err)
 		put_in_order(d);
 	d->loaded = !err;
+	return err;
+}
+
+/* While a directory is renamed parts of it are nowhere. */
+static enum err load(struct call *c, struct dir *d)
+{
+	enum err err = ERR_STALE;
+	bool passed = true;
+
+	for (int i = 0; i < FSD_MOVES_MAX && passed; i++) {
+		uint32_t moves = moves_begin(c->f);
+
+		err = load_once(c, d);
+		passed = moves_passed(c->f, moves);
+	}
 	return err;
 }
 
@@ -301,22 +316,41 @@ static bool put_dots(struct page *page, uint64_t at)
 	return put_entry(page, at ? ".." : ".", &e, (off_t)at + 1);
 }
 
-static enum err look(struct page *page, struct bytes name, struct bytes path,
+static enum err path_to(struct call *c, struct bytes name)
+{
+	enum err err = call_paths(c);
+
+	if (!err && c->path.n)
+		err = buf_add(&c->path, "/", 1);
+	return err ? err : buf_add(&c->path, name.p, name.n);
+}
+
+static enum err look(struct page *page, struct bytes name,
 		     struct fuse_entry_param *e)
 {
-	struct fsd *f = page->c->f;
+	struct call *c = page->c;
+	struct fsd *f = c->f;
 	struct store_file file;
-	enum err err;
+	enum err err = ERR_STALE;
+	bool passed = true;
 
 	if (page->plus)
-		return entry_find(page->c, page->c->at.node, name, path, e);
+		return entry_find(c, name, e);
 	memset(e, 0, sizeof(*e));
-	err = store_file_stat(f->store, path, &file);
+	for (int i = 0; i < FSD_MOVES_MAX && passed; i++) {
+		uint32_t moves = moves_begin(f);
+
+		err = path_to(c, name);
+		if (!err)
+			err = store_file_stat(f->store, buf_bytes(&c->path),
+					      &file);
+		passed = moves_passed(f, moves);
+	}
 	if (err == ERR_NOT_FOUND) {
 		struct node *node;
 
 		table_lock(&f->table);
-		node = table_child(&f->table, page->c->at.node, name);
+		node = table_child(&f->table, c->at.node, name);
 		if (node && node->defer) {
 			e->attr.st_ino = node->ino;
 			e->attr.st_mode = S_IFREG;
@@ -336,18 +370,10 @@ static enum err put_names(struct page *page, struct dir *d, uint64_t cookie)
 	struct fuse_entry_param e;
 	enum err err = OK;
 
-	err = call_paths(c);
-	if (!err && c->path.n)
-		err = buf_add(&c->path, "/", 1);
 	for (size_t i = entry_after(d, cookie); !err && i < d->count; i++) {
 		char *name = (char *)d->names.p + d->entry[i].off;
-		size_t n = strlen(name), was = c->path.n;
 
-		err = buf_add(&c->path, name, n);
-		if (err)
-			break;
-		err = look(page, bytes_of(name, n), buf_bytes(&c->path), &e);
-		c->path.n = was;
+		err = look(page, bytes_str(name), &e);
 		if (err == ERR_NOT_FOUND || err == ERR_NOT_DIR) {
 			err = OK;
 			continue;

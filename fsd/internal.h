@@ -37,6 +37,7 @@ enum {
 	FSD_DEFER_MS = 100,
 	FSD_AGAIN_MS = 1000, /* what is deferred and could not be committed  */
 	FSD_STALE_TRIES = 4, /* paths that were renamed meanwhile            */
+	FSD_MOVES_MAX = 64,  /* renames while one look is taken              */
 	FSD_ORPHAN_BYTES_MAX = 256 << 20, /* written to removed files        */
 	FSD_TELL_MAX = 65536,		  /* items that wait for the teller  */
 	FSD_LONG_S = 3600,		  /* timeouts of a node alone        */
@@ -91,6 +92,10 @@ struct fsd {
 	_Atomic bool blind;	/* the last attempt to be fresh failed       */
 	_Atomic bool stopping, ending;
 	_Atomic uint64_t seq; /* entries seen, with the table locked         */
+	_Atomic uint32_t moves; /* begun and ended: odd while one is applied */
+	pthread_mutex_t move_lock;
+	pthread_cond_t moved;
+	pthread_t mover;
 	_Atomic uint32_t calls;
 	_Atomic uint64_t orphan_bytes;
 	struct figures figures[FIGURE_KINDS];
@@ -155,7 +160,8 @@ struct call {
 	uint64_t tried_ns; /* when it was last handed in                     */
 	uint64_t due_ns;
 	uint32_t stale_tries;
-	bool fresh;	  /* what is read now is                             */
+	uint32_t moves; /* f->moves, when its paths were made                */
+	bool fresh;	/* what is read now is                             */
 	bool interrupted; /* gave up waiting for a leader                    */
 	bool carries;	  /* brings what is deferred of node `deferred`      */
 	struct node *deferred; /* with a reference                           */
@@ -290,11 +296,10 @@ bool call_done(struct call *c, enum err err);
 /* ------------------------------------------------------------- lookup.c -- */
 
 /*
- * What parent/name is now, path being its path, for the kernel; its lookup is
- * counted. file, if not NULL, gets the attributes. Errors of store_file_stat.
+ * What name in c->at's directory is now, for the kernel; its lookup is counted.
+ * c->path is its path then. Errors of store_file_stat.
  */
-MUST_CHECK enum err entry_find(struct call *c, struct node *parent,
-			       struct bytes name, struct bytes path,
+MUST_CHECK enum err entry_find(struct call *c, struct bytes name,
 			       struct fuse_entry_param *e);
 
 /* Answer with the entry of c->at, which has just been made, and release c. */
@@ -518,6 +523,15 @@ void orphan_set(struct fsd *f, struct orphan *o,
 uint64_t orphan_bytes(struct orphan *o);
 
 /* ------------------------------------------------------------ observe.c -- */
+
+/*
+ * While a rename is applied, what lies below has moved in the store and not in
+ * the table: neither name leads to it. Wait until none is (2 s at most; not on
+ * the core thread, which applies it); what was then found by a path is right if
+ * moves_passed does not say that one was applied meanwhile. Thread: any.
+ */
+uint32_t moves_begin(struct fsd *f);
+bool moves_passed(struct fsd *f, uint32_t moves);
 
 /* Follow what the store applies from now on. Thread: core. */
 void observe_begin(struct fsd *f);

@@ -15,8 +15,8 @@
 
 uint64_t node_subdirs(struct fsd *f, struct node *node, struct bytes path)
 {
+	uint32_t changes, moves = moves_begin(f);
 	uint64_t count = 0;
-	uint32_t changes;
 	bool known;
 
 	table_lock(&f->table);
@@ -30,7 +30,8 @@ uint64_t node_subdirs(struct fsd *f, struct node *node, struct bytes path)
 		count = 0;
 	table_lock(&f->table);
 	node->subdirs = count;
-	node->subdirs_known = changes == node->subdirs_changes;
+	node->subdirs_known =
+		changes == node->subdirs_changes && !moves_passed(f, moves);
 	table_unlock(&f->table);
 	return 2 + count;
 }
@@ -112,9 +113,11 @@ static void renumber(struct fsd *f, struct node *parent, struct bytes name,
 	tell(f, TELL_INODE, parent->id, NULL, bytes_of(NULL, 0), 0, 0);
 }
 
-enum err entry_find(struct call *c, struct node *parent, struct bytes name,
-		    struct bytes path, struct fuse_entry_param *e)
+static enum err find_entry(struct call *c, struct bytes name,
+			   struct fuse_entry_param *e)
 {
+	struct node *parent = c->at.node;
+	struct bytes path = buf_bytes(&c->path);
 	struct fsd *f = c->f;
 	struct table *t = &f->table;
 	struct store_file file;
@@ -161,6 +164,44 @@ enum err entry_find(struct call *c, struct node *parent, struct bytes name,
 	return OK;
 }
 
+/* c->path becomes that of name in c->at's directory. */
+static enum err name_path(struct call *c, struct bytes name)
+{
+	enum err err = OK;
+
+	c->path.n = 0;
+	table_lock(&c->f->table);
+	err = table_path(&c->f->table, c->at.node, &c->path);
+	table_unlock(&c->f->table);
+	if (!err && c->path.n)
+		err = buf_add(&c->path, "/", 1);
+	if (!err)
+		err = buf_add(&c->path, name.p, name.n);
+	if (!err && c->path.n > TABLE_PATH_BYTES_MAX)
+		err = ERR_KEY_TOO_LONG;
+	return err == ERR_NOT_FOUND ? ERR_STALE : err;
+}
+
+enum err entry_find(struct call *c, struct bytes name,
+		    struct fuse_entry_param *e)
+{
+	struct fsd *f = c->f;
+	enum err err = ERR_STALE;
+	bool passed = true;
+
+	for (int i = 0; i < FSD_MOVES_MAX && passed; i++) {
+		uint32_t moves = moves_begin(f);
+
+		err = name_path(c, name);
+		if (!err)
+			err = find_entry(c, name, e);
+		passed = moves_passed(f, moves);
+		if (passed && !err && i + 1 < FSD_MOVES_MAX)
+			entry_untake(f, e->ino);
+	}
+	return err;
+}
+
 void entry_untake(struct fsd *f, uint64_t id)
 {
 	struct node *node;
@@ -184,10 +225,7 @@ bool entry_answer(struct call *c, enum err err)
 	struct fuse_entry_param e;
 
 	if (!err)
-		err = call_paths(c);
-	if (!err)
-		err = entry_find(c, c->at.node, place_name(&c->at),
-				 buf_bytes(&c->path), &e);
+		err = entry_find(c, place_name(&c->at), &e);
 	if (err)
 		call_say(c, err);
 	else
@@ -200,11 +238,8 @@ bool entry_answer(struct call *c, enum err err)
 static void lookup_run(struct call *c)
 {
 	struct fuse_entry_param e;
-	enum err err = call_paths(c);
+	enum err err = entry_find(c, place_name(&c->at), &e);
 
-	if (!err)
-		err = entry_find(c, c->at.node, place_name(&c->at),
-				 buf_bytes(&c->path), &e);
 	if (err == ERR_NOT_FOUND && answer_timeout(c) > 0) {
 		memset(&e, 0, sizeof(e));
 		e.entry_timeout = FSD_NEGATIVE_S;
@@ -288,11 +323,15 @@ static enum err stat_node(struct call *c, struct store_file *file)
 	struct bytes path = buf_bytes(&c->path);
 	uint64_t ino = node->ino;
 	enum err err;
+	bool named;
 
 	if (node->is_root)
 		return store_file_stat(f->store, path, file);
 	err = store_file_stat_ino(f->store, path, ino, file);
-	if (err != ERR_STALE || !node->is_dir || !(ino >> 63))
+	table_lock(&f->table);
+	named = node->names != NULL; /* else another may be made there */
+	table_unlock(&f->table);
+	if (err != ERR_STALE || !node->is_dir || !(ino >> 63) || !named)
 		return err;
 	err = store_file_stat(f->store, path, file);
 	if (err || !S_ISDIR(file->mode))
@@ -314,6 +353,7 @@ enum err node_attr(struct call *c, struct stat *st)
 	enum err err = OK;
 
 	for (int i = 0; i <= FSD_STALE_TRIES; i++) {
+		(void)moves_begin(f);
 		if (attr_here(c, st))
 			return OK;
 		err = call_paths(c);

@@ -15,6 +15,8 @@
 
 #include "fsd/internal.h"
 
+enum { MOVE_WAIT_MS = 2000 };
+
 struct seen_at {
 	struct fsd *f;
 	uint32_t partition;
@@ -43,6 +45,12 @@ static bool is_below(struct bytes path, struct bytes dir)
 	       (path.n == dir.n || path.p[dir.n] == '/');
 }
 
+static bool is_move(const struct store_seen *seen)
+{
+	return seen->kind == STORE_SEEN_MOVE ||
+	       seen->kind == STORE_SEEN_EXCHANGE;
+}
+
 /*
  * Is key a part of what the entry moved? That comes first in it; a large
  * directory is tens of thousands of events behind it.
@@ -51,8 +59,7 @@ static bool is_moved(struct bytes key, const struct store_seen *seen,
 		     uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		if (seen[i].kind != STORE_SEEN_MOVE &&
-		    seen[i].kind != STORE_SEEN_EXCHANGE)
+		if (!is_move(&seen[i]))
 			break;
 		if (is_below(path_of(key), path_of(seen[i].key)) ||
 		    is_below(path_of(key), path_of(seen[i].to)))
@@ -82,6 +89,44 @@ static void give_node(struct fsd *f, struct node *node)
 	table_lock(&f->table);
 	table_unref(&f->table, node);
 	table_unlock(&f->table);
+}
+
+/* ------------------------------------------------------------------- moves */
+
+/* It may be said twice that one begins: the entry is tried once more. */
+static void set_moving(struct fsd *f, bool moving)
+{
+	pthread_mutex_lock(&f->move_lock);
+	f->mover = pthread_self();
+	if ((atomic_load(&f->moves) & 1) != moving)
+		atomic_fetch_add(&f->moves, 1);
+	pthread_cond_broadcast(&f->moved);
+	pthread_mutex_unlock(&f->move_lock);
+}
+
+uint32_t moves_begin(struct fsd *f)
+{
+	uint32_t moves = atomic_load(&f->moves);
+	uint64_t until_ns;
+	struct timespec until;
+	int late = 0;
+
+	if (!(moves & 1))
+		return moves;
+	until_ns = fsd_now(f) + MOVE_WAIT_MS * 1000000ull;
+	until.tv_sec = (time_t)(until_ns / 1000000000u);
+	until.tv_nsec = (long)(until_ns % 1000000000u);
+	pthread_mutex_lock(&f->move_lock);
+	while ((moves = atomic_load(&f->moves)) & 1 && !late &&
+	       !pthread_equal(f->mover, pthread_self()))
+		late = pthread_cond_timedwait(&f->moved, &f->move_lock, &until);
+	pthread_mutex_unlock(&f->move_lock);
+	return moves;
+}
+
+bool moves_passed(struct fsd *f, uint32_t moves)
+{
+	return atomic_load(&f->moves) != moves;
 }
 
 /* ------------------------------------------------------------------ before */
@@ -209,6 +254,8 @@ static void before(void *ctx, uint32_t partition, uint64_t rev,
 	struct node *node;
 	uint64_t ino;
 
+	if (is_move(&seen[0]))
+		set_moving(f, true);
 	for (uint32_t i = 0; i < count; i++) {
 		switch (seen[i].kind) {
 		case STORE_SEEN_PUT:
@@ -518,6 +565,8 @@ static bool after(void *ctx, uint32_t partition, uint64_t rev,
 			break;
 		}
 	}
+	if (atomic_load(&f->moves) & 1)
+		set_moving(f, false);
 	orphans_settle(f);
 	return at.told && atomic_load(&f->alone);
 }

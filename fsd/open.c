@@ -86,6 +86,7 @@ static enum err look(struct call *c, struct store_file *file)
 	bool here;
 
 	for (int i = 0; i <= FSD_STALE_TRIES; i++) {
+		(void)moves_begin(c->f);
 		table_lock(&c->f->table);
 		here = node->gone || node->defer;
 		table_unlock(&c->f->table);
@@ -204,10 +205,7 @@ static bool created(struct call *c, enum err err)
 	if (err == ERR_EXISTS && !(c->fi.flags & O_EXCL))
 		err = ERR_STALE;
 	if (!err)
-		err = call_paths(c);
-	if (!err)
-		err = entry_find(c, c->at.node, place_name(&c->at),
-				 buf_bytes(&c->path), &e);
+		err = entry_find(c, place_name(&c->at), &e);
 	if (!err)
 		h = handle_of(c, e.ino);
 	if (!err && !h) {

@@ -126,6 +126,8 @@ static enum err set_up(struct fsd *f)
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&f->tick, &attr);
+	pthread_cond_init(&f->moved, &attr);
+	pthread_mutex_init(&f->move_lock, NULL);
 	pthread_condattr_destroy(&attr);
 	pthread_cond_init(&f->tell, NULL);
 	return OK;
@@ -375,6 +377,8 @@ void fsd_free(struct fsd *f)
 	pthread_mutex_destroy(&f->tell_lock);
 	pthread_mutex_destroy(&f->room_lock);
 	pthread_cond_destroy(&f->tick);
+	pthread_cond_destroy(&f->moved);
+	pthread_mutex_destroy(&f->move_lock);
 	pthread_cond_destroy(&f->tell);
 	free(f->blocks);
 	free(f);

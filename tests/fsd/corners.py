@@ -3,14 +3,16 @@ that goes, what is deferred and who comes in between, rights and who lacks them.
 """
 import errno
 import json
+import mmap
 import os
 import random
 import stat
 import struct
 import subprocess
+import threading
 
-from mount_kit import (MNT_DETACH, Mounted, detach, equal, expect, fails, libc,
-                       read, run, wait_for, write)
+from mount_kit import (MNT_DETACH, Failure, Mounted, detach, equal, expect,
+                       fails, libc, read, run, wait_for, write)
 from harness import JSON_TYPE, SEED, case, main
 
 USER = 54321
@@ -78,6 +80,20 @@ def setid():
 
 # --- directories ------------------------------------------------------------
 
+def fresh_tree(n, name, count):
+    """name/a with count small files, a big one, and one in a subdirectory."""
+    os.makedirs(n.at(name, "a", "sub"))
+    for i in range(0, count, 100):
+        with n.conn() as c:
+            r = c.call("POST", "/_/txn", json.dumps({"then": [
+                {"put": "%s/a/f%d" % (name, k), "value": "x"}
+                for k in range(i, i + 100)]}).encode(), JSON_TYPE)
+            equal(r.status, 200, "the files", r)
+    write(n.at(name, "a", "big"), os.urandom(300000))
+    write(n.at(name, "a", "sub", "z"), b"z")
+    return n.at(name)
+
+
 @case("the links of directories are exact whoever makes and removes them")
 def directory_links():
     n = shared()
@@ -127,6 +143,55 @@ def directory_links():
             tries(write, n.at(path() + "/f"), b"x")
         if step % 3 == 0:
             check(step)
+    run("rm", "-rf", top)
+
+
+@case("what lies in a directory that is renamed is never missed meanwhile")
+def read_while_renamed():
+    n = shared()
+    top = fresh_tree(n, "moving", 300)
+    a, b = top + "/a", top + "/b"
+    sub = os.open(a + "/sub", os.O_RDONLY)
+    here = os.open(a, os.O_RDONLY)
+    fd = os.open(a + "/big", os.O_RDWR | os.O_DIRECT)
+    page = mmap.mmap(-1, 4096)
+    want = sorted(os.listdir(here))
+    calls = {
+        "pread": lambda: os.preadv(fd, [page], 4096 * 7),
+        "pwrite": lambda: os.pwritev(fd, [page], 4096 * 9),
+        "fstat": lambda: os.fstat(fd),
+        "open": lambda: os.close(os.open("f17", os.O_RDONLY, dir_fd=here)),
+        "stat": lambda: os.stat("sub/z", dir_fd=here),
+        "list": lambda: equal(sorted(os.listdir(here)), want, "the listing"),
+        "create": lambda: os.close(os.open(
+            "new", os.O_CREAT | os.O_EXCL | os.O_WRONLY, dir_fd=sub)) or
+        os.unlink("new", dir_fd=sub)}
+    stop, errors, done = threading.Event(), [], []
+
+    def again(name, fn):
+        while not stop.is_set():
+            try:
+                fn()
+                done.append(name)
+            except (OSError, Failure) as e:
+                errors.append((name, str(e)))
+                return
+
+    threads = [threading.Thread(target=again, args=c) for c in calls.items()]
+    for t in threads:
+        t.start()
+    for i in range(150):
+        os.rename(a, b)
+        os.rename(b, a)
+    wait_for(lambda: errors or set(done) == set(calls), "each was done")
+    stop.set()
+    for t in threads:
+        t.join()
+    equal(errors, [], "what went wrong while it was renamed")
+    for name in want:
+        os.stat(a + "/" + name)
+    for x in (fd, here, sub):
+        os.close(x)
     run("rm", "-rf", top)
 
 
