@@ -146,6 +146,24 @@ def directory_links():
     run("rm", "-rf", top)
 
 
+@case("a directory keeps the time it is given behind files made before")
+def time_after_creation():
+    n = shared()
+    d = n.at("times")
+    os.mkdir(d)
+    for i in range(20):
+        fd = os.open(d + "/f%d" % i, os.O_CREAT | os.O_WRONLY)
+        if i % 2:
+            os.close(fd)
+        os.utime(d, ns=(10**18, 10**18 + i))
+        equal(os.stat(d).st_mtime_ns, 10**18 + i, "at once, round", i)
+        if not i % 2:
+            os.close(fd)
+        wait_for(lambda: n.get("times/f%d" % i) == b"", "it is made")
+        equal(os.stat(d).st_mtime_ns, 10**18 + i, "later, round", i)
+    run("rm", "-rf", d)
+
+
 @case("what lies in a directory that is renamed is never missed meanwhile")
 def read_while_renamed():
     n = shared()
