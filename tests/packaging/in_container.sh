@@ -53,8 +53,10 @@ is_gone() {
 
 # $1: the process that was; another one has taken its place.
 runs_anew() {
-	[ "$(property ActiveState)" = active ] &&
-		[ "$(property MainPID)" != "$1" ]
+	local now
+	now=$(property MainPID) # first: it is 0 between the two
+	[ "$now" != 0 ] && [ "$now" != "$1" ] &&
+		[ "$(property ActiveState)" = active ]
 }
 
 # $1: name; lines of [Service] that hold until no_drop_in.
