@@ -287,7 +287,7 @@ struct store_observer {
 	/*
 	 * It is applied. True: answers to requests that made this entry (of
 	 * file operations to those with may_hold) are held until
-	 * store_observed, for at most 100 ms.
+	 * store_observed, for at most 1 s.
 	 */
 	bool (*after)(void *ctx, uint32_t partition, uint64_t rev,
 		      const struct store_seen *seen, uint32_t count);

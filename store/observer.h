@@ -9,7 +9,7 @@
 #include "store/file.h"
 #include "store/store_internal.h"
 
-enum { OBSERVER_HOLD_MS = 100 };
+enum { OBSERVER_HOLD_MS = 1000 };
 
 struct observing;
 

@@ -216,15 +216,15 @@ static void an_answer_waits_until_it_is_observed(void **state)
 	assert_int_equal(done_count, 1);
 }
 
-static void an_answer_waits_100_ms_at_most(void **state)
+static void an_answer_waits_a_second_at_most(void **state)
 {
 	uint64_t wait_ms = 0;
 
 	heard.hold = true;
 	begin_put("k");
 	assert_int_equal(store_step(rig.store, &wait_ms), OK);
-	assert_in_range(wait_ms, 1, 101);
-	store_rig_pass(&rig, 98);
+	assert_in_range(wait_ms, 1, 1001);
+	store_rig_pass(&rig, 998);
 	assert_int_equal(store_rig_step(&rig), OK);
 	assert_int_equal(done_count, 0);
 	store_rig_pass(&rig, 3);
@@ -277,7 +277,7 @@ static void a_file_operation_may_wait_too(void **state)
 
 	heard.hold = true;
 	assert_int_equal(store_rig_file(&rig, &op), OK);
-	assert_true(rig.clock.mono - ns >= 100000000);
+	assert_true(rig.clock.mono - ns >= 1000000000);
 	heard.hold = false;
 	op.path = bytes_str("file2");
 	ns = rig.clock.mono;
@@ -337,7 +337,7 @@ int main(void)
 		UNIT(what_expires_is_told),
 		UNIT(nobody_is_told_after_the_end),
 		UNIT(an_answer_waits_until_it_is_observed),
-		UNIT(an_answer_waits_100_ms_at_most),
+		UNIT(an_answer_waits_a_second_at_most),
 		UNIT(what_is_observed_already_is_not_held),
 		UNIT(what_made_no_entry_and_files_do_not_wait),
 		UNIT(a_file_operation_may_wait_too),
