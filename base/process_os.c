@@ -71,6 +71,17 @@ void process_figures(struct process_figures *f)
 	read_stat(f);
 }
 
+void process_sign_file(const char *path)
+{
+	FILE *file = fopen(path, "r+e");
+
+	if (!file)
+		return;
+	if (ftruncate(fileno(file), 0) == 0)
+		fprintf(file, "%d\n", (int)getpid());
+	fclose(file);
+}
+
 bool process_of_file_is_ending(const char *path)
 {
 	char name[32], text[1024], *p, state = 0;

@@ -229,8 +229,7 @@ static inline MUST_CHECK enum err vfs_free_bytes(struct vfs *v, const char *dir,
 }
 
 /*
- * Create path when absent, lock it for this process, and write its number into
- * it; held until *f is
+ * Create path when absent and lock it for this process; held until *f is
  * closed or the process ends. ERR_BUSY: someone else holds it.
  */
 static inline MUST_CHECK enum err vfs_lock(struct vfs *v, const char *path,

@@ -363,9 +363,6 @@ static enum err os_lock(struct vfs *v, const char *path, struct vfs_file **f)
 		os_close(file);
 		return fail("lock", path, e);
 	}
-	/* For people, and process_of_file_is_ending(); a full disk is no harm. */
-	if (ftruncate(fd_of(file), 0) == 0)
-		(void)!dprintf(fd_of(file), "%d\n", (int)getpid());
 	*f = file;
 	return OK;
 }

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <limits.h>
 #include <pthread.h>
 #include <pwd.h>
 #include <signal.h>
@@ -25,6 +26,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/process.h"
 #include "base/vfs.h"
 #include "fsd/fsd.h"
 #include "node/mount_fd.h"
@@ -185,6 +187,19 @@ static uint64_t free_bytes(void *ctx)
 	return vfs_free_bytes(vfs_os(), m->data_dir, &bytes) ? 0 : bytes;
 }
 
+/*
+ * From here on a kill can leave this process hanging in its own mount; the next
+ * start finds out by its number (mountpoint_prepare). Without a mount LOCK stays
+ * as it is, so that who only looks or refuses changes no byte.
+ */
+static void sign_lock(const struct conf *c)
+{
+	char lock[PATH_MAX + sizeof("/LOCK")];
+
+	snprintf(lock, sizeof(lock), "%s/LOCK", c->data_dir);
+	process_sign_file(lock);
+}
+
 static enum node_exit open_mount(struct mount *m, const struct conf *c,
 				 struct fsd_options *o, struct buf *why)
 {
@@ -194,6 +209,7 @@ static enum node_exit open_mount(struct mount *m, const struct conf *c,
 
 	if (result)
 		return result;
+	sign_lock(c);
 	err = fsd_new(o, &m->fsd, &below);
 	if (err)
 		(void)!buf_addf(why, "mount: %.*s: %s\n", (int)below.n,
