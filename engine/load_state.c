@@ -505,6 +505,25 @@ static enum err say_missing(struct load *l, uint32_t partition, uint64_t first)
 	return ERR_CORRUPT;
 }
 
+/*
+ * A node that is alone, and an entry of which nothing stands in the log: an open
+ * comes so far only if its place was given up with consent. What lies behind was
+ * not settled and cannot be without it, so the log ends before it. (The next
+ * entry has a higher term and ends the log there for every later open.)
+ */
+static bool cut_given_up(struct load *l, struct partition *p)
+{
+	if (!l->e->manifest.loss_count || tail_at(&p->tail, p->missing))
+		return false;
+	log_warn("engine", "given_up index=%llu last=%llu",
+		 (unsigned long long)p->missing,
+		 (unsigned long long)p->terms.last_index);
+	unsettled_cut(l->e, p, p->missing);
+	terms_cut(&p->terms, p->missing);
+	p->missing = 0;
+	return true;
+}
+
 /* They come in any order: some were appended again. */
 static enum err fill_tails(struct load *l)
 {
@@ -532,7 +551,7 @@ static enum err fill_tails(struct load *l)
 		struct partition *p = &e->partitions[i];
 
 		damage_find_missing(p);
-		if (p->missing && !e->o.has_peers)
+		if (p->missing && !e->o.has_peers && !cut_given_up(l, p))
 			err = say_missing(l, i, p->missing);
 	}
 	return err;

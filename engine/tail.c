@@ -152,6 +152,14 @@ static void add_step(struct terms *t, uint64_t first, uint64_t last,
 	t->last_index = last;
 }
 
+void terms_cut(struct terms *t, uint64_t first)
+{
+	CHECK(first > t->floor);
+	t->last_index = first - 1;
+	while (t->count && t->steps[t->count - 1].first_index >= first)
+		t->count--;
+}
+
 enum err terms_add(struct terms *t, uint64_t first, uint64_t last,
 		   uint64_t term, bool again, uint64_t *cut)
 {
@@ -172,9 +180,7 @@ enum err terms_add(struct terms *t, uint64_t first, uint64_t last,
 		add_step(t, t->last_index + 1, first - 1, 0);
 	if (meet_standing(t, &first, last, term, again)) {
 		*cut = first;
-		t->last_index = first - 1;
-		while (t->count && t->steps[t->count - 1].first_index >= first)
-			t->count--;
+		terms_cut(t, first);
 	}
 	if (first <= last)
 		add_step(t, first, last, term);

@@ -54,6 +54,9 @@ uint64_t terms_at(const struct terms *t, uint64_t index);
 MUST_CHECK enum err terms_add(struct terms *t, uint64_t first, uint64_t last,
 			      uint64_t term, bool again, uint64_t *cut);
 
+/* The log ends before first, which lies above floor. */
+void terms_cut(struct terms *t, uint64_t first);
+
 /* True: a record (index, term) found in the log is part of it. */
 bool terms_live(const struct terms *t, uint64_t index, uint64_t term);
 

@@ -229,6 +229,56 @@ static void repair_with_consent_opens_again(void **state)
 	world_done(&w);
 }
 
+/*
+ * Whole frames behind the lost one, none of them settled yet: the log ends before
+ * it, and goes on there in a higher term.
+ */
+static void what_lies_behind_a_lost_frame_is_given_up(void **state)
+{
+	static const uint8_t zeros[512];
+	struct world_op op = { RECORD_PUT, 1, 300 };
+	struct engine_partition_info before, info;
+	struct said s = { 0 };
+	struct vfs_file *f;
+	struct world w;
+	char path[64];
+	uint64_t off;
+
+	build(&w);
+	assert_int_equal(world_open(&w), OK);
+	engine_partition_info(w.e, 1, &before);
+	w.parts[1].count = before.last_index;
+	for (op.key = 1; op.key <= 9; op.key += 2)
+		assert_int_equal(world_change(&w, 1, op, true), OK);
+	off = locate(&w, 5, path);
+	vfs_sim_kill(w.sim);
+	world_close(&w);
+	assert_int_equal(vfs_open(w.o.vfs, path, VFS_WRITE, &f), OK);
+	assert_int_equal(vfs_pwrite(f, zeros, 512, off / 512 * 512), OK);
+	assert_int_equal(vfs_sync(f), OK);
+	vfs_close(f);
+	assert_int_equal(world_open(&w), ERR_CORRUPT);
+	assert_int_equal(offline_repair(w.o.vfs, "data", true, say, &s), OK);
+	for (uint64_t i = 0; i < 3; i++) {
+		struct engine_record put = { .type = RECORD_PUT,
+					     .key = bytes_str("later") };
+		struct engine_entry entry = { .partition = 1,
+					      .records = &put,
+					      .record_count = 1 };
+
+		assert_int_equal(world_open(&w), OK);
+		engine_partition_info(w.e, 1, &info);
+		assert_int_equal(info.last_index, before.last_index + 2 + i);
+		entry.index = info.last_index + 1;
+		entry.term = before.last_term + 1;
+		entry.stamp_ns = info.last_stamp_ns + 1;
+		assert_int_equal(engine_append(w.e, &entry), OK);
+		assert_int_equal(engine_sync(w.e), OK);
+		world_close(&w);
+	}
+	world_done(&w);
+}
+
 static void a_lost_manifest_is_rebuilt_from_the_files(void **state)
 {
 	for (int damaged = 0; damaged < 2; damaged++) {
@@ -388,6 +438,7 @@ int main(void)
 		cmocka_unit_test(hints_are_written_anew),
 		cmocka_unit_test(repair_without_consent_changes_nothing),
 		cmocka_unit_test(repair_with_consent_opens_again),
+		cmocka_unit_test(what_lies_behind_a_lost_frame_is_given_up),
 		cmocka_unit_test(a_lost_manifest_is_rebuilt_from_the_files),
 		cmocka_unit_test(
 			a_synced_end_that_is_gone_is_damage_not_a_torn_tail),

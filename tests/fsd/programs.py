@@ -257,7 +257,7 @@ wait 2>/dev/null || :; cat seen seen2""", "pkill timeout")
 
 program("a log rotated by rename and by copy and truncate", r"""
 exec 3>>log; echo one >&3; mv log log.1; echo two >&3; exec 3>>log
-echo three >&3; cp log log.0; : > log; echo four >&3; gzip log.1; zcat log.1.gz
+echo three >&3; cp log log.0; : > log; echo four >&3; gzip -n log.1; zcat log.1.gz
 cat log log.0; exec 3>&-""", "gzip")
 
 program("shred, sync, and what is left", r"""
