@@ -99,6 +99,7 @@ static void resume_all(struct loop *l)
 	while (r) {
 		struct request *next = r->next_resumed;
 
+		r->suspended = false;
 		MHD_resume_connection(r->mhd);
 		r = next;
 	}

@@ -225,6 +225,14 @@ static bool begin_wait(struct request *r)
 	return may;
 }
 
+/* Until the loop resumes it, which somebody asks for just once. */
+static void suspend(struct request *r)
+{
+	CHECK(!r->suspended);
+	r->suspended = true;
+	MHD_suspend_connection(r->mhd);
+}
+
 /* Suspend unless the server closes; false: did not. */
 static bool park(struct request *r)
 {
@@ -232,7 +240,7 @@ static bool park(struct request *r)
 
 	if (!begin_wait(r))
 		return false;
-	MHD_suspend_connection(r->mhd);
+	suspend(r);
 	if (atomic_compare_exchange_strong(&r->wait, &armed, WAIT_PARKED))
 		return true;
 	/* Not the library's call alone: the loop would sleep over it. */
@@ -291,7 +299,7 @@ bool request_still_waits(struct request *r)
 		return true;
 	r->offered = false;
 	r->loop->offered--;
-	MHD_suspend_connection(r->mhd);
+	suspend(r);
 	if (!atomic_compare_exchange_strong(&r->wait, &offered, WAIT_PARKED))
 		loop_resume(r->loop, r);
 	return true;

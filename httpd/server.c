@@ -194,11 +194,6 @@ static enum MHD_Result go_on(struct request *r, const char *data, size_t *n)
 
 	/* Once late, what the store may still say is of no interest. */
 	if (!r->late && request_is_waiting(r)) {
-		/*
-		 * Of a chunked body libmicrohttpd offers the next chunk at
-		 * once, also to a connection that was just suspended; left
-		 * alone, it comes back after the resume.
-		 */
 		if (!request_wait_is_over(r))
 			return MHD_YES;
 		err = body_resumed(r);
@@ -232,6 +227,14 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd,
 	(void)url;
 	if (!r)
 		return MHD_NO;
+	/*
+	 * Of a chunked body libmicrohttpd offers the next chunk at once, also
+	 * to a connection that was just suspended; left alone, it comes back
+	 * after the resume. To go on although the wait is over already would
+	 * let it be resumed twice.
+	 */
+	if (r->suspended)
+		return MHD_YES;
 	switch (r->phase) {
 	case PHASE_NEW:
 		return route_begin(r, method, version);

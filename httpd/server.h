@@ -188,6 +188,7 @@ struct request {
 	_Atomic int refs;
 	_Atomic int wait; /* enum wait                                       */
 	bool offered;	  /* counted in loop.offered                         */
+	bool suspended;	  /* until the loop resumes it                       */
 	bool queued;	  /* counted in loop.sending                         */
 	uint64_t offered_at_ns;
 	struct request *next_resumed; /* loop.resumed                        */
