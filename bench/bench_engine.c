@@ -15,8 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/guard.h"
-#include "base/log.h"
 #include "base/seed.h"
 #include "bench/lib/emit.h"
 #include "bench/lib/kv.h"
@@ -286,33 +284,26 @@ static void bench_sync(void)
 		sync_case("sync64", put_sizes[s], 64);
 }
 
+static void bench_get_many(void)
+{
+	bench_get(false);
+}
+
+static void bench_get_one(void)
+{
+	bench_get(true);
+}
+
 int main(int argc, char **argv)
 {
-	bool all = true;
-	struct seed seed;
+	static const struct bench_part parts[] = {
+		{ "get", bench_get_many },
+		{ "one", bench_get_one },
+		{ "put", bench_put },
+		{ "sync", bench_sync },
+	};
 
-	guard_install();
-	log_set_level(LOG_WARN);
-	seed_init(&seed, 7);
-	for (size_t i = 0; i < sizeof(value); i += 8)
-		put_u64(value + i, seed_next(&seed));
-	for (int i = 1; i < argc; i++) {
-		if (!strcmp(argv[i], "--quick"))
-			quick = true;
-		else
-			all = false;
-	}
-	for (int i = all ? 0 : 1; i < (all ? 1 : argc); i++) {
-		const char *name = all ? NULL : argv[i];
-
-		if (!name || !strcmp(name, "get"))
-			bench_get(false);
-		if (!name || !strcmp(name, "one"))
-			bench_get(true);
-		if (!name || !strcmp(name, "put"))
-			bench_put();
-		if (!name || !strcmp(name, "sync"))
-			bench_sync();
-	}
+	bench_fill(value, sizeof(value));
+	bench_run(argc, argv, parts, sizeof(parts) / sizeof(*parts), &quick);
 	return 0;
 }

@@ -20,7 +20,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/guard.h"
 #include "base/log.h"
 #include "base/seed.h"
 #include "bench/lib/emit.h"
@@ -445,27 +444,12 @@ static void bench_amplify(void)
 
 int main(int argc, char **argv)
 {
-	bool all = true;
-	struct seed seed;
+	static const struct bench_part parts[] = {
+		{ "keys", bench_keys },
+		{ "amplify", bench_amplify },
+	};
 
-	guard_install();
-	log_set_level(LOG_WARN);
-	seed_init(&seed, 7);
-	for (size_t i = 0; i < sizeof(value); i += 8)
-		put_u64(value + i, seed_next(&seed));
-	for (int i = 1; i < argc; i++) {
-		if (!strcmp(argv[i], "--quick"))
-			quick = true;
-		else
-			all = false;
-	}
-	for (int i = all ? 0 : 1; i < (all ? 1 : argc); i++) {
-		const char *name = all ? NULL : argv[i];
-
-		if (!name || !strcmp(name, "keys"))
-			bench_keys();
-		if (!name || !strcmp(name, "amplify"))
-			bench_amplify();
-	}
+	bench_fill(value, sizeof(value));
+	bench_run(argc, argv, parts, sizeof(parts) / sizeof(*parts), &quick);
 	return 0;
 }

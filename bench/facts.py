@@ -76,13 +76,13 @@ def sync_us(path, overwrite):
     return median(took) * 1e6
 
 
-def sequential(path):
-    """MiB/s of writing (with fdatasync) and of reading past the cache."""
+def disk_seconds(path, size):
+    """Seconds to write size bytes with fdatasync, to read them past the cache."""
     block = os.urandom(BLOCK_BYTES)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     try:
         start = time.monotonic()
-        for _ in range(SEQUENTIAL_BYTES // BLOCK_BYTES):
+        for _ in range(size // BLOCK_BYTES):
             os.write(fd, block)
         os.fdatasync(fd)
         wrote = time.monotonic() - start
@@ -91,10 +91,15 @@ def sequential(path):
         start = time.monotonic()
         while os.read(fd, BLOCK_BYTES):
             pass
-        read = time.monotonic() - start
+        return wrote, time.monotonic() - start
     finally:
         os.close(fd)
         os.unlink(path)
+
+
+def sequential(path):
+    """MiB/s of writing and of reading."""
+    wrote, read = disk_seconds(path, SEQUENTIAL_BYTES)
     mib = SEQUENTIAL_BYTES / (1 << 20)
     return mib / wrote, mib / read
 

@@ -24,6 +24,7 @@ from statistics import median
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 "lib"))
+from facts import disk_seconds  # noqa: E402
 from nodes import (Cluster, Hello, Trouble, data_directory, emit, load,  # noqa
                    load_for, main, note, quick, rounds, seconds, table, wrk)
 
@@ -201,27 +202,6 @@ def merging():
 
 # --------------------------------------------------------------- large -----
 
-def disk_round(path, size):
-    """Seconds to write and sync, and to read from the disk, size bytes."""
-    block = os.urandom(MIB)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-    try:
-        start = time.monotonic()
-        for _ in range(size // MIB):
-            os.write(fd, block)
-        os.fdatasync(fd)
-        wrote = time.monotonic() - start
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.lseek(fd, 0, os.SEEK_SET)
-        start = time.monotonic()
-        while os.read(fd, MIB):
-            pass
-        return wrote, time.monotonic() - start
-    finally:
-        os.close(fd)
-        os.unlink(path)
-
-
 def drop_files(directory):
     """The daemon's files leave the page cache, as far as they may."""
     for where, _, names in os.walk(directory):
@@ -260,7 +240,7 @@ def large():
         f.write(os.urandom(MIB) * (size // MIB))
     with Cluster() as c:
         for number in range(rounds(5, 3)):
-            wrote, read = disk_round(os.path.join(directory, "f"), size)
+            wrote, read = disk_seconds(os.path.join(directory, "f"), size)
             emit("large", "put", "the disk", "rate", "MiB/s", number,
                  64 / wrote)
             emit("large", "get", "the disk", "rate", "MiB/s", number,

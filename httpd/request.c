@@ -318,13 +318,6 @@ bool request_is_waiting(struct request *r)
 	return atomic_load(&r->wait) != WAIT_NONE;
 }
 
-bool request_wait_is_over(struct request *r)
-{
-	int wait = atomic_load(&r->wait);
-
-	return wait == WAIT_DONE || wait == WAIT_LATE;
-}
-
 bool request_woken(struct request *r)
 {
 	int was = atomic_exchange(&r->wait, WAIT_NONE);

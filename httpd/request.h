@@ -68,9 +68,6 @@ bool request_suspend(struct request *r, enum stage stage, uint64_t timeout_ns);
 /* Whether a wait was begun and its end not yet taken note of. */
 bool request_is_waiting(struct request *r);
 
-/* Of a request that waits: whether its end only needs to be taken note of. */
-bool request_wait_is_over(struct request *r);
-
 /*
  * First thing in run: true if the wait ended as hoped; false: too late, and
  * what was lent to the store stays lent (r->late is set).

@@ -194,8 +194,6 @@ static enum MHD_Result go_on(struct request *r, const char *data, size_t *n)
 
 	/* Once late, what the store may still say is of no interest. */
 	if (!r->late && request_is_waiting(r)) {
-		if (!request_wait_is_over(r))
-			return MHD_YES;
 		err = body_resumed(r);
 		atomic_store(&r->conn->stage, STAGE_RECEIVING);
 		result = err ? reply_error(r, err) : MHD_YES;

@@ -9,6 +9,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
+#include "base/guard.h"
+#include "base/log.h"
+#include "base/seed.h"
 #include "bench/lib/measure.h"
 
 uint64_t now_ns(void)
@@ -86,4 +90,44 @@ void bench_key(char key[17], uint64_t number)
 		number /= 10;
 	}
 	key[16] = 0;
+}
+
+void bench_fill(void *p, size_t n)
+{
+	uint8_t *to = p;
+	struct seed seed;
+
+	seed_init(&seed, 7);
+	for (size_t i = 0; i + 8 <= n; i += 8)
+		put_u64(to + i, seed_next(&seed));
+}
+
+static const struct bench_part *find_part(const struct bench_part *parts,
+					  size_t count, const char *name)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!strcmp(parts[i].name, name))
+			return &parts[i];
+	fprintf(stderr, "no part %s\n", name);
+	exit(2);
+}
+
+void bench_run(int argc, char **argv, const struct bench_part *parts,
+	       size_t count, bool *quick)
+{
+	const struct bench_part *chosen[64];
+	size_t n = 0;
+
+	guard_install();
+	log_set_level(LOG_WARN);
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--quick"))
+			*quick = true;
+		else if (n < sizeof(chosen) / sizeof(*chosen))
+			chosen[n++] = find_part(parts, count, argv[i]);
+	}
+	for (size_t i = 0; i < n; i++)
+		chosen[i]->run();
+	for (size_t i = 0; n == 0 && i < count; i++)
+		parts[i].run();
 }

@@ -6,6 +6,8 @@
 #ifndef BENCH_LIB_MEASURE_H
 #define BENCH_LIB_MEASURE_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* Monotonic time in ns. */
@@ -25,5 +27,21 @@ uint64_t resident_bytes(void);
 
 /* A 16-byte key that ends in its number: "key-000000000042". */
 void bench_key(char key[17], uint64_t number);
+
+/* n bytes, a multiple of 8, that do not compress; the same in every run. */
+void bench_fill(void *p, size_t n);
+
+struct bench_part {
+	const char *name;
+	void (*run)(void);
+};
+
+/*
+ * A program's main: run the parts that argv names, in that order, or all.
+ * *quick: --quick is there, false before. Log lines below a warning are left
+ * out. A part that there is not ends the program with 2.
+ */
+void bench_run(int argc, char **argv, const struct bench_part *parts,
+	       size_t count, bool *quick);
 
 #endif

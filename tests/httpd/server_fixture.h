@@ -113,4 +113,23 @@ static __attribute__((unused)) void ask(const char *method, const char *target,
 
 #define JSON_TYPE "Content-Type: application/json\r\n"
 
+/* Read on until text appears; what came is added to b. */
+static inline void expect_in_stream(int fd, struct buf *b, const char *text)
+{
+	char part[4096];
+
+	for (;;) {
+		ssize_t got;
+
+		assert_int_equal(buf_add(b, "", 1), OK);
+		b->n--;
+		if (strstr((char *)b->p, text))
+			return;
+		got = client_read(fd, part, sizeof(part), 10000);
+		if (got <= 0)
+			fail_msg("no %s in %s", text, (char *)b->p);
+		assert_int_equal(buf_add(b, part, (size_t)got), OK);
+	}
+}
+
 #endif

@@ -133,25 +133,6 @@ static int open_stream(const char *headers)
 	return fd;
 }
 
-/* Read on until text appears; what came is in b. */
-static void expect_in_stream(int fd, struct buf *b, const char *text)
-{
-	char part[4096];
-
-	for (;;) {
-		ssize_t got;
-
-		assert_int_equal(buf_add(b, "", 1), OK);
-		b->n--;
-		if (strstr((char *)b->p, text))
-			return;
-		got = client_read(fd, part, sizeof(part), 10000);
-		if (got <= 0)
-			fail_msg("no %s in %s", text, (char *)b->p);
-		assert_int_equal(buf_add(b, part, (size_t)got), OK);
-	}
-}
-
 static void others_are_shown_by_their_reports(void **state)
 {
 	static struct report two;

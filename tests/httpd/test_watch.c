@@ -116,25 +116,6 @@ static void a_change_in_the_past_answers_at_once(void **state)
 	expect_error(400, "bad_request");
 }
 
-/* Read what the stream has until text appears in it. */
-static void expect_in_stream(int fd, struct buf *b, const char *text)
-{
-	char part[4096];
-
-	for (;;) {
-		ssize_t got;
-
-		assert_int_equal(buf_add(b, "", 1), OK);
-		b->n--;
-		if (strstr((char *)b->p, text))
-			return;
-		got = client_read(fd, part, sizeof(part), 5000);
-		if (got <= 0)
-			fail_msg("no %s in %s", text, (char *)b->p);
-		assert_int_equal(buf_add(b, part, (size_t)got), OK);
-	}
-}
-
 static void events_come_with_ids_to_resume_from(void **state)
 {
 	struct buf b = BUF_INIT;
