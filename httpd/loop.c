@@ -1,7 +1,14 @@
 /*
  * httpd/loop.c - see loop.h.
  *
- *	take what was resumed -> a turn of each daemon -> sleep, or go on
+ *	take what was resumed -> sleep, or not -> a turn of each daemon
+ *
+ * The thread is woken by an eventfd in the first daemon's own epoll, with no
+ * pointer beside it: such an event ends the library's epoll_wait and is passed
+ * over (it calls it its shutdown signal). So a loop with one daemon and nobody
+ * offered sleeps where the library looks for events, which is one system call;
+ * else it sleeps in a poll of the epoll descriptors first. The eventfd is edge
+ * triggered and never read.
  *
  * When to go on without sleeping: the library knows (MHD_get_timeout) unless
  * requests are offered, for these it always calls due. Then
@@ -19,6 +26,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -76,6 +84,15 @@ void loop_resume(struct loop *l, struct request *r)
 
 /* ------------------------------------------------------ the loop's own --- */
 
+void loop_stirs(struct loop *l)
+{
+	if (!l->slept)
+		return;
+	l->slept = false;
+	atomic_store(&l->asleep, false);
+	l->turn_ns = httpd_now(l->h);
+}
+
 bool loop_offers(const struct loop *l, uint64_t at_ns)
 {
 	return !l->h->is_secure && l->turn_ns >= l->hold_until_ns &&
@@ -114,22 +131,6 @@ static void quiesce(struct loop *l)
 		MHD_quiesce_daemon(l->daemons[i]);
 }
 
-static void turn(struct loop *l)
-{
-	atomic_store(&l->pending, false);
-	resume_all(l);
-	if (atomic_load_explicit(&l->h->stopping, memory_order_relaxed))
-		quiesce(l);
-	l->turn_ns = httpd_now(l->h);
-	atomic_fetch_add_explicit(&l->turns, 1, memory_order_relaxed);
-	l->progress = false;
-	for (uint32_t i = 0; i < l->daemon_count; i++)
-		MHD_run(l->daemons[i]);
-	if (l->gathered)
-		store_go(l->h->o.store);
-	l->gathered = 0;
-}
-
 /* As the library has it; -1: for ever. */
 static int library_wait_ms(const struct loop *l)
 {
@@ -157,58 +158,102 @@ static int choose_wait_ms(struct loop *l)
 	return 0;
 }
 
+/* True: asleep, until woken; false: something has come since the last turn. */
+static bool fall_asleep(struct loop *l)
+{
+	atomic_store(&l->asleep, true);
+	if (!atomic_load(&l->pending))
+		return true;
+	atomic_store(&l->asleep, false);
+	return false;
+}
+
+/* Until any of the daemons has something to do. */
 static void rest(struct loop *l, int wait_ms)
 {
-	struct pollfd fds[HTTPD_LISTEN_MAX + 1];
-	uint64_t count;
+	struct pollfd fds[HTTPD_LISTEN_MAX];
 	nfds_t n = 0;
-	ssize_t got;
-	int ready;
 
-	for (; n < l->daemon_count; n++) {
-		const union MHD_DaemonInfo *info = MHD_get_daemon_info(
-			l->daemons[n], MHD_DAEMON_INFO_EPOLL_FD);
-
-		fds[n] = (struct pollfd){ .fd = info->epoll_fd,
+	for (; n < l->daemon_count; n++)
+		fds[n] = (struct pollfd){ .fd = l->epoll_fds[n],
 					  .events = POLLIN };
-	}
-	fds[n++] = (struct pollfd){ .fd = l->wake_fd, .events = POLLIN };
-	atomic_store(&l->asleep, true);
-	if (atomic_load(&l->pending)) {
-		atomic_store(&l->asleep, false);
+	if (!fall_asleep(l))
 		return;
-	}
-	ready = poll(fds, n, wait_ms);
+	poll(fds, n, wait_ms);
 	atomic_store(&l->asleep, false);
-	if (ready > 0 && fds[n - 1].revents) {
-		got = read(l->wake_fd, &count, sizeof(count));
-		(void)got; /* there or not, a turn follows */
-	}
+}
+
+/* Sleep inside the only daemon until it has something to do, and do it. */
+static void sleep_and_run(struct loop *l)
+{
+	l->slept = fall_asleep(l);
+	MHD_run_wait(l->daemons[0], l->slept ? -1 : 0);
+	l->slept = false;
+	atomic_store(&l->asleep, false);
+}
+
+static void turn(struct loop *l, int wait_ms)
+{
+	bool inside = wait_ms && l->daemon_count == 1 && !l->offered;
+
+	if (wait_ms && !inside)
+		rest(l, wait_ms);
+	atomic_store(&l->pending, false);
+	resume_all(l);
+	if (atomic_load_explicit(&l->h->stopping, memory_order_relaxed))
+		quiesce(l);
+	l->turn_ns = httpd_now(l->h);
+	atomic_fetch_add_explicit(&l->turns, 1, memory_order_relaxed);
+	l->progress = false;
+	if (inside && !atomic_load(&l->stop))
+		sleep_and_run(l);
+	else
+		for (uint32_t i = 0; i < l->daemon_count; i++)
+			MHD_run(l->daemons[i]);
+	if (l->gathered)
+		store_go(l->h->o.store);
+	l->gathered = 0;
 }
 
 static void *loop_main(void *arg)
 {
 	struct loop *l = arg;
 	sigset_t set;
-	int wait_ms;
 
 	/* The library would raise it where it sends files. */
 	sigemptyset(&set);
 	sigaddset(&set, SIGPIPE);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
-	while (!atomic_load(&l->stop)) {
-		turn(l);
-		wait_ms = choose_wait_ms(l);
-		if (wait_ms)
-			rest(l, wait_ms);
-	}
+	while (!atomic_load(&l->stop))
+		turn(l, choose_wait_ms(l));
 	return NULL;
 }
 
 /* --------------------------------------------------------- start, stop --- */
 
+/* What wakes the loop wakes the first daemon's epoll. */
+static enum err join_epolls(struct loop *l)
+{
+	struct epoll_event e = { .events = EPOLLIN | EPOLLET,
+				 .data.ptr = NULL };
+
+	for (uint32_t i = 0; i < l->daemon_count; i++) {
+		const union MHD_DaemonInfo *info = MHD_get_daemon_info(
+			l->daemons[i], MHD_DAEMON_INFO_EPOLL_FD);
+
+		l->epoll_fds[i] = info->epoll_fd;
+	}
+	return epoll_ctl(l->epoll_fds[0], EPOLL_CTL_ADD, l->wake_fd, &e)
+		       ? ERR_IO
+		       : OK;
+}
+
 enum err loop_start(struct loop *l)
 {
+	enum err err = join_epolls(l);
+
+	if (err)
+		return err;
 	l->has_thread = !pthread_create(&l->thread, NULL, loop_main, l);
 	return l->has_thread ? OK : ERR_NOMEM;
 }

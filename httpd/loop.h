@@ -4,7 +4,8 @@
  * The library's own threads are not used: its suspend and resume cost a PUT
  * or a linearizable GET two epoll_ctl, a write to an eventfd and a recv that
  * finds nothing (docs/decisions/0020-http-loop.md). Here a thread runs the
- * daemons that it was given, one for each address, and sleeps in poll(2).
+ * daemons that it was given, one for each address, and sleeps in the library's
+ * epoll_wait or in poll(2).
  *
  * A request that waits for the store has its connection either
  *
@@ -35,6 +36,7 @@ struct request;
 struct loop {
 	struct httpd *h;
 	struct MHD_Daemon *daemons[HTTPD_LISTEN_MAX];
+	int epoll_fds[HTTPD_LISTEN_MAX];
 	uint32_t daemon_count;
 	int wake_fd;
 	pthread_t thread;
@@ -44,12 +46,13 @@ struct loop {
 	_Atomic bool asleep, pending;
 	_Atomic(struct request *) resumed; /* to be resumed: a stack         */
 	/* The thread's own. */
-	uint64_t turn_ns;	/* when the turn began                       */
+	uint64_t turn_ns;	/* when the turn, or what woke it, began     */
 	uint64_t hold_until_ns; /* until then nobody is offered              */
 	_Atomic uint32_t offered; /* requests that are offered at every turn */
 	uint32_t sending;  /* answers queued and not out yet            */
 	uint32_t gathered; /* requests that wait for store_go           */
 	bool progress;	   /* the turn did more than offer              */
+	bool slept; /* in the library, which has not called back since        */
 	bool quiesced;
 	_Atomic uint64_t turns; /* so far                                    */
 };
@@ -59,7 +62,8 @@ MUST_CHECK enum err loop_init(struct loop *l, struct httpd *h);
 
 /*
  * Run the daemons that are there, which are external (without threads of the
- * library) and use epoll. ERR_NOMEM: no thread.
+ * library) and use epoll; at least one. ERR_NOMEM: no thread. ERR_IO: no room
+ * for another descriptor in an epoll.
  */
 MUST_CHECK enum err loop_start(struct loop *l);
 
@@ -77,6 +81,9 @@ void loop_wake(struct loop *l);
  * Thread: any.
  */
 void loop_resume(struct loop *l, struct request *r);
+
+/* The library calls back: a turn has begun, if it has not before. */
+void loop_stirs(struct loop *l);
 
 /*
  * Whether a request that is handed to the store may wait for the others of its

@@ -134,7 +134,7 @@ static void *on_target(void *cls, const char *target,
 	struct request *r;
 	struct conn *c;
 
-	(void)cls;
+	loop_stirs(cls);
 	info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
 	c = info->socket_context;
 	if (!c)
@@ -220,7 +220,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd,
 {
 	struct request *r = *context;
 
-	(void)cls;
+	loop_stirs(cls);
 	(void)mhd;
 	(void)url;
 	if (!r)

@@ -271,6 +271,51 @@ static int start_three(void **state)
 	return 0;
 }
 
+static int start_two_addresses(void **state)
+{
+	static const char *const listen[] = { "127.0.0.1:0", "127.0.0.1:0" };
+	struct httpd_options o = fixture_options();
+
+	o.listen = listen;
+	o.listen_count = 2;
+	o.commit_timeout_ms = 30000;
+	o.request_timeout_ms = 30000;
+	fixture_start_with(o);
+	return 0;
+}
+
+/* Whichever daemon a request waits in, what ends the wait wakes the loop. */
+static void a_loop_with_two_daemons_is_woken_for_both(void **state)
+{
+	for (uint32_t i = 0; i < 4; i++) {
+		int fd;
+
+		knob(silent, true);
+		fixture.port = httpd_port(fixture.httpd, i % 2);
+		fd = begin_put("a");
+		await(parked() == 1);
+		await(offered() == 0);
+		knob(silent, false);
+		expect_answer(fd, i ? 204 : 201);
+		close(fd);
+	}
+}
+
+static void nothing_to_do_costs_no_turns(void **state)
+{
+	int fd = client_connect(fixture.port);
+	uint64_t before;
+
+	send_text(fd, "GET /a HTTP/1.1\r\nHost: t\r\n\r\n");
+	expect_answer(fd, 404);
+	before = turns();
+	usleep(200 * 1000);
+	assert_true(turns() - before < 5);
+	send_text(fd, "GET /a HTTP/1.1\r\nHost: t\r\n\r\n");
+	expect_answer(fd, 404);
+	close(fd);
+}
+
 static void who_waits_is_answered_when_the_server_stops(void **state)
 {
 	int fd;
@@ -302,6 +347,10 @@ int main(void)
 		T(who_leaves_while_waiting_is_let_go),
 		T(a_wait_that_ends_while_it_begins_is_not_lost),
 		T(many_wait_and_all_are_answered),
+		T(nothing_to_do_costs_no_turns),
+		cmocka_unit_test_setup_teardown(
+			a_loop_with_two_daemons_is_woken_for_both,
+			start_two_addresses, fixture_stop),
 		cmocka_unit_test_setup_teardown(
 			several_loops_share_the_addresses, start_three,
 			fixture_stop),
