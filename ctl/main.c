@@ -78,6 +78,7 @@ static const struct ctl_verb verbs[] = {
 	  "  remove          NAME leaves for good\n"
 	  "  promote         a learner that was to stay one may vote\n"
 	  "  replace         NAME has lost its disk: it comes back empty\n"
+	  "    --force       also if it is up, with its disk: put it out\n"
 	  "  --wait          stay until it has caught up, or has left",
 	  verb_members },
 	{ "transfer", "NAME", "let NAME lead every partition", verb_transfer },

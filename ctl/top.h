@@ -38,7 +38,7 @@ struct top_node {
 	bool is_up;    /* says who was asked for the members                 */
 	bool answered; /* says the node itself                               */
 	bool merges;
-	uint64_t lag; /* entries behind, as the leader knows                 */
+	double lag; /* entries behind, as the leader knows; -1: not known    */
 	uint64_t term, keys, connections, uptime_s;
 	uint64_t live_bytes, dead_bytes, file_bytes, memory_bytes;
 	uint64_t corrupt; /* damaged places                                  */

@@ -159,7 +159,7 @@ static void take_member(struct top_node *n, struct json_object *m,
 	copy_text(n->http, sizeof(n->http), m, "http");
 	copy_text(n->role, sizeof(n->role), m, "role");
 	n->is_up = strcmp(table_text(m, "up"), "true") == 0;
-	n->lag = pages_number(m, "lag");
+	n->lag = table_text(m, "lag")[0] ? (double)pages_number(m, "lag") : -1;
 	for (int i = 0; i < old->node_count; i++)
 		if (strcmp(old->nodes[i].name, n->name) == 0)
 			n->before = old->nodes[i].now;

@@ -184,7 +184,7 @@ static void add_node(struct picture *p, const struct top *t,
 	top_rates(n, &r);
 	if (!n->answered) {
 		snprintf(line, sizeof(line), "%-8.8s %-9.9s %5s %5s", n->name,
-			 state_of(n), "-", short_count((double)n->lag, lag));
+			 state_of(n), "-", short_count(n->lag, lag));
 		add_line(p, line);
 		return;
 	}
@@ -192,7 +192,7 @@ static void add_node(struct picture *p, const struct top *t,
 		 "%-8.8s %-9.9s %5" PRIu64
 		 " %5s %6s %6s %5s %5s %5s %6s %3.0f%% %s%s",
 		 n->name, role_text(t, n, role), n->term,
-		 short_count((double)n->lag, lag), short_count(r.gets, gets),
+		 short_count(n->lag, lag), short_count(r.gets, gets),
 		 short_count(r.sets, sets), short_count(r.deletes, deletes),
 		 short_time(r.commit_p50_s, p50),
 		 short_time(r.commit_p99_s, p99),
@@ -276,7 +276,9 @@ static struct json_object *node_json(const struct top_node *n)
 	top_rates(n, &r);
 	json_object_object_add(o, "name", json_object_new_string(n->name));
 	json_object_object_add(o, "state", json_object_new_string(state_of(n)));
-	add_number(o, "lag", n->lag);
+	json_object_object_add(
+		o, "lag",
+		n->lag < 0 ? NULL : json_object_new_uint64((uint64_t)n->lag));
 	if (!n->answered)
 		return o;
 	add_number(o, "term", n->term);

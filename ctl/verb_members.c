@@ -187,10 +187,12 @@ static enum ctl_exit act(struct ctl *c, int argc, char **argv,
 			 const char *method, const char *action,
 			 const char *what)
 {
-	bool wait = false;
+	bool wait = false, force = false;
+	bool replaces = strcmp(action, "/replace") == 0;
 	char id[TABLE_CELL_BYTES];
 	const struct args_option options[] = {
 		{ .name = "--wait", .set = &wait },
+		{ .name = replaces ? "--force" : NULL, .set = &force },
 		{ .name = NULL },
 	};
 	struct buf path = BUF_INIT;
@@ -207,7 +209,8 @@ static enum ctl_exit act(struct ctl *c, int argc, char **argv,
 	if (!err)
 		err = text_add_escaped(&path, bytes_str(argv[0]));
 	if (!err)
-		err = buf_addf(&path, "%s%c", action, 0);
+		err = buf_addf(&path, "%s%s%c", action, force ? "?force=1" : "",
+			       0);
 	if (err) {
 		buf_done(&path);
 		ctl_say("out of memory");

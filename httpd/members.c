@@ -7,7 +7,7 @@
  *					  "learner":false}
  *	DELETE /_/members/NAME
  *	POST   /_/members/NAME/promote
- *	POST   /_/members/NAME/replace
+ *	POST   /_/members/NAME/replace[?force]
  *	POST   /_/transfer               {"to":"n2"}
  *
  * A success says that the change is decided and replicated. How it comes
@@ -56,11 +56,16 @@ static enum err add_member(struct httpd *h, struct buf *b,
 	if (!err)
 		err = add_text(b, "http", http);
 	if (!err)
-		err = buf_addf(b,
-			       "\"role\":\"%s\",\"up\":%s,\"match\":%lu,"
-			       "\"lag\":%lu,\"last_contact_ms\":",
+		err = buf_addf(b, "\"role\":\"%s\",\"up\":%s,",
 			       m->learner ? "learner" : "voter",
-			       m->up ? "true" : "false", m->match, m->lag);
+			       m->up ? "true" : "false");
+	if (!err && m->progress_known)
+		err = buf_addf(b, "\"match\":%lu,\"lag\":%lu,", m->match,
+			       m->lag);
+	else if (!err)
+		err = buf_addf(b, "\"match\":null,\"lag\":null,");
+	if (!err)
+		err = buf_addf(b, "\"last_contact_ms\":");
 	if (!err)
 		err = m->last_contact_ms == UINT64_MAX
 			      ? buf_addf(b, "null")
@@ -150,6 +155,11 @@ static enum MHD_Result refuse(struct request *r, enum err err)
 	case ERR_INVALID:
 		return refuse_invalid(r);
 	case ERR_PRECONDITION:
+		if (r->change->kind == STORE_MEMBER_REPLACE)
+			return reply_problem(r, 409, "member_is_up",
+					     "it is up, with its disk: stop it "
+					     "first, or say force=1 to put it "
+					     "out");
 		return reply_problem(r, 409, "quorum_at_risk",
 				     "of the voters that would remain no "
 				     "majority is up");
@@ -296,6 +306,7 @@ static enum MHD_Result begin_change(struct request *r,
 	if (!r->change)
 		return reply_error(r, ERR_NOMEM);
 	r->change->kind = kind;
+	r->change->force = kind == STORE_MEMBER_REPLACE && r->q.force;
 	if (run == run_with_body)
 		r->take = body_take_json;
 	r->run = run;

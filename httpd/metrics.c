@@ -261,10 +261,12 @@ static enum err add_members(struct httpd *h, struct buf *b)
 	if (!err)
 		err = add_head(b, "raftcask_member_lag_entries", "gauge",
 			       "Entries of partition 0 that the member has "
-			       "not confirmed; 0 but on its leader.");
-	for (uint32_t i = 0; !err && i < n; i++)
-		err = add_member(b, "raftcask_member_lag_entries", &list[i],
-				 (double)list[i].lag);
+			       "not confirmed, as its leader knows or told.");
+	for (uint32_t i = 0; !err && i < n; i++) {
+		if (list[i].progress_known)
+			err = add_member(b, "raftcask_member_lag_entries",
+					 &list[i], (double)list[i].lag);
+	}
 	if (!err)
 		err = add_head(b, "raftcask_member_last_contact_seconds",
 			       "gauge", "Since the member was last heard of.");

@@ -239,13 +239,14 @@ enum name {
 	NAME_VALUES,
 	NAME_ALL,
 	NAME_APPEND,
+	NAME_FORCE,
 	NAME_COUNT
 };
 
 static const char *const names[NAME_COUNT] = {
-	"raw",	     "ttl",	"consistency", "watch", "after",
-	"wait",	     "prefix",	"start",       "end",	"limit",
-	"delimiter", "reverse", "values",      "all",	"append",
+	"raw",	  "ttl",   "consistency", "watch", "after",	"wait",
+	"prefix", "start", "end",	  "limit", "delimiter", "reverse",
+	"values", "all",   "append",	  "force",
 };
 
 static enum err take_parameter(struct target_query *q, enum name name,
@@ -288,6 +289,8 @@ static enum err take_parameter(struct target_query *q, enum name name,
 		return parse_flag(value, &q->all);
 	case NAME_APPEND:
 		return parse_flag(value, &q->append);
+	case NAME_FORCE:
+		return parse_flag(value, &q->force);
 	case NAME_COUNT:
 		break;
 	}

@@ -36,7 +36,7 @@ enum target_consistency {
 
 /* The parameters that raftcask knows; unknown names are ignored. */
 struct target_query {
-	bool raw, watch, reverse, values, all, append;
+	bool raw, watch, reverse, values, all, append, force;
 	bool has_after, has_prefix, has_limit, has_wait;
 	enum target_consistency consistency;
 	uint64_t ttl_ns;  /* 0: none                                         */

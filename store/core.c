@@ -149,6 +149,7 @@ static enum err run_round(struct store *s)
 	forward_round(s);
 	observer_round(s);
 	reports_round(s);
+	members_tell(s);
 	outbox_flush(s);
 	watch_notify(s->hub);
 	tell_idle(s);
@@ -206,6 +207,9 @@ static enum err dispatch(struct store *s, uint64_t from,
 		break;
 	case ITEM_REPORT:
 		reports_receive(s, from, item);
+		break;
+	case ITEM_PROGRESS:
+		members_told(s, from, item);
 		break;
 	case ITEM_KIND_MAX:
 		break;

@@ -30,8 +30,8 @@
  *
  *  piece    content id u64 (0: a new one), first chunk u32, bytes u32, bytes
  *  abandon  content id u64
- *  change   kind u8, stays_learner u8, name, peer, http bytes u16 each, id u64,
- *           claim u64, tag bytes u64, the four strings; of a token its name alone, then the
+ *  change   kind u8, flags u8 (1 stays learner, 2 force), name, peer, http
+ *           bytes u16 each, id u64, claim u64, tag bytes u64, the four strings; of a token its name alone, then the
  *           bytes of its record u64, and that (store/tokens.h)
  *  file     see store/forward_file.c
  */
@@ -54,6 +54,11 @@ enum write_flags {
 	WRITE_PREFIX = 2,
 	WRITE_UPLOAD = 4,
 	WRITE_RESULTS = 8
+};
+enum change_flags {
+	CHANGE_LEARNER = 1,
+	CHANGE_FORCE = 2,
+	CHANGE_FLAGS_ALL = 3
 };
 enum { WRITE_BODY_BYTES = 16, ITEM_BYTES = 16, CHANGE_BYTES = 32 };
 
@@ -249,7 +254,8 @@ static enum err add_change(struct buf *b, const struct store_change *c)
 	if (!p)
 		return ERR_NOMEM;
 	p[0] = (uint8_t)c->kind;
-	p[1] = m->stays_learner;
+	p[1] = (uint8_t)((m->stays_learner ? CHANGE_LEARNER : 0) |
+			 (c->force ? CHANGE_FORCE : 0));
 	put_u16(p + 2, (uint16_t)name.n);
 	put_u16(p + 4, (uint16_t)peer.n);
 	put_u16(p + 6, (uint16_t)http.n);
@@ -542,7 +548,7 @@ static enum err take_change(struct bytes *in, struct proxy *x)
 	struct store_member *m = &x->change.member;
 	size_t name_bytes, peer_bytes, http_bytes;
 
-	if (!p || p[0] > STORE_MEMBER_UPDATE || p[1] > 1)
+	if (!p || p[0] > STORE_MEMBER_UPDATE || p[1] > CHANGE_FLAGS_ALL)
 		return ERR_INVALID;
 	name_bytes = get_u16(p + 2);
 	peer_bytes = get_u16(p + 4);
@@ -555,7 +561,8 @@ static enum err take_change(struct bytes *in, struct proxy *x)
 	if (!addresses)
 		return ERR_INVALID;
 	x->change.kind = (enum store_change_kind)p[0];
-	m->stays_learner = p[1];
+	m->stays_learner = p[1] & CHANGE_LEARNER;
+	x->change.force = p[1] & CHANGE_FORCE;
 	m->id = get_u64(p + 8);
 	x->change.claim = get_u64(p + 16);
 	if (!copy_text(x->change.tag, sizeof(x->change.tag), name + name_bytes,

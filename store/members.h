@@ -74,6 +74,15 @@ MUST_CHECK enum err decide_change(struct store *s, struct store_change *c);
  */
 void members_transfer(struct store *s, struct store_change *c);
 
+/*
+ * Once a round: as partition 0's leader tell the others how far each member is,
+ * about once a second, for whoever asks one of them.
+ */
+void members_tell(struct store *s);
+
+/* An ITEM_PROGRESS. */
+void members_told(struct store *s, uint64_t from, const struct item *item);
+
 /* A message from node id arrived. */
 void members_heard(struct store *s, uint64_t id);
 

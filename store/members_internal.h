@@ -5,6 +5,7 @@
  *   members_change.c  requests: decided on the map, or handed to the rafts
  *   members_plan.c    which change a group needs next; a pure function
  *   members.c         making the groups follow the map; spreading leaders
+ *   members_tell.c    how far each member is, told to those who do not lead
  *   members_show.c    who was heard of, and what status shows of it all
  *
  * A value of the map, key "\0m" id be64, little-endian:
@@ -67,6 +68,16 @@ struct heard {
 	_Atomic uint64_t id, ns;
 };
 
+/* What partition 0's leader has told, or tells itself. */
+struct told {
+	uint64_t from, ns; /* 0: nobody has told anything                    */
+	uint64_t last_index;
+	uint32_t count;
+	struct {
+		uint64_t id, match;
+	} rows[MEMBERS_MAX];
+};
+
 /* What other threads are shown; under lock. */
 struct members_shown {
 	pthread_mutex_t lock;
@@ -107,6 +118,9 @@ struct members {
 	bool updating;
 	uint64_t update_after_ns;
 
+	uint64_t tell_ns; /* when members_tell last did                      */
+	struct told told;
+
 	struct heard heard[MEMBERS_MAX];
 	struct members_shown shown;
 };
@@ -143,6 +157,22 @@ void members_update_round(struct store *s);
 
 /* Is it likely that id lives: heard of within two election timeouts? */
 bool members_is_up(struct store *s, uint64_t id);
+
+/*
+ * Is id there without a doubt: its link stands, and it was heard of within an
+ * election timeout?
+ */
+bool members_is_here(struct store *s, uint64_t id);
+
+/* The last entry that id has confirmed to this node, which leads p. */
+uint64_t members_match(struct partition *p, uint64_t id,
+		       const struct raft_status *status);
+
+/*
+ * What partition 0's leader told, if it still leads as far as is known here and
+ * has told it lately; else NULL. Valid until the next round.
+ */
+const struct told *members_told_lately(struct store *s);
 
 /* Copy what status shows. */
 void members_publish(struct store *s);

@@ -62,19 +62,34 @@ bool members_is_up(struct store *s, uint64_t id)
 	       silent_ns(s, id) < 2 * members_election_ns(s);
 }
 
+bool members_is_here(struct store *s, uint64_t id)
+{
+	return s->o.net && s->o.net->is_up(s->o.net, id) &&
+	       silent_ns(s, id) < members_election_ns(s);
+}
+
 /* ---------------------------------------------------------------- shown -- */
 
 static void show_progress(struct partition *p, struct store_member_status *st)
 {
-	struct raft_progress progress;
 	struct raft_status status;
 
 	raft_status(p->raft, &status);
-	if (st->member.id == status.id)
-		st->match = status.last_index;
-	else if (raft_progress_of(p->raft, st->member.id, &progress))
-		st->match = progress.match;
+	st->match = members_match(p, st->member.id, &status);
 	st->lag = status.last_index - st->match;
+	st->progress_known = true;
+}
+
+/* On a node that does not lead; told: NULL if nobody did. */
+static void show_told(const struct told *told, struct store_member_status *st)
+{
+	for (uint32_t i = 0; told && i < told->count; i++) {
+		if (told->rows[i].id != st->member.id)
+			continue;
+		st->match = told->rows[i].match;
+		st->lag = told->last_index - st->match;
+		st->progress_known = true;
+	}
 }
 
 /* Of every group that this node leads: what the members have not confirmed. */
@@ -113,6 +128,8 @@ static void show_member(struct store *s, const struct member *m, bool leads,
 		 (s->o.net && s->o.net->is_up && s->o.net->is_up(s->o.net, id));
 	if (leads)
 		show_progress(p, st);
+	else
+		show_told(members_told_lately(s), st);
 }
 
 void members_publish(struct store *s)

@@ -506,8 +506,13 @@ struct store_member_status {
 	bool learner; /* in partition 0's group                              */
 	bool leaving; /* removal under way                                   */
 	bool up;      /* heard of lately (self: true)                        */
-	uint64_t match, lag; /* partition 0; on its leader, else 0           */
-	uint64_t led_lag;    /* entries of all groups that this node leads which
+	/*
+	 * Of partition 0, as its leader has it, which may be this node or
+	 * has told it seconds ago; 0 where not known.
+	 */
+	bool progress_known;
+	uint64_t match, lag;
+	uint64_t led_lag; /* entries of all groups that this node leads which
 			     the member has not confirmed; 0 while
 			     nobody looks (store/report.h)               */
 	uint64_t last_contact_ms; /* UINT64_MAX: none since the start        */
@@ -540,6 +545,7 @@ struct store_change {
 	struct store_token token; /* TOKEN_..; prefix lives until done       */
 	char tag[STORE_TAG_BYTES_MAX]; /* for log lines: whose wish it is    */
 	uint64_t claim; /* CLAIM: a random number above 1 that the disk keeps */
+	bool force;	/* REPLACE: also of one that is up                   */
 	void (*done)(struct store_change *c);
 	void *user;
 	/*
@@ -552,7 +558,8 @@ struct store_change {
 	 * ERR_EXISTS        name or address taken; id claimed by another disk
 	 * ERR_INVALID       the last voter cannot go; a learner cannot lead; a
 	 *                   leader has not lost its disk
-	 * ERR_PRECONDITION  of those who would remain no majority is up
+	 * ERR_PRECONDITION  of those who would remain no majority is up; what
+	 *                   is to be replaced is up, and nobody forces it
 	 * ERR_BUSY          an earlier change is not applied yet
 	 * ERR_FULL          as many members, or tokens, as there can be
 	 * or as a write

@@ -31,6 +31,7 @@ enum item_kind {
 	ITEM_FETCHED = 7,
 	ITEM_REPORT_WANTED = 8, /* figures for people: store/report.h         */
 	ITEM_REPORT = 9,
+	ITEM_PROGRESS = 10, /* how far each member is: store/members_tell.c  */
 	ITEM_KIND_MAX
 };
 

@@ -978,6 +978,7 @@ uint32_t store_members(struct store *s, struct store_member_status *out,
 	out[0] = (struct store_member_status){
 		.member = { .id = 1, .name = "n1", .peer = "a:1" },
 		.up = true,
+		.progress_known = true,
 		.match = 9
 	};
 	out[1] = (struct store_member_status){ .member = { .id = 2,
@@ -985,6 +986,7 @@ uint32_t store_members(struct store *s, struct store_member_status *out,
 							   .peer = "b:1",
 							   .http = "b:2" },
 					       .up = true,
+					       .progress_known = true,
 					       .match = 7,
 					       .lag = 2,
 					       .last_contact_ms = 12 };

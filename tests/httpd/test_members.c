@@ -12,7 +12,7 @@
 	"\"role\":\"voter\",\"up\":true,\"match\":7,\"lag\":2,"                \
 	"\"last_contact_ms\":12},"                                             \
 	"{\"name\":\"n3\",\"id\":3,\"peer\":\"c:1\",\"http\":\"c:2\","         \
-	"\"role\":\"learner\",\"up\":false,\"match\":0,\"lag\":0,"             \
+	"\"role\":\"learner\",\"up\":false,\"match\":null,\"lag\":null,"       \
 	"\"last_contact_ms\":null,\"leaving\":true,"                           \
 	"\"stays_learner\":true}]}"
 
@@ -155,6 +155,16 @@ static void refusals_say_what_is_wrong(void **state)
 	knob(change_err, ERR_INVALID);
 	ask("POST", "/_/members/n1/replace", "", NULL);
 	expect_error(409, "member_leads");
+	knob(change_err, ERR_PRECONDITION);
+	ask("POST", "/_/members/n2/replace", "", NULL);
+	expect_error(409, "member_is_up");
+	assert_false(fixture.store->last_change.force);
+	knob(change_err, OK);
+	ask("POST", "/_/members/n2/replace?force=1", "", NULL);
+	expect_status(200);
+	assert_true(fixture.store->last_change.force);
+	ask("POST", "/_/members/n2/promote?force=1", "", NULL);
+	assert_false(fixture.store->last_change.force);
 }
 
 static void change_that_never_ends_is_unknown(void **state)

@@ -217,6 +217,19 @@ check "after a stop of all a read sees the last write" \
 
 # ------------------------------------------------------------ wiped and new --
 
+# Every member's place in the log, asked of one that does not lead.
+all_in_step() {
+	"$raftcask" -e "$(url "$1")" -o json members list |
+		jq -e '.members | length == 3 and all(.match > 0 and .lag == 0)'
+}
+follower=$(($(leader 1) % 3 + 1))
+check "one that does not lead shows how far each member is" \
+	within 100 all_in_step "$follower"
+out=$("$raftcask" -e "$(url "$follower")" members replace n3 2>&1)
+same "a member that is up is not replaced" 1 $?
+same "and the operator is told so" 1 "$(grep -c 'is up\|leads' <<<"$out")"
+check "it is what it was" within 50 all_in_step "$follower"
+
 down 3 9
 rm -rf "$dir/n3"
 up 3

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "raft/raft.h"
+#include "store/wire.h"
 #include "tests/lib/cluster_rig.h"
 
 static struct cluster c;
@@ -183,6 +184,67 @@ static void status_tells_who_is_up_and_how_far(void **state)
 	assert_false(list[down - 1].up);
 	assert_true(list[down - 1].lag >= 10);
 	assert_true(list[down - 1].last_contact_ms >= 4000);
+}
+
+static void a_follower_shows_what_the_leader_knows(void **state)
+{
+	struct store_member_status at_leader[RAFT_MEMBERS_MAX];
+	struct store_member_status list[RAFT_MEMBERS_MAX];
+	uint64_t down, asked;
+
+	begin(3, 1, 31);
+	put_some(0, 20);
+	down = follower();
+	asked = 6 - leader() - down;
+	cluster_kill(&c, down);
+	put_some(20, 30);
+	cluster_run(&c, 2500);
+	assert_int_equal(members(leader(), at_leader), 3);
+	assert_int_equal(members(asked, list), 3);
+	assert_true(list[down - 1].lag >= 10);
+	for (int i = 0; i < 3; i++) {
+		assert_true(list[i].progress_known);
+		assert_int_equal(list[i].match, at_leader[i].match);
+		assert_int_equal(list[i].lag, at_leader[i].lag);
+	}
+	/* Nobody leads: what was told once is not shown for ever. */
+	cluster_kill(&c, leader());
+	cluster_run(&c, 8000);
+	assert_int_equal(members(asked, list), 3);
+	for (int i = 0; i < 3; i++)
+		assert_false(list[i].progress_known);
+}
+
+static void what_is_told_malformed_changes_nothing(void **state)
+{
+	struct store_member_status list[RAFT_MEMBERS_MAX];
+	static const uint8_t body[] = {
+		5, 0, 0, 0, 0, 0, 0, 0, /* last index 5                      */
+		1, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0, /* match 6   */
+	};
+	const size_t sizes[] = { 0, 7, 8 + 15, sizeof(body) };
+	uint64_t at;
+
+	begin(3, 1, 32);
+	put_some(0, 20);
+	cluster_run(&c, 2500);
+	at = follower();
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct buf b = BUF_INIT;
+		size_t start;
+
+		assert_int_equal(item_begin(&b, ITEM_PROGRESS, 0, &start), OK);
+		assert_int_equal(buf_add(&b, body, sizes[i]), OK);
+		assert_int_equal(item_end(&b, start), OK);
+		assert_int_equal(store_receive(cluster_node(&c, at)->store,
+					       leader(), buf_bytes(&b)),
+				 OK);
+		buf_done(&b);
+		cluster_run(&c, 300);
+		assert_int_equal(members(at, list), 3);
+		assert_true(list[0].progress_known);
+		assert_true(list[0].match >= 20);
+	}
 }
 
 static void removed_follower_is_forgotten(void **state)
@@ -489,6 +551,7 @@ static void dead_voter_is_replaced(void **state)
 	put_some(0, 50);
 	cluster_wipe(&c, 3);
 	cluster_node(&c, 3)->removed = true;
+	cluster_run(&c, 100); /* until its links are seen to be down */
 	cluster_wait_leader(&c, 20000);
 	assert_int_equal(change(leader(), STORE_MEMBER_REPLACE, "n3", &id), OK);
 	assert_int_equal(id, 4);
@@ -505,6 +568,57 @@ static void dead_voter_is_replaced(void **state)
 	cluster_kill(&c, leader() == 1 ? 2 : 1);
 	put_some(60, 70);
 	expect_some(4, 0, 70);
+}
+
+static void who_is_up_is_not_replaced_unless_forced(void **state)
+{
+	struct store_change ch = { .kind = STORE_MEMBER_REPLACE };
+	uint64_t up, asked;
+
+	begin(3, 2, 30);
+	put_some(0, 10);
+	up = follower();
+	asked = 6 - leader() - up;
+	snprintf(ch.member.name, sizeof(ch.member.name), "n%d", (int)up);
+	assert_int_equal(cluster_change(&c, leader(), &ch), ERR_PRECONDITION);
+	assert_int_equal(cluster_change(&c, asked, &ch), ERR_PRECONDITION);
+	cluster_run(&c, 500);
+	expect_roles("vvv", 1000);
+	/* Its process has ended: that needs no patience. */
+	cluster_kill(&c, up);
+	cluster_run(&c, 100);
+	assert_int_equal(cluster_change(&c, leader(), &ch), OK);
+	assert_int_equal(ch.id, 4);
+}
+
+static void who_is_silent_may_be_replaced(void **state)
+{
+	struct store_change ch = { .kind = STORE_MEMBER_REPLACE };
+	uint64_t other;
+
+	begin(3, 1, 33);
+	put_some(0, 10);
+	other = follower();
+	snprintf(ch.member.name, sizeof(ch.member.name), "n%d", (int)other);
+	cluster_isolate(&c, other);
+	cluster_run(&c, 5000);
+	assert_int_equal(cluster_change(&c, leader(), &ch), OK);
+}
+
+static void force_puts_out_who_is_up(void **state)
+{
+	struct store_change ch = { .kind = STORE_MEMBER_REPLACE,
+				   .force = true };
+	uint64_t up, asked;
+
+	begin(3, 1, 34);
+	put_some(0, 10);
+	up = follower();
+	asked = 6 - leader() - up;
+	snprintf(ch.member.name, sizeof(ch.member.name), "n%d", (int)up);
+	/* Over the wire, too. */
+	assert_int_equal(cluster_change(&c, asked, &ch), OK);
+	assert_int_equal(ch.id, 4);
 }
 
 static void change_goes_on_under_the_next_leader(void **state)
@@ -585,6 +699,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		members_test(founders_are_voters_on_every_node),
 		members_test(status_tells_who_is_up_and_how_far),
+		members_test(a_follower_shows_what_the_leader_knows),
+		members_test(what_is_told_malformed_changes_nothing),
 		members_test(removed_follower_is_forgotten),
 		members_test(leader_removes_itself),
 		members_test(the_last_voter_stays),
@@ -603,6 +719,9 @@ int main(void)
 		members_test(ids_are_never_used_again),
 		members_test(nodes_that_join_together_all_vote_in_the_end),
 		members_test(dead_voter_is_replaced),
+		members_test(who_is_up_is_not_replaced_unless_forced),
+		members_test(who_is_silent_may_be_replaced),
+		members_test(force_puts_out_who_is_up),
 		members_test(change_goes_on_under_the_next_leader),
 		members_test(claim_is_for_one_disk),
 		members_test(moved_node_is_known_at_its_new_address),
