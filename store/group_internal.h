@@ -24,9 +24,11 @@
 #include "store/members.h"
 #include "store/state.h"
 
+enum { OUTBOX_SPARES_MAX = RAFT_MEMBERS_MAX };
+
 struct outbox_peer {
 	uint64_t id;
-	struct buf buf;
+	struct buf buf; /* items that wait; no memory without any            */
 };
 
 /* A membership change that was settled and is to be told to raft. */
@@ -51,7 +53,10 @@ struct entry_cache {
 /* Of all groups together. */
 struct groups {
 	struct outbox_peer *peers;
-	uint32_t peer_count, peer_cap;
+	uint32_t peer_count;
+	struct buf
+		outbox_spares[OUTBOX_SPARES_MAX]; /* empty, but for memory  */
+	uint32_t outbox_spare_count;
 	struct outbox_peer *open; /* of the item that was begun              */
 	size_t open_at;
 	struct entry_cache cache;

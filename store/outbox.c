@@ -5,6 +5,10 @@
  * buffer that has grown beyond FLUSH_BYTES leaves before the next item begins,
  * so that together they always fit into a message. What the net refuses is
  * lost, as on any net; consensus and its kin repeat what matters.
+ *
+ * Between rounds no peer has a buffer: they are put together and taken by whom
+ * there is something to say to. So there are as many as peers were written to
+ * in one round, whoever has come and gone.
  */
 #include <stdlib.h>
 
@@ -14,13 +18,23 @@
 
 enum {
 	FLUSH_BYTES = 1 << 20,
-	KEEP_BYTES = 4 << 20, /* of an empty buffer; what is above is freed */
+	KEEP_BYTES = 4 << 20, /* of a spare buffer; what is above is freed  */
 	PEERS_MAX = 2 * RAFT_MEMBERS_MAX,
 };
 
 _Static_assert(FLUSH_BYTES + 2 * ITEM_HEADER_BYTES + ITEM_BODY_BYTES_MAX <=
 		       NET_MESSAGE_BYTES_MAX,
 	       "one more item always fits");
+
+static void put_aside(struct groups *g, struct buf *b)
+{
+	b->n = 0;
+	if (b->cap <= KEEP_BYTES && g->outbox_spare_count < OUTBOX_SPARES_MAX)
+		g->outbox_spares[g->outbox_spare_count++] = *b;
+	else
+		buf_done(b);
+	*b = BUF_INIT;
+}
 
 static void flush_peer(struct store *s, struct outbox_peer *peer)
 {
@@ -32,9 +46,7 @@ static void flush_peer(struct store *s, struct outbox_peer *peer)
 		count_up(&s->messages_lost, 1);
 	else
 		count_up(&s->messages_sent, 1);
-	peer->buf.n = 0;
-	if (peer->buf.cap > KEEP_BYTES)
-		buf_done(&peer->buf);
+	put_aside(s->groups, &peer->buf);
 }
 
 void outbox_flush(struct store *s)
@@ -84,6 +96,8 @@ struct buf *outbox_begin(struct store *s, uint64_t to, enum item_kind kind,
 		return NULL;
 	if (peer->buf.n >= FLUSH_BYTES)
 		flush_peer(s, peer);
+	if (!peer->buf.p && g->outbox_spare_count)
+		peer->buf = g->outbox_spares[--g->outbox_spare_count];
 	if (item_begin(&peer->buf, kind, partition, &g->open_at))
 		return NULL;
 	g->open = peer;
@@ -117,5 +131,7 @@ void outbox_free(struct store *s)
 
 	for (uint32_t i = 0; i < g->peer_count; i++)
 		buf_done(&g->peers[i].buf);
+	for (uint32_t i = 0; i < g->outbox_spare_count; i++)
+		buf_done(&g->outbox_spares[i]);
 	free(g->peers);
 }

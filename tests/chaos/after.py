@@ -65,11 +65,30 @@ def told(got):
 
 # --- memory and descriptors ------------------------------------------------
 
-class Samples:
-    """Memory and descriptors of each daemon, every half second."""
+RING_KIB = 32 << 10  # entries kept for sending: CACHE_BYTES, group_log.c
 
-    def __init__(self):
-        self.at, self.taken = 0, {}
+
+def ring_kib(pid):
+    """What is resident of that ring, which a leader fills once and keeps:
+    the only piece of memory as large as that."""
+    size, resident = 0, 0
+    with open("/proc/%d/smaps" % pid) as f:
+        for line in f:
+            if line.startswith("Size:"):
+                size = int(line.split()[1])
+            elif line.startswith("Anonymous:") and \
+                    RING_KIB <= size < 2 * RING_KIB:
+                resident = max(resident, int(line.split()[1]))
+    return min(resident, RING_KIB)
+
+
+class Samples:
+    """Memory and descriptors of each daemon, every half second; they also go
+    to the file `samples`: seconds, node, start, KiB, descriptors."""
+
+    def __init__(self, root):
+        self.at, self.taken, self.begun = 0, {}, time.monotonic()
+        self.path = os.path.join(root, "samples")
 
     def take(self, cluster):
         if time.monotonic() < self.at:
@@ -77,15 +96,19 @@ class Samples:
         self.at = time.monotonic() + 0.5
         for m in cluster.members:
             try:
-                taken = (time.monotonic(), m.memory_bytes() >> 10,
-                         m.descriptors())
+                taken = (time.monotonic(), (m.memory_bytes() >> 10) -
+                         ring_kib(m.process.pid), m.descriptors())
             except (OSError, TypeError, AttributeError):
                 continue
             self.taken.setdefault((m.name, m.generation), []).append(taken)
+            with open(self.path, "a") as f:
+                f.write("%.1f %s %d %d %d\n" % (
+                    taken[0] - self.begun, m.name, m.generation, *taken[1:]))
 
     def judge(self, seconds):
         """Of who lived long: the middle of its last third is not much above
-        that of its second. Medians, so that no single burst counts."""
+        that of its second. Medians, so that no single burst counts. Of a
+        minute the first third is warming up: threads, and their arenas."""
         wrong = []
         for (name, generation), taken in self.taken.items():
             lived = taken[-1][0] - taken[0][0]

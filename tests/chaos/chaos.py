@@ -62,7 +62,7 @@ class Run:
             BUILD, "chaos-%d" % seed))
         self.started = time.monotonic()
         self.cluster, self.children = None, []
-        self.samples = after.Samples()
+        self.samples = after.Samples(self.root)
 
     def say(self, text):
         line = "%7.2f %s" % (time.monotonic() - self.started, text)
