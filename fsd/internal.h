@@ -538,13 +538,14 @@ void observe_begin(struct fsd *f);
 
 /* ---------------------------------------------------------------- tell.c - */
 
-enum tell_kind { TELL_ENTRY, TELL_INODE, TELL_ATTR };
+enum tell_kind { TELL_ENTRY, TELL_INODE, TELL_ATTR, TELL_END };
 
 /*
  * The kernel is to forget what it knows: of name in the directory parent
  * (ENTRY), of the content and attributes of node id, which is called so (INODE),
  * of its attributes only (ATTR). parent and name may be unknown but for ENTRY.
- * rev of partition did it; 0: nothing that is held. Thread: any.
+ * rev of partition did it; 0: nothing that is held. END: that was all of rev; the
+ * store hears of it when it is done. Thread: any.
  */
 void tell(struct fsd *f, enum tell_kind kind, uint64_t id,
 	  const struct node *parent, struct bytes name, uint32_t partition,

@@ -565,10 +565,13 @@ static bool after(void *ctx, uint32_t partition, uint64_t rev,
 			break;
 		}
 	}
+	orphans_settle(f);
 	if (atomic_load(&f->moves) & 1)
 		set_moving(f, false);
-	orphans_settle(f);
-	return at.told && atomic_load(&f->alone);
+	if (!at.told || !atomic_load(&f->alone))
+		return false;
+	tell(f, TELL_END, 0, NULL, bytes_of(NULL, 0), partition, rev);
+	return true;
 }
 
 void observe_begin(struct fsd *f)

@@ -12,6 +12,9 @@
  * they are applied and in their order. So while a change of this mount's is in
  * the store items are held, at most HELD_MS.
  *
+ * The items of an entry come one by one, and the teller may be done with the
+ * first before there is a second: only an END says that the entry is told.
+ *
  * Listings that the kernel keeps go with the pages of their directory. A name is
  * made invalid first: that waits for listings under way, of before the change,
  * whose pages are there then.
@@ -192,6 +195,9 @@ static void say(struct fsd *f, const struct tell_item *item)
 		(void)fuse_lowlevel_notify_inval_inode(f->session, item->id, -1,
 						       0);
 		return;
+	case TELL_END:
+		store_observed(f->store, item->partition, item->rev);
+		return;
 	}
 }
 
@@ -245,17 +251,9 @@ static void say_all(struct fsd *f)
 	}
 }
 
-/* The entry is told when the next item is of another. */
-static void told(struct fsd *f, uint32_t partition, uint64_t rev,
-		 const struct tell_item *next)
-{
-	if (rev && (!next || next->partition != partition || next->rev != rev))
-		store_observed(f->store, partition, rev);
-}
-
 void fsd_tell(struct fsd *f)
 {
-	struct tell_item *item, *next;
+	struct tell_item *item;
 	bool all;
 
 	pthread_mutex_lock(&f->tell_lock);
@@ -263,7 +261,6 @@ void fsd_tell(struct fsd *f)
 		all = f->tell_all;
 		f->tell_all = false;
 		item = pop(&f->ready);
-		next = f->ready.first;
 		if (item)
 			f->told_count--;
 		if (!item && !all) {
@@ -275,7 +272,6 @@ void fsd_tell(struct fsd *f)
 			say_all(f);
 		if (item) {
 			say(f, item);
-			told(f, item->partition, item->rev, next);
 			free(item);
 		}
 		pthread_mutex_lock(&f->tell_lock);

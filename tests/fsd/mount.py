@@ -79,6 +79,22 @@ def http_changes_show():
         n.delete("seen")
 
 
+@case("all of what a change over HTTP changes is seen at once, cached or not")
+def http_changes_show_whole():
+    n = shared()
+    d = fresh_dir(n, "whole")
+    write(d + "/base", b"x")
+    fd = os.open(d + "/base", os.O_RDONLY)
+    for i in range(500):
+        # The name that goes, its directory, and the file by its other name.
+        os.link(d + "/base", d + "/l")
+        equal(os.fstat(fd).st_nlink, 2, "both names, round", i)
+        n.delete("whole/l")
+        equal(os.fstat(fd).st_nlink, 1, "one name, round", i)
+    os.close(fd)
+    run("rm", "-rf", d)
+
+
 @case("an append and a rename over HTTP are seen at once, cached or not")
 def http_appends_and_renames_show():
     n = shared()
