@@ -18,9 +18,10 @@
  *
  * One call at a time carries it; who needs the outcome waits in its list. Of a
  * create whose name has come to be meanwhile, the other file is taken if the
- * caller may write to it, as if the open had come a moment later.
+ * caller may open it so, as if the open had come a moment later.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,6 +30,7 @@
 
 void defer_add(struct fsd *f, struct defer *d)
 {
+	d->serial = ++f->defer_serial;
 	d->made_ns = clock_wall_ns(f->clock);
 	d->born_ns = fsd_now(f);
 	d->due_ns = d->born_ns + FSD_DEFER_MS * 1000000ull;
@@ -162,27 +164,47 @@ bool defer_carry(struct call *c)
 
 /* ------------------------------------------- the name is there already --- */
 
-static bool may_write(struct call *c, const struct defer *d,
-		      const struct store_file *file)
+static bool is_in_group(struct call *c, const struct defer *d, gid_t gid)
 {
 	gid_t groups[FSD_GROUPS_MAX];
-	struct stat st;
 	int n = 0;
 
-	answer_stat(c->f, file, 0, &st);
-	if (!d->caller_uid)
-		return true;
-	if (d->caller_uid == st.st_uid)
-		return st.st_mode & S_IWUSR;
 	if (c->req)
 		n = fuse_req_getgroups(c->req, FSD_GROUPS_MAX, groups);
 	n = n > FSD_GROUPS_MAX ? FSD_GROUPS_MAX : n;
 	for (int i = 0; i < n; i++)
-		if (groups[i] == st.st_gid)
-			return st.st_mode & S_IWGRP;
-	if (d->caller_gid == st.st_gid)
-		return st.st_mode & S_IWGRP;
-	return st.st_mode & S_IWOTH;
+		if (groups[i] == gid)
+			return true;
+	return d->caller_gid == gid;
+}
+
+/* What an open of d's kind wants of a file, as bits of others. */
+static mode_t wanted(const struct defer *d)
+{
+	mode_t bits = d->truncates ? S_IWOTH : 0;
+
+	if (d->access != O_WRONLY)
+		bits |= S_IROTH;
+	if (d->access != O_RDONLY)
+		bits |= S_IWOTH;
+	return bits;
+}
+
+static bool may_open(struct call *c, const struct defer *d,
+		     const struct store_file *file)
+{
+	mode_t bits = wanted(d), mode;
+	struct stat st;
+
+	answer_stat(c->f, file, 0, &st);
+	mode = st.st_mode;
+	if (!d->caller_uid)
+		return true;
+	if (d->caller_uid == st.st_uid)
+		mode >>= 6;
+	else if (is_in_group(c, d, st.st_gid))
+		mode >>= 3;
+	return (mode & bits) == bits;
 }
 
 /* c's operation is about the file that node has become. The table is locked. */
@@ -239,7 +261,7 @@ static bool adopt(struct call *c, enum err *err)
 	tell_parent(f, c->at.node); /* it has got no new file after all */
 	table_lock(&f->table);
 	d = c->deferred->defer;
-	if (!*err && !may_write(c, d, &file))
+	if (!*err && !may_open(c, d, &file))
 		*err = ERR_PERMISSION;
 	if (!*err) {
 		goes = c->op.kind == STORE_FILE_WRITE || d->truncates;
@@ -409,13 +431,16 @@ void defer_removed(struct fsd *f, struct node *node)
 		drop(f, d, &waiters);
 }
 
-void defer_close(struct fsd *f, struct node *node)
+void defer_close(struct fsd *f, const struct handle *h)
 {
+	struct node *node = h->node;
 	struct defer *d;
+	bool last;
 
 	table_lock(&f->table);
 	d = node->defer;
-	if (!d || d->busy || (d->spoiled && node->opens > 1))
+	last = node->opens == 1;
+	if (!d || d->busy || (!last && (d->spoiled || d->serial != h->deferred)))
 		table_unlock(&f->table);
 	else if (d->spoiled)
 		give_up(f, d, ERR_IO);

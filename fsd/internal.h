@@ -107,6 +107,7 @@ struct fsd {
 	struct ino_block *blocks; /* one for each partition                  */
 
 	struct defer *defers, **defers_last; /* oldest first; table's lock   */
+	uint64_t defer_serial;		     /* the newest's; table's lock   */
 
 	struct handle *handles; /* table's lock                              */
 
@@ -136,6 +137,7 @@ struct handle {
 	struct node *node; /* with a reference, and counted in opens         */
 	int flags;
 	struct dir *dir; /* fsd/dir.c                                        */
+	uint64_t deferred; /* serial of what its open deferred or joined; 0  */
 	struct handle *next, **back; /* of f->handles                        */
 };
 
@@ -170,7 +172,6 @@ struct call {
 	/* what single operations keep */
 	struct handle *handle;
 	struct fuse_file_info fi;
-	bool has_fi;
 	size_t size;
 	int to_set;
 	struct stat attr;
@@ -387,7 +388,9 @@ struct defer {
 	uint64_t made_ns; /* wall clock                                      */
 	uint64_t born_ns, due_ns; /* mono                                    */
 	uint64_t tried_ns;	  /* the tick that tried to commit it        */
+	uint64_t serial;	  /* of this mount, from 1                */
 	uint32_t caller_uid, caller_gid;
+	int access;	/* CREATE: O_ACCMODE of who opened it               */
 	bool truncates; /* CREATE: O_TRUNC, if the name is there by then     */
 	bool drops_setid; /* TRUNCATE: not by root                           */
 	bool dated;   /* CREATE: parent's times will be made_ns            */
@@ -441,10 +444,11 @@ void defer_removed(struct fsd *f, struct node *node);
 void defer_spoil(struct fsd *f, struct node *node, enum err err);
 
 /*
- * A handle of node is about to be released: begin to commit what is deferred of
- * node; forget it if it is spoiled and the handle is the last.
+ * h is about to be released: begin to commit what its open has deferred, or
+ * whatever is deferred of its node if it is the last handle; forget that if it is
+ * spoiled. What another handle's open has deferred is that one's to write to.
  */
-void defer_close(struct fsd *f, struct node *node);
+void defer_close(struct fsd *f, const struct handle *h);
 
 /* The ticker: commit what is due. Returns when the next is. */
 uint64_t defer_tick(struct fsd *f);

@@ -55,9 +55,12 @@ static void set_fi(struct fuse_file_info *fi, struct handle *h)
 
 /* -------------------------------------------------------------------- open */
 
-/* O_TRUNC waits for the first write. d is used up. The table is locked. */
-static void defer_truncation(struct fsd *f, struct node *node, struct defer *d,
-			     bool drops_setid)
+/*
+ * O_TRUNC waits for the first write; the serial of what waits. d is used up. The
+ * table is locked.
+ */
+static uint64_t defer_truncation(struct fsd *f, struct node *node,
+				 struct defer *d, bool drops_setid)
 {
 	if (node->defer) { /* it has nothing yet, or will have nothing */
 		free(d);
@@ -67,6 +70,7 @@ static void defer_truncation(struct fsd *f, struct node *node, struct defer *d,
 		defer_add(f, d);
 	}
 	node->defer->drops_setid |= drops_setid;
+	return node->defer->serial;
 }
 
 /* What the kernel may keep of the content from before. The table is locked. */
@@ -134,7 +138,7 @@ static void open_run(struct call *c)
 	if (file.ino)
 		c->fi.keep_cache = keeps_cache(node, file.rev);
 	if (truncates && !node->gone)
-		defer_truncation(f, node, d, drops_setid);
+		h->deferred = defer_truncation(f, node, d, drops_setid);
 	else
 		free(d);
 	table_unlock(&f->table);
@@ -235,6 +239,7 @@ static struct defer *new_creation(struct call *c)
 	d->gid = c->op.gid;
 	d->caller_uid = ctx->uid;
 	d->caller_gid = ctx->gid;
+	d->access = c->fi.flags & O_ACCMODE;
 	d->truncates = c->fi.flags & O_TRUNC;
 	return d;
 }
@@ -275,6 +280,7 @@ static bool create_later(struct call *c)
 	uint64_t ino = ino_take(f, store_partition_of(f->store, path), path);
 	struct fuse_entry_param e;
 	struct store_file file;
+	uint64_t serial = 0;
 	struct handle *h;
 	struct defer *d;
 	enum err err;
@@ -287,6 +293,8 @@ static bool create_later(struct call *c)
 		return false;
 	table_lock(&f->table);
 	err = enter_creation(c, d, ino, &e);
+	if (!err)
+		serial = d->serial;
 	table_unlock(&f->table);
 	if (err) {
 		free(d);
@@ -294,6 +302,7 @@ static bool create_later(struct call *c)
 	}
 	h = handle_of(c, e.ino);
 	if (h) {
+		h->deferred = serial;
 		reply_create(c, &e, h);
 	} else {
 		entry_untake(f, e.ino);
@@ -333,7 +342,7 @@ void op_release(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 	struct fsd *f = fuse_req_userdata(req);
 	struct handle *h = (struct handle *)(uintptr_t)fi->fh;
 
-	defer_close(f, h->node);
+	defer_close(f, h);
 	handle_free(f, h);
 	fuse_reply_err(req, 0);
 }

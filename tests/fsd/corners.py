@@ -39,6 +39,7 @@ def as_user(code, path):
          "import os, sys; p = sys.argv[1]; " + code, path],
         capture_output=True, text=True, timeout=60)
     equal(got.returncode, 0, code, got.stderr[-300:])
+    return got.stdout
 
 
 def mode(path):
@@ -76,6 +77,54 @@ def setid():
     as_user("open(p, 'ab', buffering=0).write(b'y')", p)
     equal(oct(mode(p)), oct(0o2767), "set-gid without execution")
     os.unlink(p)
+
+
+ADOPT = """
+import json, time, urllib.request
+rename = urllib.request.Request(
+    "http://127.0.0.1:%d/_/rename", method="POST",
+    data=json.dumps({"from": "aside", "to": "adopted"}).encode(),
+    headers={"Content-Type": "application/json"})
+began, got = time.monotonic(), None
+fd = os.open(p, os.O_CREAT | %s, 0o600)
+urllib.request.urlopen(rename).read()
+in_time = time.monotonic() - began < 0.09
+try:
+    if %r:
+        os.write(fd, b"mine")
+    os.fsync(fd)
+except OSError as e:
+    got = e
+print(type(got).__name__ if in_time else "late")
+"""
+
+
+@case("a file that came to be meanwhile is taken as one would have opened it")
+def adopted_rights():
+    n = shared()
+    ways = [("os.O_RDWR", 0o622, "PermissionError"),
+            ("os.O_RDWR", 0o666, "NoneType"),
+            ("os.O_WRONLY", 0o622, "NoneType"),
+            ("os.O_WRONLY", 0o644, "PermissionError"),
+            ("os.O_RDONLY", 0o644, "NoneType"),
+            ("os.O_RDONLY", 0o622, "PermissionError"),
+            ("os.O_RDONLY | os.O_TRUNC", 0o644, "PermissionError")]
+    for how, bits, end in ways:
+        code = ADOPT % (n.port, how, "RDONLY" not in how)
+
+        def once():
+            # Put in the place of one that waits, if that still does.
+            write(n.at("aside"), b"theirs")
+            os.chmod(n.at("aside"), bits)
+            got = as_user(code, n.at("adopted"))
+            value = read(n.at("adopted"))
+            os.unlink(n.at("adopted"))
+            if got != "late\n":
+                equal(got, end + "\n", how, oct(bits))
+                equal(value, b"miners" if end == "NoneType" and
+                      "RDONLY" not in how else b"theirs", how, oct(bits))
+            return got != "late\n"
+        wait_for(once, "it is done in time", 60)
 
 
 # --- directories ------------------------------------------------------------

@@ -379,6 +379,37 @@ def one_change():
     run("rm", "-rf", d)
 
 
+@case("who closes a file commits nothing that another open has deferred")
+def deferred_by_others():
+    n = shared()
+    d = fresh_dir(n, "others")
+    write(d + "/warm", b"inode numbers are in stock now")
+    write(d + "/old", b"value")
+    timely = 0
+    for i in range(400):
+        for name, was in (("old", b"value"), ("new%d" % i, None)):
+            began = time.monotonic()
+            fd = os.open(d + "/" + name, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+            for _ in range(3):
+                equal(read(d + "/" + name), b"", "seen here")
+                os.close(os.open(d + "/" + name, os.O_RDWR))
+            got = n.get("others/" + name)
+            if time.monotonic() - began < 0.09:  # else its time has come
+                equal(got, was, name, "over HTTP, round", i)
+                timely += 1
+            os.write(fd, b"value")
+            os.close(fd)
+            equal(n.get("others/" + name), b"value", name, "written")
+        if timely >= 40:
+            break
+    expect(timely, "looked at in time")
+    fd = os.open(d + "/old", os.O_TRUNC | os.O_WRONLY)
+    os.close(os.open(d + "/old", os.O_TRUNC | os.O_WRONLY))
+    wait_for(lambda: n.get("others/old") == b"", "who cuts it too does", 2)
+    os.close(fd)
+    run("rm", "-rf", d)
+
+
 @case("what is deferred is committed by fsync, close and time")
 def deferred():
     n = shared()
