@@ -284,6 +284,24 @@ static bool adopt(struct call *c, enum err *err)
 }
 
 /*
+ * A truncation that its carrier did not bring about before the file was removed:
+ * the orphan is cut, if it is not by now.
+ */
+static void cut_orphan(struct call *c, bool failed)
+{
+	struct fsd *f = c->f;
+	struct node *node = c->deferred;
+	struct orphan *o = NULL;
+
+	table_lock(&f->table);
+	if (failed && node->gone && node->defer->kind == DEFER_TRUNCATE)
+		o = node->orphan;
+	table_unlock(&f->table);
+	if (o && orphan_bytes(o))
+		(void)!orphan_cut(f, o, 0); /* of what was not kept: nothing */
+}
+
+/*
  * Not what is wrong with the write itself (EFBIG), nor a full disk: then the
  * file is there, and empty, as on any disk.
  */
@@ -311,6 +329,7 @@ bool defer_carried(struct call *c, enum err *err)
 
 	if (*err == ERR_EXISTS && c->op.flags & STORE_FILE_POSIX)
 		return adopt(c, err);
+	cut_orphan(c, *err != OK);
 	table_lock(&f->table);
 	d = c->deferred->defer;
 	gone = c->deferred->gone;
@@ -440,7 +459,8 @@ void defer_close(struct fsd *f, const struct handle *h)
 	table_lock(&f->table);
 	d = node->defer;
 	last = node->opens == 1;
-	if (!d || d->busy || (!last && (d->spoiled || d->serial != h->deferred)))
+	if (!d || d->busy ||
+	    (!last && (d->spoiled || d->serial != h->deferred)))
 		table_unlock(&f->table);
 	else if (d->spoiled)
 		give_up(f, d, ERR_IO);

@@ -184,6 +184,8 @@ static enum err load_once(struct call *c, struct dir *d)
 
 	d->count = d->names.n = 0;
 	table_lock(&f->table);
+	if (c->at.node->gone) /* what is called so by now is another */
+		err = ERR_STALE;
 	if (!err)
 		err = load_deferred(c, d);
 	table_unlock(&f->table);

@@ -501,6 +501,19 @@ void op_removexattr(fuse_req_t req, fuse_ino_t id, const char *name);
 void orphan_make(struct fsd *f, struct node *node, struct bytes path);
 void orphans_settle(struct fsd *f);
 
+/*
+ * node, a directory that nobody had made, has gone with the last key below it.
+ * The table is locked. Thread: core.
+ */
+void orphan_dir(struct fsd *f, struct node *node);
+
+/*
+ * The same of node, a file, before a whole state takes the place of all that is
+ * known: if path is something else in it, node's content can be read, and nothing
+ * be written to it, for it may be there by another name. Thread: core.
+ */
+void orphan_keep(struct fsd *f, struct node *node, struct bytes path);
+
 /* Let go of it. The table is locked, or nobody else is there. */
 void orphan_free(struct fsd *f, struct orphan *o);
 
@@ -510,7 +523,10 @@ void orphan_release(struct orphan *o);
 /* Attributes; size as it is now. */
 void orphan_attr(struct fsd *f, struct orphan *o, struct stat *st);
 
-/* As the calls of store/file.h. ERR_STALE: its content was not kept. */
+/*
+ * As the calls of store/file.h. ERR_STALE: its content was not kept, or it may
+ * not be changed (orphan_keep).
+ */
 MUST_CHECK enum err orphan_read(struct orphan *o, uint64_t off, void *dst,
 				size_t n, size_t *got);
 MUST_CHECK enum err orphan_write(struct fsd *f, struct orphan *o, uint64_t off,
@@ -530,8 +546,9 @@ uint64_t orphan_bytes(struct orphan *o);
 
 /*
  * While a rename is applied, what lies below has moved in the store and not in
- * the table: neither name leads to it. Wait until none is (2 s at most; not on
- * the core thread, which applies it); what was then found by a path is right if
+ * the table: neither name leads to it. Nor does any lead to what has just lost
+ * its last name of several, which the observer has yet to find out. Wait until
+ * none is (2 s at most; not on the core thread, which applies it); what was then found by a path is right if
  * moves_passed does not say that one was applied meanwhile. Thread: any.
  */
 uint32_t moves_begin(struct fsd *f);

@@ -93,7 +93,10 @@ static void give_node(struct fsd *f, struct node *node)
 
 /* ------------------------------------------------------------------- moves */
 
-/* It may be said twice that one begins: the entry is tried once more. */
+/*
+ * A rename begins to be applied, or an entry behind which a file with several
+ * names may have none. It may be said twice: the entry is tried once more.
+ */
 static void set_moving(struct fsd *f, bool moving)
 {
 	pthread_mutex_lock(&f->move_lock);
@@ -131,9 +134,16 @@ bool moves_passed(struct fsd *f, uint32_t moves)
 
 /* ------------------------------------------------------------------ before */
 
+/* Somebody has it open, and no name of it is known. The table is locked. */
+static bool is_open_unnamed(const struct node *node)
+{
+	return node->is_unnamed && node->opens && !node->gone && !node->orphan;
+}
+
 /*
- * The node of path, of which only names are known that are gone by now: a file
- * with several names that somebody has open. With a reference, or NULL.
+ * A node of path's file that somebody has open, of which only names are known
+ * that are gone by now: of a file with several names, or that was to be made when
+ * it came to be. With a reference, or NULL.
  */
 static struct node *take_unnamed(struct fsd *f, struct bytes path)
 {
@@ -148,18 +158,30 @@ static struct node *take_unnamed(struct fsd *f, struct bytes path)
 		return NULL;
 	table_lock(&f->table);
 	node = table_ino(&f->table, file.ino);
-	if (node && node->is_unnamed)
+	while (node && !is_open_unnamed(node))
+		node = table_twin(node);
+	if (node)
 		table_ref(node);
-	else
-		node = NULL;
 	table_unlock(&f->table);
 	return node;
 }
 
-/* A file that is still to be made is not. The table is locked. */
-static bool can_be_removed(const struct node *node)
+/* node, which path is, goes if it is not ino. It is given; was it kept? */
+static bool replace(struct fsd *f, struct node *node, struct bytes path,
+		    uint64_t ino)
 {
-	return !node->defer || node->defer->kind == DEFER_TRUNCATE;
+	bool replaced, kept;
+
+	table_lock(&f->table);
+	replaced = node->ino != ino;
+	table_unlock(&f->table);
+	if (replaced)
+		orphan_make(f, node, path);
+	table_lock(&f->table);
+	kept = node->orphan != NULL;
+	table_unref(&f->table, node);
+	table_unlock(&f->table);
+	return kept;
 }
 
 /* What is called so becomes another file, ino, or none (0). */
@@ -167,84 +189,132 @@ static void before_replace(struct fsd *f, struct bytes key, uint64_t ino)
 {
 	struct bytes path = path_of(key);
 	struct node *node = take_node(f, path);
-	bool replaced;
+	bool more = true;
 
-	if (!node)
-		node = take_unnamed(f, path);
-	if (!node)
-		return;
-	table_lock(&f->table);
-	replaced = node->ino != ino && can_be_removed(node);
-	table_unlock(&f->table);
-	if (replaced)
-		orphan_make(f, node, path);
-	give_node(f, node);
+	if (node)
+		(void)replace(f, node, path, ino);
+	while (more && (node = take_unnamed(f, path)))
+		more = replace(f, node, path, ino);
 }
 
+/* Without memory it is not listed. */
+static void add_node(struct node_list *l, struct node *node)
+{
+	struct node **more;
+
+	if (l->n == l->cap) {
+		more = realloc(l->node, (l->cap * 2 + 16) * sizeof(*more));
+		if (!more)
+			return;
+		l->node = more;
+		l->cap = l->cap * 2 + 16;
+	}
+	l->node[l->n++] = node;
+	table_ref(node);
+}
+
+/* Its path begins with the prefix. */
 static void add_below(void *ctx, struct node *node)
 {
 	struct node_list *l = ctx;
 	struct buf path = BUF_INIT;
-	struct node **more;
 
 	if (node->is_root || node->gone || !node->names)
 		return;
 	if (!table_path(l->table, node, &path) &&
-	    bytes_begins(buf_bytes(&path), l->prefix)) {
-		if (l->n == l->cap) {
-			more = realloc(l->node,
-				       (l->cap * 2 + 16) * sizeof(*more));
-			if (more) {
-				l->node = more;
-				l->cap = l->cap * 2 + 16;
-			}
-		}
-		if (l->n < l->cap) {
-			l->node[l->n++] = node;
-			table_ref(node);
-		}
-	}
+	    bytes_begins(buf_bytes(&path), l->prefix))
+		add_node(l, node);
 	buf_done(&path);
 }
 
-/* Nodes whose path begins with prefix. */
-static void list_below(struct fsd *f, struct bytes prefix, struct node_list *l)
+static void add_unnamed(void *ctx, struct node *node)
+{
+	if (is_open_unnamed(node))
+		add_node(ctx, node);
+}
+
+static void add_open(void *ctx, struct node *node)
+{
+	if (node->opens && !node->is_dir && !node->gone)
+		add_node(ctx, node);
+}
+
+static void list_nodes(struct fsd *f, struct bytes prefix, struct node_list *l,
+		       void (*add)(void *ctx, struct node *node))
 {
 	memset(l, 0, sizeof(*l));
 	l->table = &f->table;
 	l->prefix = prefix;
 	table_lock(&f->table);
-	table_each_node(&f->table, add_below, l);
+	table_each_node(&f->table, add, l);
 	table_unlock(&f->table);
 }
 
-static void done_below(struct fsd *f, struct node_list *l)
+static void done_nodes(struct fsd *f, struct node_list *l)
 {
 	for (size_t i = 0; i < l->n; i++)
 		give_node(f, l->node[i]);
 	free(l->node);
 }
 
+/* A name that node has now; path is emptied first. Errors of store_file_name. */
+static enum err name_now(struct fsd *f, struct node *node, struct buf *path)
+{
+	struct buf known = BUF_INIT;
+	uint64_t ino;
+	enum err err;
+
+	path->n = 0;
+	table_lock(&f->table);
+	err = table_path(&f->table, node, &known);
+	ino = node->ino;
+	table_unlock(&f->table);
+	if (!err)
+		err = store_file_name(f->store, buf_bytes(&known), ino, path);
+	buf_done(&known);
+	return err;
+}
+
+/* Of what has several names those below prefix may be all of them. */
 static void before_prefix(struct fsd *f, struct bytes prefix)
 {
 	struct node_list l;
 	struct buf path = BUF_INIT;
+	struct store_file file;
 
-	list_below(f, prefix, &l);
+	list_nodes(f, prefix, &l, add_below);
 	for (size_t i = 0; i < l.n; i++) {
 		enum err err;
-		bool can;
 
 		path.n = 0;
 		table_lock(&f->table);
 		err = table_path(&f->table, l.node[i], &path);
-		can = can_be_removed(l.node[i]);
 		table_unlock(&f->table);
-		if (!err && can)
+		if (!err)
 			orphan_make(f, l.node[i], buf_bytes(&path));
 	}
+	done_nodes(f, &l);
+	list_nodes(f, prefix, &l, add_unnamed);
+	for (size_t i = 0; i < l.n; i++)
+		if (!name_now(f, l.node[i], &path) &&
+		    !store_file_stat(f->store, buf_bytes(&path), &file) &&
+		    (file.nlink > 1 || bytes_begins(buf_bytes(&path), prefix)))
+			orphan_make(f, l.node[i], buf_bytes(&path));
 	buf_done(&path);
-	done_below(f, &l);
+	done_nodes(f, &l);
+}
+
+static void before_reset(struct fsd *f)
+{
+	struct node_list l;
+	struct buf path = BUF_INIT;
+
+	list_nodes(f, bytes_of(NULL, 0), &l, add_open);
+	for (size_t i = 0; i < l.n; i++)
+		if (!name_now(f, l.node[i], &path))
+			orphan_keep(f, l.node[i], buf_bytes(&path));
+	buf_done(&path);
+	done_nodes(f, &l);
 }
 
 static void before(void *ctx, uint32_t partition, uint64_t rev,
@@ -277,11 +347,15 @@ static void before(void *ctx, uint32_t partition, uint64_t rev,
 			if (!is_moved(seen[i].key, seen, i))
 				before_prefix(f, seen[i].key);
 			break;
-		case STORE_SEEN_EXCHANGE:
 		case STORE_SEEN_RESET:
+			before_reset(f);
+			break;
+		case STORE_SEEN_EXCHANGE:
 			break;
 		}
 	}
+	if (f->leaving)
+		set_moving(f, true);
 }
 
 /* ------------------------------------------------------------------- after */
@@ -318,6 +392,17 @@ static void forget_subdirs(struct node *dir)
 }
 
 /*
+ * The directory name, which is not known, has perhaps come to be in dir. The
+ * table is locked.
+ */
+static void say_unknown(struct seen_at *at, struct node *dir, struct bytes name)
+{
+	forget_subdirs(dir);
+	say_entry(at, dir, name);
+	say(at, TELL_ATTR, dir->id, NULL, bytes_of(NULL, 0));
+}
+
+/*
  * The directory of path, and path's last name. NULL: it is not known; then the
  * kernel may believe that the first unknown name on the way means nothing. The
  * table is locked.
@@ -337,17 +422,68 @@ static struct node *walk_to(struct seen_at *at, struct bytes path,
 			return dir;
 		child = table_child(t, dir, *name);
 		if (!child) {
-			if (appears) {
-				forget_subdirs(dir);
-				say_entry(at, dir, *name);
-				say(at, TELL_ATTR, dir->id, NULL,
-				    bytes_of(NULL, 0));
-			}
+			if (appears)
+				say_unknown(at, dir, *name);
 			return NULL;
 		}
 		dir = child;
 		rest = after;
 	}
+}
+
+/*
+ * The directory name in dir, known or from now on. Both with a reference; dir's
+ * is given. path is the directory's. NULL: no memory, or there is no such thing.
+ */
+static struct node *enter_dir(struct seen_at *at, struct node *dir,
+			      struct bytes name, struct bytes path)
+{
+	struct fsd *f = at->f;
+	struct node *child;
+	struct store_file file;
+	enum err err = OK;
+
+	table_lock(&f->table);
+	child = table_child(&f->table, dir, name);
+	table_unlock(&f->table);
+	if (!child)
+		err = store_file_stat(f->store, path, &file);
+	if (!err && !child && !S_ISDIR(file.mode))
+		err = ERR_NOT_DIR;
+	table_lock(&f->table);
+	child = table_child(&f->table, dir, name);
+	if (!child && !err) {
+		say_unknown(at, dir, name);
+		err = table_enter(&f->table, dir, name, file.ino, &child);
+	}
+	if (!err && child) {
+		child->is_dir = true;
+		table_ref(child);
+	}
+	table_unref(&f->table, dir);
+	table_unlock(&f->table);
+	return err ? NULL : child;
+}
+
+/*
+ * Who has a file open follows it into directories that nobody has looked at: let
+ * all that path lies in be known. The last, with a reference; NULL: not possible.
+ */
+static struct node *enter_dirs(struct seen_at *at, struct bytes path)
+{
+	struct fsd *f = at->f;
+	struct node *dir = f->table.root;
+	struct bytes rest = path, name;
+
+	table_lock(&f->table);
+	table_ref(dir);
+	table_unlock(&f->table);
+	for (name = path_component(rest, &rest); dir && rest.n;
+	     name = path_component(rest, &rest))
+		dir = enter_dir(
+			at, dir, name,
+			bytes_of(path.p, (size_t)(name.p - path.p) + name.n));
+	return dir;
 }
 
 /*
@@ -415,7 +551,8 @@ static void after_gone(struct seen_at *at, struct bytes path, bool is_dir)
 	if (!dir)
 		return;
 	node = table_child(&at->f->table, dir, name);
-	if (node && node->defer && node->defer->kind == DEFER_CREATE)
+	if (node && node->defer && node->defer->kind == DEFER_CREATE &&
+	    !node->gone)
 		return;
 	if (is_dir)
 		forget_subdirs(dir);
@@ -423,6 +560,8 @@ static void after_gone(struct seen_at *at, struct bytes path, bool is_dir)
 	if (!node || node->is_dir)
 		say(at, TELL_ATTR, dir->id, NULL, bytes_of(NULL, 0));
 	say_unnamed(at, node);
+	if (node && node->is_dir)
+		orphan_dir(at->f, node);
 	if (node)
 		table_remove(&at->f->table, dir, name);
 }
@@ -457,7 +596,7 @@ static void after_prefix(struct seen_at *at, struct bytes prefix)
 	struct node_list l;
 	struct buf path = BUF_INIT;
 
-	list_below(f, prefix, &l);
+	list_nodes(f, prefix, &l, add_below);
 	for (size_t i = 0; i < l.n; i++) {
 		path.n = 0;
 		table_lock(&f->table);
@@ -466,7 +605,7 @@ static void after_prefix(struct seen_at *at, struct bytes prefix)
 		table_unlock(&f->table);
 	}
 	buf_done(&path);
-	done_below(f, &l);
+	done_nodes(f, &l);
 	after_delete(at, path_of(prefix), true);
 }
 
@@ -488,15 +627,31 @@ static void renumber(struct fsd *f, struct bytes path)
 	give_node(f, node);
 }
 
+/* What is known as `from`, and moved to `to`, stays known: so is where it lies. */
+static struct node *follow(struct seen_at *at, struct bytes from,
+			   struct bytes to)
+{
+	struct node *node = take_node(at->f, from), *dir = NULL;
+
+	if (node) {
+		dir = enter_dirs(at, to);
+		give_node(at->f, node);
+	}
+	return dir;
+}
+
 static void after_move(struct seen_at *at, const struct store_seen *seen)
 {
 	struct table *t = &at->f->table;
 	struct bytes from = path_of(seen->key), to = path_of(seen->to);
 	struct bytes a, b;
-	struct node *dir, *dir2;
-	/* Of an exchange either may be one. */
-	bool is_dir = seen->kind == STORE_SEEN_EXCHANGE || from.n < seen->key.n;
+	struct node *dir, *dir2, *to_dir, *from_dir = NULL;
+	bool exchange = seen->kind == STORE_SEEN_EXCHANGE;
+	bool is_dir = exchange || from.n < seen->key.n; /* either may be one */
 
+	to_dir = follow(at, from, to);
+	if (exchange)
+		from_dir = follow(at, to, from);
 	table_lock(t);
 	dir = walk_to(at, from, &a, false);
 	dir2 = walk_to(at, to, &b, true);
@@ -511,15 +666,19 @@ static void after_move(struct seen_at *at, const struct store_seen *seen)
 	if (dir2 && seen->kind == STORE_SEEN_MOVE)
 		say_unnamed(at, table_child(t, dir2, b));
 	/* Without memory a name is lost, and found again when it is needed. */
-	if (seen->kind == STORE_SEEN_EXCHANGE)
+	if (exchange)
 		(void)table_exchange(t, dir, a, dir2, b);
 	else if (dir)
 		(void)table_move(t, dir, a, dir2, b);
 	else if (dir2)
 		table_remove(t, dir2, b);
+	if (to_dir)
+		table_unref(t, to_dir);
+	if (from_dir)
+		table_unref(t, from_dir);
 	table_unlock(t);
 	renumber(at->f, to);
-	if (seen->kind == STORE_SEEN_EXCHANGE)
+	if (exchange)
 		renumber(at->f, from);
 	else
 		after_delete(at, from, is_dir);

@@ -8,7 +8,10 @@
  * who stands in a removed directory.
  *
  * A file of several names that loses one is taken down too: the same entry may
- * take the others. It is an orphan only when gone says so.
+ * take the others. It is an orphan only when gone says so. So is every open file
+ * before a whole state is installed, for it may not be in that one. Or it has
+ * been renamed meanwhile, which nobody tells: what is then kept can be read, but
+ * not written to, lest it be lost.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -23,27 +26,48 @@ struct orphan {
 	struct store_file file;
 	struct store_value *value; /* NULL: the content was not kept         */
 	bool readable;		   /* of a regular file that was open        */
+	bool sealed;		   /* may be a file by another name          */
 	uint64_t bytes;		   /* size now                               */
 	uint64_t value_bytes; /* so much of value still shows                */
 	uint8_t **blocks;     /* over value; NULL: as value, or zeros        */
 	size_t block_count;
 };
 
-/* What is read of node while it is still there. NULL: nothing can be kept. */
+/*
+ * Is path, which is file, node as it was made? Not one whose creation is still
+ * deferred, unless an entry has brought that and its call has yet to hear of it.
+ * The table is locked.
+ */
+static bool is_made(const struct node *node, const struct store_file *file)
+{
+	return !node->defer || node->defer->kind == DEFER_TRUNCATE ||
+	       node->ino == file->ino;
+}
+
+/*
+ * What is read of node while it is still there. NULL: nothing can be kept. What
+ * is being truncated just now is whole: the call that does it will know.
+ */
 static struct orphan *take_down(struct fsd *f, struct node *node,
 				struct bytes path)
 {
 	struct orphan *o = calloc(1, sizeof(*o));
-	bool open, cut;
+	bool open, cut, made;
 
 	if (!o || store_file_stat(f->store, path, &o->file)) {
 		free(o);
 		return NULL;
 	}
 	table_lock(&f->table);
+	made = is_made(node, &o->file);
 	open = node->opens > 0;
-	cut = node->defer != NULL;
+	cut = node->defer && node->defer->kind == DEFER_TRUNCATE &&
+	      !node->defer->busy;
 	table_unlock(&f->table);
+	if (!made) {
+		free(o);
+		return NULL;
+	}
 	pthread_mutex_init(&o->lock, NULL);
 	if (open && S_ISREG(o->file.mode))
 		o->readable = !store_get(f->store, path, &o->value);
@@ -62,6 +86,15 @@ static void set_gone(struct fsd *f, struct node *node, struct orphan *o)
 	o->file.nlink = 0;
 }
 
+/* Whether it is gone turns out when the entry is applied. Table locked. */
+static void add_leaving(struct fsd *f, struct node *node, struct orphan *o)
+{
+	node->orphan = o;
+	node->next_leaving = f->leaving;
+	f->leaving = node;
+	table_ref(node);
+}
+
 void orphan_make(struct fsd *f, struct node *node, struct bytes path)
 {
 	struct orphan *o = take_down(f, node, path);
@@ -69,18 +102,42 @@ void orphan_make(struct fsd *f, struct node *node, struct bytes path)
 	if (!o)
 		return;
 	table_lock(&f->table);
-	if (node->gone || node->orphan) {
+	if (node->gone || node->orphan)
 		orphan_free(f, o);
-	} else if (o->file.nlink < 2 || S_ISDIR(o->file.mode)) {
+	else if (o->file.nlink < 2 || S_ISDIR(o->file.mode))
 		set_gone(f, node, o);
-	} else if (!o->readable) {
+	else if (!o->readable)
 		orphan_free(f, o); /* nobody would miss it */
-	} else {
-		node->orphan = o;
-		node->next_leaving = f->leaving;
-		f->leaving = node;
-		table_ref(node);
-	}
+	else
+		add_leaving(f, node, o);
+	table_unlock(&f->table);
+}
+
+void orphan_dir(struct fsd *f, struct node *node)
+{
+	struct orphan *o = node->gone ? NULL : calloc(1, sizeof(*o));
+
+	if (!o)
+		return;
+	pthread_mutex_init(&o->lock, NULL);
+	o->file.ino = node->ino;
+	o->file.mode = S_IFDIR;
+	o->file.implicit = true;
+	set_gone(f, node, o);
+}
+
+void orphan_keep(struct fsd *f, struct node *node, struct bytes path)
+{
+	struct orphan *o = take_down(f, node, path);
+
+	if (!o)
+		return;
+	o->sealed = true;
+	table_lock(&f->table);
+	if (node->gone || node->orphan || !o->readable)
+		orphan_free(f, o);
+	else
+		add_leaving(f, node, o);
 	table_unlock(&f->table);
 }
 
@@ -239,6 +296,11 @@ enum err orphan_read(struct orphan *o, uint64_t off, void *dst, size_t n,
 
 /* ------------------------------------------------------------------- write */
 
+static bool can_change(const struct orphan *o)
+{
+	return o->readable && !o->sealed;
+}
+
 static enum err make_room(struct orphan *o, size_t count)
 {
 	uint8_t **blocks;
@@ -319,7 +381,7 @@ enum err orphan_write(struct fsd *f, struct orphan *o, uint64_t off,
 	pthread_mutex_lock(&o->lock);
 	if (append)
 		off = o->bytes;
-	if (!o->readable)
+	if (!can_change(o))
 		err = ERR_STALE;
 	else if (off > f->o.max_value_bytes ||
 		 data.n > f->o.max_value_bytes - off)
@@ -357,7 +419,7 @@ enum err orphan_cut(struct fsd *f, struct orphan *o, uint64_t bytes)
 	enum err err = OK;
 
 	pthread_mutex_lock(&o->lock);
-	if (!o->readable)
+	if (!can_change(o))
 		err = ERR_STALE;
 	else if (bytes > f->o.max_value_bytes)
 		err = ERR_TOO_LARGE;
@@ -376,7 +438,7 @@ enum err orphan_zero(struct fsd *f, struct orphan *o, uint64_t off, uint64_t n)
 	enum err err = OK;
 
 	pthread_mutex_lock(&o->lock);
-	if (!o->readable)
+	if (!can_change(o))
 		err = ERR_STALE;
 	else if (off < o->bytes)
 		err = put(f, o, off, NULL,

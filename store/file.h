@@ -89,6 +89,14 @@ MUST_CHECK enum err store_file_stat_ino(struct store *s, struct bytes path,
 					uint64_t ino, struct store_file *file);
 
 /*
+ * A name that the file has now which had number ino when path was its name:
+ * path, or, of a file with several names, another one. Appended to name.
+ * Errors as store_file_stat_ino. Thread: any.
+ */
+MUST_CHECK enum err store_file_name(struct store *s, struct bytes path,
+				    uint64_t ino, struct buf *name);
+
+/*
  * Directories directly below the directory path; a seek each, so keep the
  * number and ask again only after a change. Thread: any.
  */

@@ -110,6 +110,18 @@ enum err store_file_stat(struct store *s, struct bytes path,
 	return store_file_stat_ino(s, path, 0, file);
 }
 
+enum err store_file_name(struct store *s, struct bytes path, uint64_t ino,
+			 struct buf *name)
+{
+	struct file_node n = { 0 };
+	enum err err = find(s, path, ino, &n);
+
+	if (!err)
+		err = buf_add(name, n.path.p, n.path.n);
+	file_node_done(&n);
+	return err;
+}
+
 /* --------------------------------------------------------------- subdirs -- */
 
 struct subdirs {

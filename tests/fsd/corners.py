@@ -335,6 +335,92 @@ def linked_unseen():
     n.remove()
 
 
+@case("a delete by prefix takes a file whose names nobody here knows")
+def linked_unknown():
+    n = Mounted()
+    write(n.at("x"), CONTENT)
+    os.mkdir(n.at("d"))
+    for name in ("y", "z"):
+        os.link(n.at("x"), n.at("d", name))
+    n.stop()
+    n.start("--mount", n.mnt)
+    fd = os.open(n.at("x"), os.O_RDWR)
+    n.delete("x")
+    equal(os.fstat(fd).st_nlink, 2, "those that were never looked up")
+    with n.conn() as c:
+        r = c.call("DELETE", "/_/kv?prefix=d/")
+        equal(r.status, 200, "delete by prefix", r)
+    stays(fd, CONTENT, "both in one entry")
+    n.remove()
+
+
+@case("who has a file open follows it wherever it is renamed")
+def renamed_and_open():
+    n = shared()
+
+    def rename(old, new):
+        body = json.dumps({"from": old, "to": new}).encode()
+        with n.conn() as c:
+            r = c.call("POST", "/_/rename", body, JSON_TYPE)
+            equal(r.status, 200, old, "to", new, r)
+
+    for what in ("file", "directory"):
+        n.put("m/d/f", CONTENT)
+        fd = os.open(n.at("m/d/f"), os.O_RDWR)
+        here = os.open(n.at("m/d"), os.O_RDONLY)
+        if what == "file":
+            rename("m/d/f", "made/by/it/g")
+        else:
+            rename("m/d", "made/by/it")
+            rename("made/by/it/f", "made/by/it/g")
+        equal(os.fstat(fd).st_nlink, 1, "in new directories,", what)
+        os.pwrite(fd, b"CONTENT", 0)
+        rename("made", "made.anew")
+        equal(os.pread(fd, 14, 0), b"CONTENTcontent", "and these,", what)
+        rename("made.anew/by/it/g", "m/g")
+        os.pwrite(fd, b"again", 0)
+        equal(n.get("m/g"), b"againNTcontent" + CONTENT[14:], what)
+        n.delete("m/g")
+        stays(fd, b"againNTcontent" + CONTENT[14:], what)
+        if what == "directory":
+            equal(os.listdir(here), [], "the directory is empty")
+        os.close(here)
+        fails(errno.ENOENT, os.stat, n.at("m"))
+
+
+@case("a file that is removed while it is written stays for who writes it")
+def removed_while_written():
+    n = shared()
+    stop, gone = threading.Event(), []
+
+    def remove():
+        with n.conn() as c:
+            while not stop.is_set():
+                if c.call("DELETE", "/w").status == 200:
+                    gone.append(1)
+    t = threading.Thread(target=remove)
+    t.start()
+    try:
+        for i in range(1500):
+            value = b"%d" % i
+            fd = os.open(n.at("w"), os.O_CREAT | os.O_TRUNC | os.O_RDWR)
+            try:
+                os.write(fd, value)
+                st = os.fstat(fd)
+                equal(st.st_size, len(value), "size, round", i, st)
+                equal(os.pread(fd, 20, 0), value, "bytes, round", i, st)
+            finally:
+                os.close(fd)
+            if i >= 300 and len(gone) > 100:
+                break
+    finally:
+        stop.set()
+        t.join()
+    expect(len(gone) > 20, "removed while written", len(gone))
+    if os.path.exists(n.at("w")):
+        os.unlink(n.at("w"))
+
+
 @case("what is cut while it is open, and removed, is an empty file without name")
 def cut_and_removed():
     n = shared()

@@ -140,6 +140,53 @@ def removed_elsewhere():
             equal(read(b + "/g"), b"2", "the new one")
 
 
+@case("who has a file open while its node misses much keeps what was removed, "
+      "writes nothing where it may be lost, and goes on with what is left")
+def opened_before_a_state():
+    with Mounts() as c:
+        away, at = c.followers()[0], c.leader()
+        mnt = c.mnt[away.number - 1]
+        names = ("removed", "replaced", "renamed", "left", "linked")
+        value = {name: name.encode() * 30000 for name in names}
+        for name in names:
+            at.put("d/" + name, value[name])
+        os.link(mnt + "/d/linked", mnt + "/d/other")
+        fds = {n: os.open(mnt + "/d/" + n, os.O_RDWR) for n in names}
+        away.pause()
+        blob = os.urandom(60000)
+        for i in range(300):  # more than is on its way to it when it goes on
+            at.put("many/%d" % (i % 40), blob)
+        at.delete("d/removed")
+        at.put("d/new", b"new")
+        ask(at, "POST", "/_/rename", {"from": "d/new", "to": "d/replaced"})
+        ask(at, "POST", "/_/rename", {"from": "d/renamed", "to": "d/r"})
+        at.delete("d/linked")
+        for _ in range(2):  # 18 MB over and over: merges drop the log
+            for i in range(300):
+                at.put("many/%d" % (i % 40), blob)
+            ask(at, "POST", "/_/merge")
+            wait_for(lambda: at.status()["storage"]["merge"] == "idle",
+                     "merge", 30)
+        at.put("last", b"last")
+        away.resume()
+        c.wait_equal(60)
+        expect("snapshot_taken" in away.log_text(), "it got a state")
+        for name in names:
+            equal(os.pread(fds[name], 1 << 20, 0) == value[name], True, name)
+        for name in ("removed", "replaced", "renamed"):
+            equal(os.fstat(fds[name]).st_nlink, 0, name)
+            fails(errno.ESTALE, os.pwrite, fds[name], b"lost?", 0)
+        for name in ("left", "linked"):
+            equal(os.fstat(fds[name]).st_nlink, 1, name)
+            os.pwrite(fds[name], b"changed", 0)
+        equal(at.get("d/left").body[:7], b"changed", "what is left")
+        equal(at.get("d/other").body[:7], b"changed", "by its other name")
+        equal(read(mnt + "/d/replaced"), b"new", "the new one")
+        equal(read(mnt + "/d/r"), value["renamed"], "by its new name")
+        for fd in fds.values():
+            os.close(fd)
+
+
 def timed(fn, *args):
     started = time.monotonic()
     try:

@@ -658,6 +658,17 @@ static uint64_t rev_of(const char *key)
 	return info.rev;
 }
 
+/* path was a name of the file ino; now, NULL: it is none, and no other is. */
+static void expect_name(const char *path, uint64_t ino, const char *now)
+{
+	struct buf name = BUF_INIT;
+	enum err err = store_file_name(rig.store, bytes_str(path), ino, &name);
+
+	assert_int_equal(err, now ? OK : ERR_STALE);
+	assert_true(bytes_equal(buf_bytes(&name), bytes_str(now ? now : "")));
+	buf_done(&name);
+}
+
 static void two_names_are_one_file(void **state)
 {
 	struct store_info info;
@@ -697,12 +708,16 @@ static void two_names_are_one_file(void **state)
 	assert_int_equal(store_rig_put(&rig, "c", "third", NULL), OK);
 	store_rig_expect(&rig, "a", "other");
 	store_rig_expect(&rig, "d/b", "third");
+	expect_name("d/b", ino, "d/b");
 	assert_int_equal(store_rig_del(&rig, "d/b", NULL), OK);
+	expect_name("a", ino, "c");
+	expect_name("d/b", ino, "c");
 	assert_int_equal(look("c").nlink, 1);
 	assert_true(look("c").ino == ino);
 	store_rig_expect(&rig, "c", "third");
 	assert_int_equal(store_rig_del(&rig, "c", NULL), OK);
 	store_rig_expect(&rig, "c", NULL);
+	expect_name("a", ino, NULL);
 	store_rig_done(&rig);
 }
 
