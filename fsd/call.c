@@ -6,6 +6,7 @@
  *                 '--- ticker, after 25 ms, while there is no leader
  *
  * A read that must be fresh:  call_fresh -> barrier -> run
+ *                                       '--- proof ---^
  *
  * A change waits FSD_LEADER_MS for a leader: an election is a pause, not an
  * error. A barrier waits FSD_FRESH_MS, and when that was in vain once, not at
@@ -87,6 +88,7 @@ static struct call *new_call(struct fsd *f, fuse_req_t req)
 	c->finish = call_done;
 	c->began_ns = fsd_now(f);
 	c->kind = req ? figures_hand() : FIGURE_NONE;
+	c->proof = proof_hand();
 	return c;
 }
 
@@ -414,6 +416,7 @@ static void ask(struct call *c)
 {
 	struct fsd *f = c->f;
 	int32_t partition = STORE_ALL_PARTITIONS;
+	bool leases = proof_takes_lease(c);
 	enum err err = call_paths(c);
 
 	if (err) {
@@ -431,14 +434,21 @@ static void ask(struct call *c)
 	}
 	c->barrier.done = barrier_done;
 	c->tried_ns = fsd_now(f);
-	err = store_barrier(f->store, partition, STORE_LINEARIZABLE,
+	c->proof.partition = partition;
+	err = store_barrier(f->store, partition,
+			    leases ? STORE_LEASE : STORE_LINEARIZABLE,
 			    &c->barrier);
-	if (err != ERR_PENDING)
-		asked(c, err);
+	if (err == ERR_PENDING)
+		return;
+	c->leased = leases && !err;
+	asked(c, err);
 }
 
 void call_fresh(struct call *c)
 {
 	c->then = c->run;
-	ask(c);
+	if (proof_covers(c))
+		c->then(c);
+	else
+		ask(c);
 }

@@ -248,6 +248,7 @@ void op_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 	if (!c)
 		return;
 	c->fi = *fi;
+	c->rests = REST_CHECKED;
 	c->run = opendir_run;
 	call_fresh(c);
 }

@@ -3,6 +3,7 @@
  *
  *   session.c   begin and end, the table of operations, workers
  *   call.c      a request that waits: for the store, a leader, another call
+ *   proof.c     one read index for the requests of one system call
  *   answer.c    errors and attributes as the kernel wants them
  *   lookup.c    lookup, forget, getattr, readlink, statfs
  *   dir.c       opendir, readdir, readdirplus
@@ -45,6 +46,7 @@ enum {
 	FSD_GROUPS_MAX = 256, /* of a caller, that are looked at             */
 	FSD_ROOMS_MAX = 4,    /* kept for requests, of 1 MiB each            */
 	FSD_TAKE_BYTES = 64 << 10, /* writes that are not copied             */
+	FSD_PROOFS = 256,	   /* threads of programs, by number         */
 };
 
 struct ino_block {
@@ -81,6 +83,26 @@ struct figures {
 	_Atomic uint64_t buckets[FIGURE_BUCKETS], ns_total;
 };
 
+enum { PROOF_NONE = -2 }; /* STORE_ALL_PARTITIONS is all                    */
+
+/*
+ * What the last request of a program's thread was answered by: state that was
+ * fresh when its system call began.
+ */
+struct proof {
+	uint32_t thread;   /* 0: none                                        */
+	int32_t partition; /* that was fresh                                 */
+	uint64_t checked;  /* node whose attributes were asked last, 0: none */
+	uint64_t found;	   /* node that a LOOKUP has just led to, 0: none    */
+};
+
+/* Which proof a request may rest on. */
+enum proof_rest {
+	REST_NONE,
+	REST_CHECKED, /* of its node's attributes                            */
+	REST_FOUND,   /* of the LOOKUP of its node, with a lease             */
+};
+
 struct fsd {
 	struct store *store;
 	struct clock *clock;
@@ -110,6 +132,9 @@ struct fsd {
 	uint64_t defer_serial;		     /* the newest's; table's lock   */
 
 	struct handle *handles; /* table's lock                              */
+
+	pthread_mutex_t proof_lock; /* of what follows                       */
+	struct proof proofs[FSD_PROOFS];
 
 	pthread_mutex_t room_lock; /* of those that follow                   */
 	struct room *rooms;	   /* not in use                             */
@@ -164,6 +189,9 @@ struct call {
 	uint32_t stale_tries;
 	uint32_t moves; /* f->moves, when its paths were made                */
 	bool fresh;	/* what is read now is                             */
+	struct proof proof; /* of its system call so far                     */
+	enum proof_rest rests;
+	bool leased;	  /* fresh by a lease                                */
 	bool interrupted; /* gave up waiting for a leader                    */
 	bool carries;	  /* brings what is deferred of node `deferred`      */
 	struct node *deferred; /* with a reference                           */
@@ -199,6 +227,33 @@ enum figure_kind figures_hand(void);
 
 /* One of that kind has been answered; FIGURE_NONE is nothing. */
 void figures_add(struct fsd *f, enum figure_kind kind, uint64_t began_ns);
+
+/* -------------------------------------------------------------- proof.c -- */
+
+/* A worker has read a request: take what its thread has proved. */
+void proof_begin(struct fsd *f, const struct fuse_buf *buf);
+
+/* Nobody has proved anything. Thread: any. */
+void proof_forget(struct fsd *f);
+
+/* That of the present request, which will be a call's. */
+struct proof proof_hand(void);
+
+/*
+ * c, a LOOKUP, is about to be answered with the node found (0: with none); c, a
+ * GETATTR, with its attributes. Nothing is noted of what is not fresh.
+ */
+void proof_looked(struct call *c, uint64_t found);
+void proof_checked(struct call *c);
+
+/* c need not ask: what its system call has proved will do. */
+bool proof_covers(struct call *c);
+
+/* c need not ask if a lease holds. */
+bool proof_takes_lease(const struct call *c);
+
+/* c's answer was taken while a lease held that is over: it has to ask. */
+bool proof_is_void(struct call *c);
 
 /* ------------------------------------------------------------ session.c -- */
 
@@ -266,7 +321,10 @@ bool call_may_change(struct fsd *f, fuse_req_t req);
  */
 MUST_CHECK enum err call_paths(struct call *c);
 
-/* Wait until this node's state is fresh, or cannot be; then c->run. */
+/*
+ * Wait until this node's state is fresh, or cannot be; then c->run. c->rests: on
+ * what it may rest instead.
+ */
 void call_fresh(struct call *c);
 
 /*

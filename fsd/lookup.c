@@ -240,6 +240,8 @@ static void lookup_run(struct call *c)
 	struct fuse_entry_param e;
 	enum err err = entry_find(c, place_name(&c->at), &e);
 
+	if (!err || err == ERR_NOT_FOUND)
+		proof_looked(c, err ? 0 : e.ino);
 	if (err == ERR_NOT_FOUND && answer_timeout(c) > 0) {
 		memset(&e, 0, sizeof(e));
 		e.entry_timeout = FSD_NEGATIVE_S;
@@ -258,6 +260,7 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 	if (!c)
 		return;
+	c->rests = REST_CHECKED;
 	c->run = lookup_run;
 	call_fresh(c);
 }
@@ -400,8 +403,26 @@ void node_answer_attr(struct call *c)
 		call_answer(c, err);
 		return;
 	}
+	if (proof_is_void(c)) {
+		call_fresh(c);
+		return;
+	}
+	proof_checked(c);
 	fuse_reply_attr(c->req, &st, settled ? timeout : 0);
 	call_free(c);
+}
+
+/* Is c's node known to this mount alone: still to be made, or removed? */
+static bool is_of_here(struct call *c)
+{
+	struct node *node = c->at.node;
+	bool is;
+
+	table_lock(&c->f->table);
+	is = (node->defer && node->defer->kind == DEFER_CREATE) ||
+	     (node->gone && node->orphan);
+	table_unlock(&c->f->table);
+	return is;
 }
 
 /*
@@ -430,15 +451,22 @@ static void getattr_run(struct call *c)
 		return;
 	}
 	c->run = node_answer_attr;
-	call_fresh(c);
+	if (is_of_here(c)) {
+		c->proof.partition = PROOF_NONE;
+		node_answer_attr(c);
+	} else {
+		call_fresh(c);
+	}
 }
 
 void op_getattr(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 {
 	struct call *c = call_new(fuse_req_userdata(req), req, id, NULL);
 
-	if (c)
-		getattr_run(c);
+	if (!c)
+		return;
+	c->rests = REST_FOUND;
+	getattr_run(c);
 }
 
 /* ---------------------------------------------------------------- readlink */

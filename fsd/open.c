@@ -169,6 +169,7 @@ void op_open(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 	if (!c)
 		return;
 	c->fi = *fi;
+	c->rests = REST_CHECKED;
 	c->run = open_run;
 	call_fresh(c);
 }

@@ -123,6 +123,7 @@ static enum err set_up(struct fsd *f)
 	pthread_mutex_init(&f->wait_lock, NULL);
 	pthread_mutex_init(&f->tell_lock, NULL);
 	pthread_mutex_init(&f->room_lock, NULL);
+	pthread_mutex_init(&f->proof_lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&f->tick, &attr);
@@ -222,6 +223,7 @@ void fsd_work(struct fsd *f)
 		if (got <= 0)
 			break;
 		figures_begin(f, &buf);
+		proof_begin(f, &buf);
 		fuse_session_process_buf(f->session, &buf);
 		figures_end(f);
 	}
@@ -242,8 +244,10 @@ static void look_around(struct fsd *f)
 	store_partition_status(f->store, 0, &st);
 	atomic_store(&f->read_only, st.role == STORE_LEARNER);
 	was = atomic_exchange(&f->alone, alone);
-	if (was && !alone)
+	if (was && !alone) {
+		proof_forget(f);
 		tell_everything(f);
+	}
 }
 
 static uint64_t sooner(uint64_t a, uint64_t b)
@@ -376,6 +380,7 @@ void fsd_free(struct fsd *f)
 	pthread_mutex_destroy(&f->wait_lock);
 	pthread_mutex_destroy(&f->tell_lock);
 	pthread_mutex_destroy(&f->room_lock);
+	pthread_mutex_destroy(&f->proof_lock);
 	pthread_cond_destroy(&f->tick);
 	pthread_cond_destroy(&f->moved);
 	pthread_mutex_destroy(&f->move_lock);

@@ -65,6 +65,78 @@ def seen_everywhere():
             equal(sorted(os.listdir(a)), ["f%d" % i for i in range(7)], a)
 
 
+def chained_first(mnt, dice):
+    """A system call that ends at d or d/f; a descriptor of d, one of d/f."""
+    d = os.open(mnt + "/d", os.O_PATH | os.O_DIRECTORY)
+    f = os.open(mnt + "/d/f", dice.choice((os.O_PATH, os.O_RDONLY)))
+    last = dice.choice(("path d", "path f", "stat", "none", "mkdir", "access",
+                        "fstat", "list", "missing"))
+    if last == "path d":
+        os.close(os.open(mnt + "/d", os.O_PATH))
+    elif last == "path f":
+        os.close(os.open(mnt + "/d/f", os.O_PATH))
+    elif last == "stat":
+        os.stat(mnt + dice.choice(("/d", "/d/f")))
+    elif last == "mkdir":
+        fails(errno.EEXIST, os.mkdir, mnt + dice.choice(("/d", "/d/f")))
+    elif last == "access":
+        os.access(mnt + dice.choice(("/d", "/d/f")), os.R_OK)
+    elif last == "fstat":
+        os.fstat(dice.choice((d, f)))
+    elif last == "list":
+        os.listdir(mnt + "/d")
+    elif last == "missing":
+        fails(errno.ENOENT, os.stat, mnt + "/d/gone")
+    return d, f, last
+
+
+def chained_second(mnt, d, f, then):
+    """What that thread's next system call says of the size of d/f."""
+    if then == "fstat":
+        return os.fstat(f).st_size
+    if then == "at":
+        return os.stat("f", dir_fd=d).st_size
+    if then == "below":
+        fd = os.open("f", os.O_RDONLY, dir_fd=d)
+        size = len(os.read(fd, 9999))
+        os.close(fd)
+        return size
+    if then == "proc":
+        fd = os.open("/proc/self/fd/%d" % f, os.O_RDONLY)
+        size = len(os.read(fd, 9999))
+        os.close(fd)
+        return size
+    if then == "mode":
+        return os.fstat(d).st_mode & 0o777
+    return os.stat(mnt + "/d/f").st_size
+
+
+@case("no call of a thread rests on what an earlier one has proved")
+def chained():
+    with Mounts() as c:
+        leader = c.leader().number - 1
+        dice = random.Random(SEED)
+        os.mkdir(c.mnt[0] + "/d")
+        write(c.mnt[0] + "/d/f", b"")
+        for i in range(800):
+            a, b = dice.sample(c.mnt, 2)
+            if dice.random() < 0.7: # who leads has not told its followers
+                a = c.mnt[leader]
+            if a == b:
+                continue
+            then = dice.choice(("fstat", "at", "below", "proc", "mode", "path"))
+            d, f, last = chained_first(b, dice)
+            if then == "mode":
+                os.chmod(a + "/d", 0o700 + i % 64)
+                wanted = 0o700 + i % 64
+            else:
+                write(a + "/d/f", b"x" * (i + 1))
+                wanted = i + 1
+            equal(chained_second(b, d, f, then), wanted, "round", i, last, then)
+            os.close(d)
+            os.close(f)
+
+
 @case("appends from three nodes never overwrite each other")
 def appends():
     with Mounts() as c:
