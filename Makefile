@@ -297,7 +297,7 @@ deb: ## build the Debian packages into build/deb/
 
 deb-test: ## build, judge, install, upgrade, purge the packages in a container
 	packaging/install-deps deb debtest
-	@BUILD=$(B) tests/run -t 1800 tests/packaging/test_deb.sh
+	@BUILD=$(B) tests/run -t 3600 tests/packaging/test_deb.sh
 
 clean: ## remove build/
 	rm -rf $(B)

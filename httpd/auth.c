@@ -68,6 +68,9 @@ bool auth_allows(struct request *r, enum store_right right, struct bytes prefix)
 
 enum MHD_Result auth_refuse(struct request *r)
 {
+	/* A node that has not joined yet knows nobody: to ask again helps. */
+	if (!r->token && !store_tokens_known(r->h->o.store))
+		return reply_error(r, ERR_STARTING);
 	if (r->token) {
 		stats_add(&r->h->stats.refused_rights, 1);
 		return reply_problem(r, 403, "forbidden",

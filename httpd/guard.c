@@ -32,6 +32,13 @@ static bool is_own(const struct request *r)
 {
 	const char *authority = authority_of(r->f.origin);
 
+	/*
+	 * What comes over plain HTTP anyone on the way can have written. (The
+	 * other way round it may be a proxy that speaks HTTPS for this node.)
+	 */
+	if (r->h->is_secure &&
+	    strncasecmp(r->f.origin, "http:", strlen("http:")) == 0)
+		return false;
 	return authority && r->f.host && strcasecmp(authority, r->f.host) == 0;
 }
 

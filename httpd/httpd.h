@@ -110,6 +110,9 @@ void httpd_hold(struct httpd *h, const char *reason);
 /* The port that address i of the options is bound to. */
 uint16_t httpd_port(const struct httpd *h, uint32_t i);
 
+/* Do all addresses take connections of this machine only? */
+bool httpd_is_on_loopback(const struct httpd *h);
+
 /* New limits from a reloaded configuration; for what comes. Thread: any. */
 void httpd_set_limits(struct httpd *h, uint64_t max_value_bytes,
 		      uint32_t max_connections);

@@ -80,7 +80,7 @@ static enum MHD_Result submit(struct request *r)
 	struct store_write *w = &r->write;
 	enum err err;
 
-	if (!may(r)) /* the body may have taken its time */
+	if (!may(r)) /* once more before another try */
 		return auth_refuse(r);
 	*w = (struct store_write){
 		.conditions = r->conditions,
@@ -152,6 +152,8 @@ static enum MHD_Result put_value(struct request *r)
 {
 	struct store_info info;
 
+	if (!may(r)) /* the body may have taken its time */
+		return auth_refuse(r);
 	if (store_stat(r->h->o.store, r->key, &info) == OK &&
 	    (info.is_special || info.is_link))
 		return reply_problem(r, 409, "not_a_regular_file",

@@ -128,6 +128,8 @@ static enum MHD_Result list_answer(struct request *r)
 	};
 	enum err err;
 
+	if (!auth_allows(r, STORE_RIGHT_READ, r->q.prefix)) /* it has waited */
+		return auth_refuse(r);
 	if (list.limit > LIST_LIMIT_MAX)
 		list.limit = LIST_LIMIT_MAX;
 	err = store_list(r->h->o.store, &list, add_item, &page);

@@ -752,6 +752,15 @@ uint16_t httpd_port(const struct httpd *h, uint32_t i)
 	return h->ports[i];
 }
 
+bool httpd_is_on_loopback(const struct httpd *h)
+{
+	for (uint32_t i = 0; i < h->listen_count; i++) {
+		if (!listen_is_loopback(h->listen_fds[i]))
+			return false;
+	}
+	return true;
+}
+
 void httpd_set_limits(struct httpd *h, uint64_t max_value_bytes,
 		      uint32_t max_connections)
 {

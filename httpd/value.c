@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "httpd/auth.h"
 #include "httpd/handlers.h"
 #include "httpd/json.h"
 #include "httpd/reply.h"
@@ -264,6 +265,8 @@ enum MHD_Result value_answer(struct request *r)
 	bool raw;
 	enum err err;
 
+	if (!auth_allows(r, STORE_RIGHT_READ, r->key)) /* it may have waited */
+		return auth_refuse(r);
 	err = store_get(r->h->o.store, r->key, &r->pinned);
 	if (!read_is_fresh(r, (int32_t)partition)) {
 		if (!err)

@@ -663,6 +663,25 @@ static enum err reload_files(struct node *n, const struct conf *c,
 	return err;
 }
 
+/*
+ * The addresses of c are those of the next start. What lets clients in now must
+ * be enough for the addresses of now.
+ */
+static enum err check_exposure(const struct node *n, const struct conf *c,
+			       struct buf *why)
+{
+	if (conf_http_is_guarded(c) || c->insecure || n->conf->insecure ||
+	    httpd_is_on_loopback(n->httpd))
+		return OK;
+	if (conf_where(c, "http.listen", why) ||
+	    buf_addf(why, "until the next start this node serves beyond "
+			  "loopback: that needs security.tls_cert and "
+			  "tls_key, and security.tokens = true or tls_ca, or "
+			  "security.insecure = true\n"))
+		return ERR_NOMEM;
+	return ERR_INVALID;
+}
+
 static void use_files(struct node *n, struct tls *tls, struct chan_tls *peer)
 {
 	struct chan_tls *unused;
@@ -697,8 +716,10 @@ enum err node_reload(struct node *n, const struct conf *c, struct buf *why)
 	struct httpd_access access = access_of(c);
 	struct chan_tls *peer;
 	struct tls *tls;
-	enum err err = reload_files(n, c, &tls, &peer, why);
+	enum err err = check_exposure(n, c, why);
 
+	if (!err)
+		err = reload_files(n, c, &tls, &peer, why);
 	if (err)
 		return err;
 	use_files(n, tls, peer);

@@ -195,6 +195,18 @@ void members_name(struct store *s, uint64_t id, char *name, size_t cap)
 	pthread_mutex_unlock(&shown->lock);
 }
 
+/* Tokens and the map of members are records of the same partition. */
+bool store_tokens_known(struct store *s)
+{
+	struct members_shown *shown = &s->members->shown;
+	bool known;
+
+	pthread_mutex_lock(&shown->lock);
+	known = shown->next_id > 0;
+	pthread_mutex_unlock(&shown->lock);
+	return known;
+}
+
 /* This node by its own map; *leaving: it is on its way out. */
 static enum store_standing own_standing(struct store *s, bool *has_map,
 					bool *leaving)

@@ -57,6 +57,12 @@ void store_token_done(const struct store_token *t);
 uint64_t store_tokens_version(struct store *s);
 
 /*
+ * Has this node a state of its cluster, which may be an old one, so that whom
+ * store_token_find does not find is a stranger? Thread: any.
+ */
+bool store_tokens_known(struct store *s);
+
+/*
  * Call fn for each token, by name; an error from it ends the walk and is
  * returned. Thread: any.
  */

@@ -88,6 +88,7 @@ struct store {
 	uint64_t max_value_bytes;
 	uint32_t watches_max;
 	enum store_readiness unready; /* why not ready                       */
+	bool tokens_unknown; /* it has no state of its cluster yet           */
 	enum err change_err; /* of every change of members              */
 	struct store_barrier *barriers;
 	struct store_change *changes;
@@ -1052,6 +1053,11 @@ void store_token_done(const struct store_token *t)
 {
 	if (t)
 		the_store->open_tokens--;
+}
+
+bool store_tokens_known(struct store *s)
+{
+	return !s->tokens_unknown;
 }
 
 uint64_t store_tokens_version(struct store *s)

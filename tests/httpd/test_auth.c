@@ -643,6 +643,52 @@ static void a_body_that_ends_after_its_token_changes_nothing(void **state)
 	assert_int_equal(revision(), rev);
 }
 
+/* Ask, let the token go while the answer waits for freshness, read it. */
+static void read_across_removal(int who, const char *name, const char *target)
+{
+	bool waits = false;
+	char got[4096];
+	int fd;
+
+	knob(barrier_err, ERR_PENDING);
+	knob(silent, true);
+	fd = open_as(who, target, NULL);
+	for (int i = 0; i < 500 && !waits; i++) {
+		pthread_mutex_lock(&fixture.store->lock);
+		waits = fixture.store->barriers != NULL;
+		pthread_mutex_unlock(&fixture.store->lock);
+		usleep(10000);
+	}
+	assert_true(waits);
+	remove_token(name);
+	knob(silent, false);
+	assert_true(client_read(fd, got, sizeof(got) - 1, 5000) > 0);
+	assert_memory_equal(got, "HTTP/1.1 401", 12);
+	close(fd);
+}
+
+static void a_read_that_waited_is_as_new(void **state)
+{
+	put("/app/a");
+	read_across_removal(READER, "reader", "/app/a");
+	knob(barrier_err, OK);
+	read_across_removal(ALL_READER, "all", "/_/kv?prefix=app/");
+}
+
+static void a_node_without_a_state_sends_nobody_away(void **state)
+{
+	put("/app/a");
+	knob(tokens_unknown, true);
+	ask("GET", "/app/a", "", NULL);
+	expect_error(503, "starting");
+	expect_header("Retry-After", "1");
+	ask("GET", "/_/metrics", "", NULL);
+	expect_error(503, "starting");
+	knob(tokens_unknown, false);
+	ask("GET", "/app/a", "", NULL);
+	expect_error(401, "unauthorized");
+}
+
 static void asking_for_tokens_begins_and_ends_at_once(void **state)
 {
 	struct httpd_access access = { .tokens = false };
@@ -675,6 +721,8 @@ int main(void)
 		with_tokens(a_removed_token_sees_nothing_more),
 		with_tokens(a_poll_outlives_the_change_of_another_token),
 		with_tokens(a_body_that_ends_after_its_token_changes_nothing),
+		with_tokens(a_read_that_waited_is_as_new),
+		with_tokens(a_node_without_a_state_sends_nobody_away),
 		with_tokens(asking_for_tokens_begins_and_ends_at_once),
 	};
 

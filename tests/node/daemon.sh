@@ -52,11 +52,16 @@ same() {
 # Start a daemon on any free port with the flags given; sets pid and url. The
 # system's own configuration file must not meddle: --config names an empty one.
 start_daemon() {
+	launch_daemon --http 127.0.0.1:0 "$@"
+}
+
+# The same, on the addresses that the file says.
+launch_daemon() {
 	local tries=0
 	: >"$dir/log"
 	[ -e "$dir/conf" ] || : >"$dir/conf"
-	"$daemon" --config "$dir/conf" --data-dir "$dir/data" \
-		--http 127.0.0.1:0 "$@" 2>"$dir/log" &
+	"$daemon" --config "$dir/conf" --data-dir "$dir/data" "$@" \
+		2>"$dir/log" &
 	pid=$!
 	url=
 	while [ -z "$url" ] && [ $tries -lt 1200 ]; do

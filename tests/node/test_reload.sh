@@ -89,6 +89,39 @@ check "with its line" grep -q "conf fault $dir/conf:3: http.max_value_size" \
 same "no token is asked for" 200 "$(code "$url/big")"
 check "no debug line came" bash -c "! grep -q ' debug ' '$dir/log'"
 
+# What would be enough for the addresses of the next start is not for these.
+stop_daemon
+check "an authority" make_ca "$dir" a
+check "a certificate" make_cert "$dir" a n1
+tls="tls_cert = \"$dir/n1-cert.pem\"; tls_key = \"$dir/n1-key.pem\";"
+conf <<E
+http: { listen = [ "0.0.0.0:0" ]; };
+security: { $tls tokens = true; };
+E
+launch_daemon
+url=https://127.0.0.1:${url##*:}
+stranger() {
+	code --cacert "$dir/a-ca.pem" "$url/private"
+}
+same "beyond loopback a stranger is refused" 401 "$(stranger)"
+check "to let everybody in now is refused" reload 'conf reload_refused' <<E
+http: { listen = [ "127.0.0.1:0" ]; };
+security: { $tls };
+E
+check "with the reason" grep -q \
+	'fault .*http.listen: until the next start this node serves beyond' \
+	"$dir/log"
+same "nothing changed" 401 "$(stranger)"
+check "unless it is said to be meant" reload <<E
+http: { listen = [ "127.0.0.1:0" ]; };
+security: { $tls insecure = true; };
+E
+same "then it is open" 404 "$(stranger)"
+stop_daemon
+conf <<E
+E
+start_daemon
+
 # Lines of requests
 check "debug lines" reload <<'E'
 log: { level = "debug"; };

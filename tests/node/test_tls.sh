@@ -104,6 +104,13 @@ same "a file that is none: exit 1" 1 $?
 r --cert "$dir/n1-cert.pem" get k 2>"$dir/err"
 same "half a pair is usage" 2 $?
 
+# Who is on the way can write pages for http://, not for https://.
+origin() {
+	c -o /dev/null -w '%{http_code}' -H "Origin: $1" "$url/k"
+}
+same "this node's own page" 200 "$(origin "$url")"
+same "one of the same name without TLS" 403 "$(origin "http://127.0.0.1:$port")"
+
 # Renewal: a stream that is open stays, the next connection sees the new one.
 c -N "$url/_/watch" >"$dir/events" &
 stream=$!
