@@ -17,7 +17,7 @@ for name in $(grep -oE '`[a-z0-9_/]+(\.[a-z]+)?`' <<<"$promises" |
 	esac || missing="$missing $name"
 done
 while read -r case; do
-	grep -rqF --include='*.py' "@case(\"$case" tests/blackbox ||
+	grep -rqF --include='*.py' "@case(\"$case" tests/blackbox tests/fsd ||
 		missing="$missing \"$case\""
 done < <(grep -oE '"[^"]+"' <<<"$promises" | tr -d '"' | sort -u |
 	grep -v '^unknown$')
