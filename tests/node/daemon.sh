@@ -2,7 +2,7 @@
 # tests/node/daemon.sh - sourced by shell tests that run real daemons.
 #
 # $dir is private and goes at the end with every daemon that was started.
-# Cases are reported as `ok NAME` and `not ok NAME`; finish ends the test.
+# Cases are those of tests/lib/cases.sh; finish ends the test.
 
 # shellcheck disable=SC2034 # raftcask, status: for those that source this
 BUILD=${BUILD:-build}
@@ -13,7 +13,7 @@ raftcask=$PWD/$BUILD/raftcask
 	exit 1
 }
 dir=$(mktemp -d "${TMPDIR:-/tmp}/raftcask-test-XXXXXX") || exit 1
-failures=0
+. tests/lib/cases.sh
 pid=
 
 cleanup() {
@@ -25,29 +25,6 @@ cleanup() {
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
-
-# $1: name of the case; the rest: a command that must succeed.
-check() {
-	local name=$1
-	shift
-	if "$@" >"$dir/check.out" 2>&1; then
-		echo "ok $name"
-	else
-		echo "not ok $name"
-		sed 's/^/  /' "$dir/check.out"
-		failures=$((failures + 1))
-	fi
-}
-
-# $1: name of the case, $2: what it must be, $3: what it is.
-same() {
-	if [ "$2" = "$3" ]; then
-		echo "ok $1"
-	else
-		printf 'not ok %s\n  want: %s\n  got:  %s\n' "$1" "$2" "$3"
-		failures=$((failures + 1))
-	fi
-}
 
 # Start a daemon on any free port with the flags given; sets pid and url. The
 # system's own configuration file must not meddle: --config names an empty one.

@@ -5,29 +5,7 @@
 cd "$(dirname "$0")/../.." || exit 1
 dir=$(mktemp -d "${TMPDIR:-/tmp}/raftcask-test-XXXXXX") || exit 1
 trap 'rm -rf "$dir"' EXIT
-failures=0
-
-# $1: name of the case; the rest: a command that must succeed.
-check() {
-	local name=$1
-	shift
-	if "$@" >"$dir/check.out" 2>&1; then
-		echo "ok $name"
-	else
-		echo "not ok $name"
-		sed 's/^/  /' "$dir/check.out"
-		failures=$((failures + 1))
-	fi
-}
-
-same() {
-	if [ "$2" = "$3" ]; then
-		echo "ok $1"
-	else
-		printf 'not ok %s\n  want: %s\n  got:  %s\n' "$1" "$2" "$3"
-		failures=$((failures + 1))
-	fi
-}
+. tests/lib/cases.sh
 
 install_to() {
 	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL \
