@@ -157,27 +157,35 @@ static enum err measure_entry(const struct engine_entry *entry, uint64_t *bytes,
 	return *bytes > ENGINE_ENTRY_BYTES_MAX ? ERR_TOO_LARGE : OK;
 }
 
+void engine_as_record(const struct engine_entry *entry, uint32_t i,
+		      struct record *r)
+{
+	const struct engine_record *from = &entry->records[i];
+
+	*r = (struct record){ .type = from->type,
+			      .flags = from->flags,
+			      .partition = entry->partition,
+			      .position = (uint16_t)i,
+			      .index = entry->index,
+			      .term = entry->term,
+			      .stamp_ns = entry->stamp_ns,
+			      .mtime_ns = entry->mtime_ns,
+			      .expiry_ns = from->expiry_ns,
+			      .key = from->key,
+			      .attrs = from->attrs,
+			      .value = from->value };
+	if (from->expiry_ns)
+		r->flags |= LOC_EXPIRES;
+}
+
 static void encode_entry(uint8_t *p, uint32_t seed,
 			 const struct engine_entry *entry, unsigned flags)
 {
 	for (uint32_t i = 0; i < entry->record_count; i++) {
-		const struct engine_record *from = &entry->records[i];
-		struct record r = { .type = from->type,
-				    .flags = from->flags & ~LOC_DAMAGED,
-				    .partition = entry->partition,
-				    .position = (uint16_t)i,
-				    .index = entry->index,
-				    .term = entry->term,
-				    .stamp_ns = entry->stamp_ns,
-				    .mtime_ns = entry->mtime_ns,
-				    .expiry_ns = from->expiry_ns,
-				    .key = from->key,
-				    .attrs = from->attrs,
-				    .value = from->value };
+		struct record r;
 
-		r.flags |= flags;
-		if (from->expiry_ns)
-			r.flags |= LOC_EXPIRES;
+		engine_as_record(entry, i, &r);
+		r.flags = (r.flags & ~LOC_DAMAGED) | flags;
 		if (i + 1 == entry->record_count)
 			r.flags |= RECORD_LAST;
 		p += record_encode(p, seed, &r);

@@ -224,6 +224,13 @@ void engine_forget_place(struct engine *e, const struct datafile *df,
 /* The file is gone, and its damaged places with it. Thread: any. */
 void engine_forget_corrupt(struct engine *e, const struct datafile *df);
 
+/*
+ * Record i of entry as it is written down: views into what entry points at.
+ * engine.c. Thread: any.
+ */
+void engine_as_record(const struct engine_entry *entry, uint32_t i,
+		      struct record *r);
+
 /* Bytes on disk of the record that entry points at. */
 static inline uint64_t entry_disk_bytes(const struct keydir_entry *k)
 {

@@ -117,27 +117,6 @@ enum err engine_heal_record(struct engine *e, const struct record *r)
 
 /* --------------------------------------------------------------- entry --- */
 
-static void as_record(const struct engine_entry *entry, uint32_t i,
-		      struct record *r)
-{
-	const struct engine_record *from = &entry->records[i];
-
-	*r = (struct record){ .type = from->type,
-			      .flags = from->flags,
-			      .partition = entry->partition,
-			      .position = (uint16_t)i,
-			      .index = entry->index,
-			      .term = entry->term,
-			      .stamp_ns = entry->stamp_ns,
-			      .mtime_ns = entry->mtime_ns,
-			      .expiry_ns = from->expiry_ns,
-			      .key = from->key,
-			      .attrs = from->attrs,
-			      .value = from->value };
-	if (from->expiry_ns)
-		r->flags |= LOC_EXPIRES;
-}
-
 /* The entry lies in merged files only: its keys one by one. */
 static enum err heal_merged(struct engine *e, const struct engine_entry *entry)
 {
@@ -145,7 +124,7 @@ static enum err heal_merged(struct engine *e, const struct engine_entry *entry)
 		struct record r;
 		enum err err;
 
-		as_record(entry, i, &r);
+		engine_as_record(entry, i, &r);
 		if (r.type != RECORD_PUT)
 			continue;
 		err = engine_heal_record(e, &r);
@@ -166,7 +145,7 @@ static enum err heal_keys(struct engine *e, const struct engine_entry *entry,
 		uint64_t bytes;
 		enum err err;
 
-		as_record(entry, i, &r);
+		engine_as_record(entry, i, &r);
 		bytes = record_bytes(r.key.n, r.attrs.n, r.value.n);
 		if (r.type == RECORD_PUT && !check_record(e, &r)) {
 			err = add_heal(e, entry->partition, r.key,
