@@ -3,6 +3,8 @@
  */
 #include "httpd/report.h"
 
+#include <stddef.h>
+
 #include "base/check.h"
 #include "httpd/json.h"
 #include "store/report.h"
@@ -85,85 +87,98 @@ const char *httpd_report_figure(enum report_figure figure)
 /* ------------------------------------------------------------------ rows -- */
 
 /*
- * One row of each kind, out and in. A row is ROW_BYTES_MAX bytes of memory,
- * zeros behind what it has.
+ * Where in memory the parts of a row are, in the order in which they are sent,
+ * one behind the other. A row is ROW_BYTES_MAX bytes of memory, zeros behind
+ * what it has.
  */
-static void put_time(const struct report *rep, uint32_t i, uint8_t *p)
+struct part {
+	uint16_t off;
+	uint8_t bytes; /* 2, 4, 8: a number; else text                       */
+};
+
+#define PART(type, member)                                                     \
+	{                                                                      \
+		offsetof(type, member), sizeof(((type *)0)->member)            \
+	}
+
+static const struct part partition_parts[] = {
+	PART(struct report_partition, id),
+	PART(struct report_partition, role),
+	PART(struct report_partition, leader_id),
+	PART(struct report_partition, term),
+	PART(struct report_partition, commit),
+	PART(struct report_partition, applied),
+	PART(struct report_partition, keys),
+	{ 0 },
+};
+
+static const struct part file_parts[] = {
+	PART(struct report_file, name),
+	PART(struct report_file, partition),
+	PART(struct report_file, flags),
+	PART(struct report_file, bytes),
+	PART(struct report_file, live_bytes),
+	{ 0 },
+};
+
+static const struct part event_parts[] = {
+	PART(struct diary_entry, number),
+	PART(struct diary_entry, wall_ns),
+	PART(struct diary_entry, kind),
+	PART(struct diary_entry, partition),
+	PART(struct diary_entry, count),
+	PART(struct diary_entry, subject),
+	PART(struct diary_entry, a),
+	PART(struct diary_entry, b),
+	{ 0 },
+};
+
+static const struct part lag_parts[] = {
+	PART(struct report_lag, member),
+	PART(struct report_lag, entries),
+	{ 0 },
+};
+
+static void put_parts(const struct part *part, const void *from, uint8_t *p)
 {
-	put_u64(p, rep->commit[i]);
-	put_u64(p + 8, rep->sync[i]);
-	put_u64(p + 16, rep->http[i]);
+	for (; part->bytes; p += part->bytes, part++) {
+		const void *m = (const uint8_t *)from + part->off;
+
+		switch (part->bytes) {
+		case 2:
+			put_u16(p, *(const uint16_t *)m);
+			break;
+		case 4:
+			put_u32(p, *(const uint32_t *)m);
+			break;
+		case 8:
+			put_u64(p, *(const uint64_t *)m);
+			break;
+		default:
+			memcpy(p, m, part->bytes);
+		}
+	}
 }
 
-static void get_time(struct report *rep, uint32_t i, const uint8_t *p)
+static void get_parts(const struct part *part, void *to, const uint8_t *p)
 {
-	rep->commit[i] = get_u64(p);
-	rep->sync[i] = get_u64(p + 8);
-	rep->http[i] = get_u64(p + 16);
-}
+	for (; part->bytes; p += part->bytes, part++) {
+		void *m = (uint8_t *)to + part->off;
 
-static void put_partition(const struct report_partition *t, uint8_t *p)
-{
-	put_u32(p, t->id);
-	put_u32(p + 4, t->role);
-	put_u64(p + 8, t->leader_id);
-	put_u64(p + 16, t->term);
-	put_u64(p + 24, t->commit);
-	put_u64(p + 32, t->applied);
-	put_u64(p + 40, t->keys);
-}
-
-static void get_partition(struct report_partition *t, const uint8_t *p)
-{
-	t->id = get_u32(p);
-	t->role = get_u32(p + 4);
-	t->leader_id = get_u64(p + 8);
-	t->term = get_u64(p + 16);
-	t->commit = get_u64(p + 24);
-	t->applied = get_u64(p + 32);
-	t->keys = get_u64(p + 40);
-}
-
-static void put_file(const struct report_file *f, uint8_t *p)
-{
-	memcpy(p, f->name, REPORT_FILE_NAME_BYTES);
-	put_u32(p + 16, f->partition);
-	put_u32(p + 20, f->flags);
-	put_u64(p + 24, f->bytes);
-	put_u64(p + 32, f->live_bytes);
-}
-
-static void get_file(struct report_file *f, const uint8_t *p)
-{
-	memcpy(f->name, p, REPORT_FILE_NAME_BYTES);
-	f->partition = get_u32(p + 16);
-	f->flags = get_u32(p + 20);
-	f->bytes = get_u64(p + 24);
-	f->live_bytes = get_u64(p + 32);
-}
-
-static void put_event(const struct diary_entry *e, uint8_t *p)
-{
-	put_u64(p, e->number);
-	put_u64(p + 8, e->wall_ns);
-	put_u16(p + 16, e->kind);
-	put_u16(p + 18, e->partition);
-	put_u32(p + 20, e->count);
-	put_u64(p + 24, e->subject);
-	put_u64(p + 32, e->a);
-	put_u64(p + 40, e->b);
-}
-
-static void get_event(struct diary_entry *e, const uint8_t *p)
-{
-	e->number = get_u64(p);
-	e->wall_ns = get_u64(p + 8);
-	e->kind = get_u16(p + 16);
-	e->partition = get_u16(p + 18);
-	e->count = get_u32(p + 20);
-	e->subject = get_u64(p + 24);
-	e->a = get_u64(p + 32);
-	e->b = get_u64(p + 40);
+		switch (part->bytes) {
+		case 2:
+			*(uint16_t *)m = get_u16(p);
+			break;
+		case 4:
+			*(uint32_t *)m = get_u32(p);
+			break;
+		case 8:
+			*(uint64_t *)m = get_u64(p);
+			break;
+		default:
+			memcpy(m, p, part->bytes);
+		}
+	}
 }
 
 /* -------------------------------------------------------------- encoding -- */
@@ -179,20 +194,21 @@ static void put_row(const struct report *rep, enum report_section kind,
 		put_u64(p, rep->figures[i]);
 		break;
 	case REPORT_TIMES:
-		put_time(rep, i, p);
+		put_u64(p, rep->commit[i]);
+		put_u64(p + 8, rep->sync[i]);
+		put_u64(p + 16, rep->http[i]);
 		break;
 	case REPORT_PARTITIONS:
-		put_partition(&rep->partitions[i], p);
+		put_parts(partition_parts, &rep->partitions[i], p);
 		break;
 	case REPORT_FILES:
-		put_file(&rep->files[i], p);
+		put_parts(file_parts, &rep->files[i], p);
 		break;
 	case REPORT_EVENTS:
-		put_event(&rep->events[i], p);
+		put_parts(event_parts, &rep->events[i], p);
 		break;
 	case REPORT_LAGS:
-		put_u64(p, rep->lags[i].member);
-		put_u64(p + 8, rep->lags[i].entries);
+		put_parts(lag_parts, &rep->lags[i], p);
 		break;
 	}
 }
@@ -306,26 +322,27 @@ static enum err get_row(struct report *rep, uint16_t kind, uint32_t i,
 			rep->figures[i] = get_u64(p);
 		return OK;
 	case REPORT_TIMES:
-		get_time(rep, i, p);
+		rep->commit[i] = get_u64(p);
+		rep->sync[i] = get_u64(p + 8);
+		rep->http[i] = get_u64(p + 16);
 		return OK;
 	case REPORT_PARTITIONS:
 		rep->partition_count = i + 1;
-		get_partition(&rep->partitions[i], p);
+		get_parts(partition_parts, &rep->partitions[i], p);
 		return OK;
 	case REPORT_FILES:
 		rep->file_count = i + 1;
-		get_file(&rep->files[i], p);
+		get_parts(file_parts, &rep->files[i], p);
 		return is_plain(rep->files[i].name, REPORT_FILE_NAME_BYTES)
 			       ? OK
 			       : ERR_INVALID;
 	case REPORT_EVENTS:
 		rep->event_count = i + 1;
-		get_event(&rep->events[i], p);
+		get_parts(event_parts, &rep->events[i], p);
 		return OK;
 	case REPORT_LAGS:
 		rep->lag_count = i + 1;
-		rep->lags[i] =
-			(struct report_lag){ get_u64(p), get_u64(p + 8) };
+		get_parts(lag_parts, &rep->lags[i], p);
 		return OK;
 	default:
 		return OK;
