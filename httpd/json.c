@@ -466,6 +466,35 @@ enum err json_add_member(struct buf *b, const char *name, const char *encoding,
 	return buf_addf(b, ",\"%s\":\"base64\"", encoding);
 }
 
+bool json_has_only(struct json_object *o, const char *const *names)
+{
+	json_object_object_foreach(o, name, member)
+	{
+		size_t i = 0;
+
+		(void)member;
+		while (names[i] && strcmp(names[i], name) != 0)
+			i++;
+		if (!names[i])
+			return false;
+	}
+	return true;
+}
+
+const char *json_text(struct json_object *o, const char *name, size_t bytes_max)
+{
+	struct json_object *v;
+	size_t n;
+
+	if (!json_object_object_get_ex(o, name, &v) ||
+	    !json_object_is_type(v, json_type_string))
+		return NULL;
+	n = (size_t)json_object_get_string_len(v);
+	if (n > bytes_max || strlen(json_object_get_string(v)) != n)
+		return NULL;
+	return json_object_get_string(v);
+}
+
 static int base64_digit(uint8_t c)
 {
 	if (c >= 'A' && c <= 'Z')

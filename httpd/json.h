@@ -31,6 +31,16 @@ MUST_CHECK enum err json_parse(struct bytes text, struct json_object **tree);
  */
 bool json_plain_value(struct bytes text, struct bytes *value);
 
+/* Whether all members of the object o are in names, a list that NULL ends. */
+bool json_has_only(struct json_object *o, const char *const *names);
+
+/*
+ * The string member name of the object o, if it has one of at most bytes_max
+ * bytes and without a NUL in it; else NULL. Valid as long as o.
+ */
+const char *json_text(struct json_object *o, const char *name,
+		      size_t bytes_max);
+
 /* Whether p is well-formed UTF-8 (no surrogates, nothing over U+10FFFF). */
 bool json_is_utf8(struct bytes p);
 

@@ -215,36 +215,15 @@ static enum MHD_Result submit(struct request *r)
 
 /* ---------------------------------------------------------------- bodies - */
 
-/* The string member name of o into to; NULL if there is none. */
+/* The string member name of o, with a NUL, to to. False: it will not do. */
 static bool take_text(struct json_object *o, const char *name, char *to,
 		      size_t cap, bool required)
 {
-	struct json_object *v;
-	size_t n;
+	const char *text = json_text(o, name, cap - 1);
 
-	if (!json_object_object_get_ex(o, name, &v))
-		return !required;
-	if (!json_object_is_type(v, json_type_string))
-		return false;
-	n = (size_t)json_object_get_string_len(v);
-	if (n >= cap || strlen(json_object_get_string(v)) != n)
-		return false;
-	memcpy(to, json_object_get_string(v), n + 1);
-	return true;
-}
-
-static bool has_only(struct json_object *o, const char *const *names)
-{
-	json_object_object_foreach(o, name, member)
-	{
-		size_t i = 0;
-
-		(void)member;
-		while (names[i] && strcmp(names[i], name) != 0)
-			i++;
-		if (!names[i])
-			return false;
-	}
+	if (!text)
+		return !required && !json_object_object_get_ex(o, name, NULL);
+	memcpy(to, text, strlen(text) + 1);
 	return true;
 }
 
@@ -254,7 +233,7 @@ static bool take_add(struct json_object *o, struct store_member *m)
 					     NULL };
 	struct json_object *v;
 
-	if (!has_only(o, names) ||
+	if (!json_has_only(o, names) ||
 	    !take_text(o, "name", m->name, sizeof(m->name), true) ||
 	    !take_text(o, "peer", m->peer, sizeof(m->peer), true) ||
 	    !take_text(o, "http", m->http, sizeof(m->http), false))
@@ -269,7 +248,7 @@ static bool take_transfer(struct json_object *o, struct store_member *m)
 {
 	static const char *const names[] = { "to", NULL };
 
-	return has_only(o, names) &&
+	return json_has_only(o, names) &&
 	       take_text(o, "to", m->name, sizeof(m->name), true);
 }
 

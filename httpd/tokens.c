@@ -160,35 +160,6 @@ static enum MHD_Result remove_token(struct request *r)
 
 /* ---------------------------------------------------------------- bodies - */
 
-static bool has_only(struct json_object *o)
-{
-	json_object_object_foreach(o, name, member)
-	{
-		(void)member;
-		if (strcmp(name, "name") != 0 && strcmp(name, "prefix") != 0 &&
-		    strcmp(name, "encoding") != 0 &&
-		    strcmp(name, "rights") != 0)
-			return false;
-	}
-	return true;
-}
-
-/* The string member name of o, at most max bytes without a NUL, or NULL. */
-static const char *string_member(struct json_object *o, const char *name,
-				 size_t max)
-{
-	struct json_object *v;
-	size_t n;
-
-	if (!json_object_object_get_ex(o, name, &v) ||
-	    !json_object_is_type(v, json_type_string))
-		return NULL;
-	n = (size_t)json_object_get_string_len(v);
-	if (n > max || strlen(json_object_get_string(v)) != n)
-		return NULL;
-	return json_object_get_string(v);
-}
-
 static enum store_right right_of(const char *text)
 {
 	for (int i = STORE_RIGHT_READ; text && i <= STORE_RIGHT_ADMIN; i++) {
@@ -202,7 +173,7 @@ static enum store_right right_of(const char *text)
 static enum err take_prefix(struct request *r, struct json_object *o)
 {
 	struct json_object *how;
-	const char *text = string_member(o, "prefix", 4096);
+	const char *text = json_text(o, "prefix", 4096);
 	size_t off = r->decoded.n;
 	enum err err;
 
@@ -222,19 +193,20 @@ static enum err take_prefix(struct request *r, struct json_object *o)
 
 static enum err take_token(struct request *r, struct json_object *o)
 {
+	static const char *const names[] = { "name", "prefix", "encoding",
+					     "rights", NULL };
 	struct store_token *t = &r->change->token;
 	const char *name;
-	enum err err;
 
-	if (!json_object_is_type(o, json_type_object) || !has_only(o))
+	if (!json_object_is_type(o, json_type_object) ||
+	    !json_has_only(o, names))
 		return ERR_INVALID;
-	name = string_member(o, "name", sizeof(t->name) - 1);
-	t->right = right_of(string_member(o, "rights", 8));
+	name = json_text(o, "name", sizeof(t->name) - 1);
+	t->right = right_of(json_text(o, "rights", 8));
 	if (!name || t->right == STORE_RIGHT_NONE)
 		return ERR_INVALID;
 	memcpy(t->name, name, strlen(name) + 1);
-	err = take_prefix(r, o);
-	return err;
+	return take_prefix(r, o);
 }
 
 /* Its text becomes r->decoded up to the prefix, its hash the token's. */

@@ -56,22 +56,6 @@ static struct bytes string_of(struct json_object *o)
 			(size_t)json_object_get_string_len(o));
 }
 
-/* Whether o has only members of the list that NULL ends. */
-static bool has_only(struct json_object *o, const char *const *names)
-{
-	json_object_object_foreach(o, name, member)
-	{
-		size_t i = 0;
-
-		(void)member;
-		while (names[i] && strcmp(names[i], name) != 0)
-			i++;
-		if (!names[i])
-			return false;
-	}
-	return true;
-}
-
 /* The string member `name`, decoded if the member `encoding` says base64. */
 static enum err take_string(struct txn *t, struct json_object *o,
 			    const char *name, const char *encoding,
@@ -128,7 +112,7 @@ static enum err take_condition(struct txn *t, struct json_object *o,
 
 	t->why = "a condition is {\\\"key\\\":..} with one of \\\"rev\\\", "
 		 "\\\"exists\\\", \\\"value\\\"";
-	if (!json_object_is_type(o, json_type_object) || !has_only(o, names) ||
+	if (!json_object_is_type(o, json_type_object) || !json_has_only(o, names) ||
 	    has(o, "rev") + has(o, "exists") + has(o, "value") != 1)
 		return ERR_INVALID;
 	err = take_string(t, o, "key", "encoding", &c->key);
@@ -179,15 +163,15 @@ static enum err take_op(struct txn *t, struct json_object *o,
 		 "{\\\"delete\\\":KEY} or {\\\"get\\\":KEY}";
 	if (!json_object_is_type(o, json_type_object))
 		return ERR_INVALID;
-	if (has(o, "delete") && has_only(o, delete_names)) {
+	if (has(o, "delete") && json_has_only(o, delete_names)) {
 		op->kind = STORE_DELETE;
 		return take_string(t, o, "delete", "encoding", &op->key);
 	}
-	if (has(o, "get") && has_only(o, get_names)) {
+	if (has(o, "get") && json_has_only(o, get_names)) {
 		op->kind = STORE_GET;
 		return take_string(t, o, "get", "encoding", &op->key);
 	}
-	if (!has(o, "put") || !has_only(o, put_names))
+	if (!has(o, "put") || !json_has_only(o, put_names))
 		return ERR_INVALID;
 	op->kind = STORE_PUT;
 	err = take_string(t, o, "put", "encoding", &op->key);
@@ -241,7 +225,7 @@ static enum err parse_txn(struct txn *t, struct bytes body)
 	t->why = "the body is an object of \\\"if\\\", \\\"then\\\" and "
 		 "\\\"else\\\"";
 	if (!json_object_is_type(t->tree, json_type_object) ||
-	    !has_only(t->tree, names))
+	    !json_has_only(t->tree, names))
 		return ERR_INVALID;
 	err = take_array(t, "if", &array, &t->condition_count);
 	for (uint32_t i = 0; !err && i < t->condition_count; i++)
