@@ -322,7 +322,14 @@ class Run:
         for child in self.children:
             if child.poll() is None:
                 child.kill()
-                child.wait()
+        if self.wrong and self.cluster:
+            # Who works in the mount of a node that was killed and did not
+            # start again hangs in the kernel until it is taken away.
+            for m in self.cluster.members:
+                if not m.is_alive():
+                    unmount(m.mnt)
+        for child in self.children:
+            child.wait()
         if self.cluster:
             if self.wrong:
                 after.keep(self.cluster)

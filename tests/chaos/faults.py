@@ -247,13 +247,20 @@ class BadDisk(Episode):
 
 
 class BadReads(Episode):
-    """Some reads of files fail for a while: scans and merges."""
+    """Some reads of files fail for a while: scans and merges. Who is just
+    starting cannot, and is started again."""
 
     def do(self, c):
-        self.pick(c).spoil(read_errno=errno.EIO)
+        m = self.pick(c)
+        m.may_fail = not m.is_ready()
+        m.spoil(read_errno=errno.EIO)
 
     def undo(self, c):
-        self.member.spoil(read_errno=0)
+        m = self.member
+        m.spoil(read_errno=0)
+        m.may_fail = False
+        if m.ended and not m.is_alive():
+            m.spawn()
 
 
 class Transfer(Episode):

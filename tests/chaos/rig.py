@@ -144,7 +144,9 @@ class Spoilt(Member):
             os.close(fd)
 
     def spawn(self):
-        self.ended, self.may_fail = False, False
+        self.ended = False
+        self.may_fail = any(self.values[k] for k in (
+            "sync_errno", "write_errno", "read_errno"))
         self.write_config(self.cluster.members)  # a reload may have broken it
         self.generation += 1
         env = dict(os.environ, CHAOS_FAULTS=self.faults,
