@@ -349,8 +349,9 @@ static enum err get_row(struct report *rep, uint16_t kind, uint32_t i,
 	}
 }
 
-/* Take one section off *in. */
-static enum err take_section(struct bytes *in, struct report *rep)
+/* Take one section off *in; seen: one bit for each kind that there was. */
+static enum err take_section(struct bytes *in, uint32_t *seen,
+			     struct report *rep)
 {
 	uint8_t row[ROW_BYTES_MAX];
 	uint32_t row_bytes, rows, room;
@@ -365,8 +366,10 @@ static enum err take_section(struct bytes *in, struct report *rep)
 	*in = bytes_of(in->p + SECTION_BYTES, in->n - SECTION_BYTES);
 	room = room_of(kind);
 	if (row_bytes == 0 || row_bytes % 8 || rows > in->n / row_bytes ||
-	    (room && rows > room))
+	    (room && (rows > room || *seen & 1u << kind)))
 		return ERR_INVALID;
+	if (room)
+		*seen |= 1u << kind;
 	for (uint32_t i = 0; room && i < rows && !err; i++) {
 		size_t n = row_bytes < sizeof(row) ? row_bytes : sizeof(row);
 
@@ -381,7 +384,7 @@ static enum err take_section(struct bytes *in, struct report *rep)
 
 enum err httpd_report_decode(struct bytes in, struct report *rep)
 {
-	uint32_t sections;
+	uint32_t sections, seen = 0;
 	enum err err = OK;
 
 	memset(rep, 0, sizeof(*rep));
@@ -391,7 +394,7 @@ enum err httpd_report_decode(struct bytes in, struct report *rep)
 	sections = get_u32(in.p + 4);
 	in = bytes_of(in.p + HEAD_BYTES, in.n - HEAD_BYTES);
 	for (uint32_t i = 0; i < sections && !err; i++)
-		err = take_section(&in, rep);
+		err = take_section(&in, &seen, rep);
 	return !err && in.n ? ERR_INVALID : err;
 }
 

@@ -229,6 +229,14 @@ static void too_much_is_refused(void **state)
 	refused(REPORT_FIGURES, 12, 2, 0);
 }
 
+static void a_section_that_comes_twice_is_refused(void **state)
+{
+	begin(2);
+	add_section(REPORT_LAGS, 16, 3, 1);
+	add_section(REPORT_LAGS, 16, 1, 1);
+	assert_int_equal(decode(buf_bytes(&b)), ERR_INVALID);
+}
+
 static void text_that_is_not_plain_is_refused(void **state)
 {
 	static const char *const bad[] = { "<b>", "a\"b", "a b", "a\nb",
@@ -313,6 +321,7 @@ int main(void)
 		cmocka_unit_test(nothing_random_breaks_it),
 		cmocka_unit_test(a_newer_node_is_understood),
 		cmocka_unit_test(too_much_is_refused),
+		cmocka_unit_test(a_section_that_comes_twice_is_refused),
 		cmocka_unit_test(text_that_is_not_plain_is_refused),
 		cmocka_unit_test(json_has_all_of_it),
 	};
