@@ -99,6 +99,10 @@ $(1)/t/%: $(1)/o/tests/%.o $(1)/libtest.a $(1)/libraftcask.a
 	@mkdir -p $$(@D)
 	$(4) $$(LDFLAGS) $(3) -pthread $$(WRAP) -o $$@ -Wl,--start-group $$^ \
 		-Wl,--end-group $$(LIBS_TEST) $$(LIBS_CORE)
+$(1)/replay/%: $(1)/o/tests/fuzz/%.o $(1)/o/tests/fuzz/replay.o \
+		$(1)/libraftcask.a
+	@mkdir -p $$(@D)
+	$(4) $$(LDFLAGS) $(3) -pthread -o $$@ $$^ $$(LIBS_DAEMON) $$(LIBS_CORE)
 -include $$(shell find $(1)/o -name '*.d' 2>/dev/null)
 endef
 
@@ -108,16 +112,21 @@ SAN_ASAN := -O1 -fno-omit-frame-pointer -DDEBUG -fsanitize=address,undefined \
 SAN_TSAN := -O1 -fno-omit-frame-pointer -DDEBUG -fsanitize=thread
 $(eval $(call flavour,$(B)/asan,$(SAN_ASAN),$(SAN_ASAN),$$(CC)))
 $(eval $(call flavour,$(B)/tsan,$(SAN_TSAN),$(SAN_TSAN),$$(CLANG)))
+# NULL + 0, of views of no bytes, is what clang alone complains of (and C2y
+# allows).
 SAN_FUZZ := -O1 -fno-omit-frame-pointer -DDEBUG \
 	-fsanitize=fuzzer-no-link,address,undefined \
-	-fno-sanitize-recover=undefined
-LINK_FUZZ := -fsanitize=fuzzer,address,undefined
+	-fno-sanitize=pointer-overflow \
+	-fno-sanitize-recover=undefined -fprofile-instr-generate \
+	-fcoverage-mapping
+LINK_FUZZ := -fsanitize=fuzzer,address,undefined -fprofile-instr-generate
 $(eval $(call flavour,$(B)/fuzz,$(SAN_FUZZ),$(LINK_FUZZ),$$(CLANG)))
 $(eval $(call flavour,$(B)/cov,--coverage -O0,--coverage,$$(CC)))
 
 PROGRAMS := $(if $(NODE_SRC),$(B)/raftcaskd) $(if $(CTL_SRC),$(B)/raftcask)
 HELPER := $(B)/raftcask-mount-helper
 TESTS := $(patsubst tests/%.c,$(B)/t/%,$(TEST_SRC))
+REPLAYS := $(patsubst tests/fuzz/%.c,$(B)/replay/%,$(FUZZ_SRC))
 
 help: ## show the goals
 	@sed -e ':a' -e '/\\$$/N; s/\\\n//; ta' Makefile | \
@@ -179,7 +188,8 @@ mutants: ## plant known bugs; the simulator must find each (MUTANT=name)
 
 asan: tests-asan ## the tests under AddressSanitizer and UBSan
 	@BUILD=$(B)/asan UBSAN_OPTIONS=print_stacktrace=1 tests/run -t 600 \
-		$(patsubst $(B)/t/%,$(B)/asan/t/%,$(TESTS))
+		$(patsubst $(B)/t/%,$(B)/asan/t/%,$(TESTS)) \
+		tests/fuzz/test_corpus.sh
 
 tsan: tests-tsan ## the tests under ThreadSanitizer
 	@BUILD=$(B)/tsan tests/run -t 600 \
@@ -189,9 +199,9 @@ lint: ## what a machine can see of the style
 	@tests/lint
 
 # One test program by hand: make build/t/base/test_crc32c && build/t/...
-tests: $(PROGRAMS) $(HELPER) $(TESTS) $(B)/linear $(B)/sim
+tests: $(PROGRAMS) $(HELPER) $(TESTS) $(B)/linear $(B)/sim $(REPLAYS)
 tests-asan: $(patsubst $(B)/t/%,$(B)/asan/t/%,$(TESTS)) $(B)/asan/raftscript \
-	$(patsubst $(B)/%,$(B)/asan/%,$(PROGRAMS))
+	$(patsubst $(B)/%,$(B)/asan/%,$(PROGRAMS) $(REPLAYS))
 tests-tsan: $(patsubst $(B)/t/%,$(B)/tsan/t/%,$(TESTS)) \
 	$(patsubst $(B)/%,$(B)/tsan/%,$(PROGRAMS))
 
@@ -230,24 +240,16 @@ cov: tests-cov ## which lines the tests reach, by file
 	@tests/coverage $(B)/cov $(LIB_SRC)
 
 # Each target runs for FUZZ_SECONDS; what it learns stays below build/fuzz/.
+# With 0 the corpus of the tree runs once, for what it reaches.
 FUZZ_SECONDS ?= 10
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
 $(B)/fuzz/fuzz_%: $(B)/fuzz/o/tests/fuzz/fuzz_%.o $(B)/fuzz/libraftcask.a
 	$(CLANG) $(LDFLAGS) $(LINK_FUZZ) -pthread -o $@ $^ $(LIBS_DAEMON) \
 		$(LIBS_CORE)
 
-fuzz: $(FUZZERS) ## fuzz every decoder for FUZZ_SECONDS each
-	@[ -n "$(FUZZERS)" ] || { echo "no tests/fuzz/fuzz_*.c"; exit 1; }
-	@for f in $(notdir $(FUZZERS)); do \
-		name=$${f#fuzz_}; learnt=$(B)/fuzz/corpus/$$name; \
-		given=tests/fuzz/corpus/$$name; mkdir -p $$learnt; \
-		[ -d $$given ] || given=; \
-		echo "$$f: $(FUZZ_SECONDS) s"; \
-		$(B)/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 \
-			-artifact_prefix=$(B)/fuzz/$$f- $$learnt $$given \
-			>$(B)/fuzz/$$f.log 2>&1 || \
-			{ tail -n 40 $(B)/fuzz/$$f.log; exit 1; }; \
-		grep "^Done" $(B)/fuzz/$$f.log; done
+fuzz: $(FUZZERS) ## fuzz every decoder for FUZZ_SECONDS each (FUZZ="wire hint")
+	@tests/fuzz/fuzz $(FUZZ_SECONDS) $(B)/fuzz $(or $(FUZZ),\
+		$(patsubst tests/fuzz/fuzz_%.c,%,$(FUZZ_SRC)))
 
 # Where the parts go. A packager sets prefix=/usr sysconfdir=/etc; the daemon
 # looks for its configuration in /etc whatever prefix is.

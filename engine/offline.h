@@ -30,7 +30,10 @@ MUST_CHECK enum err offline_check(struct vfs *vfs, const char *dir,
 				  offline_say_fn *say, void *ctx,
 				  struct offline_report *report);
 
-/* Called for each record; r is valid during the call. */
+/*
+ * Called for each record; r is valid during the call. NULL: nothing is known
+ * of what lies there.
+ */
 typedef void offline_record_fn(void *ctx, const char *file, uint64_t off,
 			       enum record_state state, const struct record *r);
 

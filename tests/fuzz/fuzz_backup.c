@@ -3,6 +3,8 @@
  * nothing beyond its input and reaches no check. Checksums would keep the
  * fuzzer out, so the input is also tried with the right ones: as a head and
  * blocks whose payload is what it says, records' sums included.
+ *
+ * Decodes: store/backup_reader.c
  */
 #include <stdint.h>
 #include <stdlib.h>

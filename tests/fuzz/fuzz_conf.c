@@ -2,6 +2,9 @@
  * Any file may be called raftcask.conf: whatever its bytes, loading answers,
  * with faults told by line; what is accepted prints as a file that is accepted
  * again with the same settings.
+ *
+ * Decodes: conf/load.c conf/value.c conf/print.c
+ * Decodes in part: conf/check.c
  */
 #include <stdint.h>
 #include <stdio.h>

@@ -1,6 +1,9 @@
 /*
  * Whatever another node says of itself, or the file "cluster" holds: it is
  * refused, or it encodes to what decodes to the same. The first byte chooses.
+ *
+ * Decodes: node/formation_wire.c node/roster.c
+ * Decodes in part: node/identity.c
  */
 #include <stdint.h>
 

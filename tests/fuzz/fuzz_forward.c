@@ -3,6 +3,8 @@
  * of the window: decoding answers, reads nothing beyond its input, and a
  * request that it accepts is encoded to the same bytes again. The first byte
  * chooses which of them the input is.
+ *
+ * Decodes: store/forward_codec.c store/forward_file.c
  */
 #include <stdint.h>
 #include <stdlib.h>

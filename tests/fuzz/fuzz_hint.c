@@ -2,6 +2,8 @@
  * Any file may have the name of a hint: loading answers, and what it accepts
  * can be walked and merged. Tried as it is and with right checksums, for the
  * pass over the items must hold without them.
+ *
+ * Decodes in part: engine/hint.c engine/run.c
  */
 #include <stdint.h>
 #include <stdlib.h>

@@ -2,6 +2,8 @@
  * Whatever stands between the method and the version of a request line: it is
  * taken apart or refused, its query and header fields too; what comes out lies
  * inside what went in.
+ *
+ * Decodes: httpd/target.c httpd/field.c
  */
 #include <stdint.h>
 #include <stdlib.h>

@@ -2,6 +2,8 @@
  * Any body: parsed or refused; what the fast path takes the strict parser
  * takes too, with the same value; a parsed string that is written again reads
  * back the same; base64 that decodes encodes to what it was.
+ *
+ * Decodes: httpd/json.c
  */
 #include <json-c/json.h>
 #include <stdint.h>

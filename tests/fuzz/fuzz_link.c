@@ -3,6 +3,9 @@
  * greeting: nothing crashes, and only whole messages of a peer that was let in
  * are handed over. The first byte chooses: raw bytes, or frames with right
  * checksums made of the input, behind a greeting or without one.
+ *
+ * Decodes: node/link_wire.c
+ * Decodes in part: node/link_conn.c node/link_greet.c node/chan.c
  */
 #include <fcntl.h>
 #include <stdint.h>

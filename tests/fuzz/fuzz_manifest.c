@@ -2,6 +2,8 @@
  * Any file may be called MANIFEST: decoding answers, and what it accepts is
  * encoded to bytes that decode to the same again. Tried as it is and with a
  * right checksum and length.
+ *
+ * Decodes in part: engine/manifest.c
  */
 #include <stdint.h>
 #include <stdlib.h>

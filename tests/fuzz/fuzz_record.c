@@ -2,6 +2,8 @@
  * Any bytes may lie where a record is expected: decoding answers, and what it
  * accepts is encoded to the same bytes again. A record is 64 bytes and two
  * checksums, so the input is also tried with both made right.
+ *
+ * Decodes: engine/record.c
  */
 #include <stdint.h>
 #include <stdlib.h>

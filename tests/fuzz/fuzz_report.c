@@ -1,6 +1,8 @@
 /*
  * Any bytes as another node's report: refused, or within bounds, and then its
  * JSON is one line and its bytes, encoded again, say the same.
+ *
+ * Decodes: httpd/report.c
  */
 #include <stdint.h>
 #include <stdlib.h>

@@ -3,6 +3,8 @@
  * every decoder answers, reads nothing beyond its input, and what it accepts
  * is encoded to the same bytes again. The first byte chooses which; chunks are
  * also tried with a right checksum.
+ *
+ * Decodes: store/state_wire.c
  */
 #include <stdint.h>
 #include <stdlib.h>

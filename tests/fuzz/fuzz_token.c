@@ -1,6 +1,8 @@
 /*
  * Any Authorization field and any stored token: taken or refused;
  * what is taken has the one form that there is, and encodes to what it was.
+ *
+ * Decodes in part: base/secret_os.c store/tokens.c
  */
 #include <stdint.h>
 #include <stdlib.h>

@@ -2,6 +2,8 @@
  * Any bytes may come over a link: every decoder answers, reads nothing beyond
  * its input, and what it accepts is encoded to the same bytes again. The first
  * byte chooses where in a message the input stands.
+ *
+ * Decodes: store/wire.c
  */
 #include <stdint.h>
 #include <stdlib.h>
