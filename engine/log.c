@@ -158,6 +158,11 @@ static enum err get_buf(struct log *l, uint64_t bytes, struct tail_buf **out)
 		room = LARGE_BUF_BYTES;
 	b = kept_buf(l, room);
 	if (!b) {
+		/* Rather one that readers have let go of than cold memory. */
+		epoch_collect(l->e->readers);
+		b = kept_buf(l, room);
+	}
+	if (!b) {
 		b = calloc(1, sizeof(*b));
 		if (!b)
 			return ERR_NOMEM;

@@ -37,7 +37,7 @@ enum {
 	SPARE_CONNECTIONS = 1024, /* over the limit, but told so             */
 	OVER_LIMIT_MS = 5000,
 	GRACE_MS = 2000, /* between being told and being cut                 */
-	CONNECTION_MEMORY_BYTES = 20 << 10, /* zeroed after each request     */
+	CONNECTION_MEMORY_BYTES = 16 << 10, /* zeroed after each request     */
 };
 
 static const uint64_t ns_per_ms = 1000000;

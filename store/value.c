@@ -22,11 +22,10 @@
 struct store_value {
 	struct store_info info;
 	struct value_source source; /* pinned */
-	bool chunked;
-	struct content_pins pins;
-	struct engine_value piece; /* the chunk read last */
-	uint8_t *room;		   /* for chunks that are put together */
-	uint8_t *copy;		   /* of a value that is not in a file yet */
+	struct content_pins *pins;  /* NULL: not chunked                    */
+	struct engine_value piece;  /* the chunk read last */
+	uint8_t *room;		    /* for chunks that are put together */
+	uint8_t *copy;		    /* of a value that is not in a file yet */
 };
 
 /* ------------------------------------------------------------- sources --- */
@@ -140,8 +139,9 @@ void store_value_done(struct store_value *v)
 	if (!v)
 		return;
 	engine_value_done(&v->piece);
-	if (v->chunked)
-		content_pins_done(&v->pins);
+	if (v->pins)
+		content_pins_done(v->pins);
+	free(v->pins);
 	value_source_done(&v->source);
 	free(v->room);
 	free(v->copy);
@@ -180,9 +180,15 @@ static enum err open_content(struct store *s, uint32_t partition,
 	if (err)
 		return err;
 	v->info.bytes = ref.bytes;
+	v->pins = calloc(1, sizeof(*v->pins));
+	if (!v->pins)
+		return ERR_NOMEM;
 	err = value_source_pin(s, partition, key, &v->source, &ref, 0,
-			       content_chunks(ref.bytes), patient, &v->pins);
-	v->chunked = !err;
+			       content_chunks(ref.bytes), patient, v->pins);
+	if (!err)
+		return OK;
+	free(v->pins); /* it holds nothing */
+	v->pins = NULL;
 	return err;
 }
 
@@ -282,12 +288,12 @@ static enum err read_chunk(struct store_value *v, uint64_t off,
 	uint32_t begin = (uint32_t)(off % STORE_CHUNK_BYTES);
 
 	engine_value_done(&v->piece);
-	if (!v->room && content_needs_room(&v->pins, number)) {
+	if (!v->room && content_needs_room(v->pins, number)) {
 		v->room = malloc(STORE_CHUNK_BYTES);
 		if (!v->room)
 			return ERR_NOMEM;
 	}
-	return content_view(&v->pins, number, begin, &v->piece, v->room, piece);
+	return content_view(v->pins, number, begin, &v->piece, v->room, piece);
 }
 
 enum err store_value_read(struct store_value *v, uint64_t off,
@@ -299,7 +305,7 @@ enum err store_value_read(struct store_value *v, uint64_t off,
 		*piece = bytes_of(NULL, 0);
 		return OK;
 	}
-	if (v->chunked)
+	if (v->pins)
 		return read_chunk(v, off, piece);
 	value = value_source_data(&v->source)->value;
 	*piece = bytes_of(value.p + off, value.n - off);

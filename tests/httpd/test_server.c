@@ -161,6 +161,26 @@ static void bad_keys_are_refused(void **state)
 	expect_status(201);
 }
 
+/* Every byte of it escaped, and 3 KiB of header fields beside it. */
+static void the_longest_key_fits_into_a_head(void **state)
+{
+	enum { KEY_BYTES = 4095, PAD = 3 << 10 };
+	struct buf target = BUF_INIT, head = BUF_INIT;
+
+	assert_int_equal(buf_addf(&target, "/"), OK);
+	for (int i = 1; i <= KEY_BYTES; i++)
+		assert_int_equal(buf_addf(&target, i % 200 ? "%%c3" : "/"), OK);
+	assert_int_equal(buf_addf(&head, "X-Pad: %0*d\r\n", PAD, 1), OK);
+	assert_int_equal(buf_add(&target, "", 1), OK);
+	assert_int_equal(buf_add(&head, "", 1), OK);
+	ask("PUT", (char *)target.p, (char *)head.p, "x");
+	expect_status(201);
+	ask("GET", (char *)target.p, (char *)head.p, NULL);
+	expect_status(200);
+	buf_done(&target);
+	buf_done(&head);
+}
+
 static void large_values_stream_both_ways(void **state)
 {
 	size_t n = 5000000;
@@ -668,6 +688,7 @@ int main(void)
 		server_test(bad_json_stores_nothing),
 		server_test(keys_are_the_decoded_path),
 		server_test(bad_keys_are_refused),
+		server_test(the_longest_key_fits_into_a_head),
 		server_test(large_values_stream_both_ways),
 		server_test(chunked_bodies_are_taken),
 		server_test(many_small_chunks_wait_for_the_store),
