@@ -156,12 +156,24 @@ test: deps ## install what is missing, build, run every test
 check: all tests ## run every test with what is installed
 	@tests/run $(TESTS) $(TEST_SH)
 
+# The simulator compiled as a whole, for many seeds: a quarter faster.
+FAST_SRC := $(filter-out base/log_os.c,\
+	$(foreach d,base engine raft store,$(wildcard $(d)/*.c))) \
+	$(SIM_SRC) $(wildcard tests/lib/cluster_*.c tests/lib/linear*.c)
+$(B)/fast/o/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(STD) $(CPPFLAGS) $(CFLAGS) -O3 -flto -MMD -MP -c -o $@ $<
+$(B)/fast/sim: $(patsubst %.c,$(B)/fast/o/%.o,$(FAST_SRC))
+	$(CC) $(LDFLAGS) $(CFLAGS) -O3 -flto=auto -pthread -o $@ $^ -lcmocka \
+		-ljson-c $(LIBS_CORE)
+-include $(shell find $(B)/fast/o -name '*.d' 2>/dev/null)
+
 # One seed decides a whole run: SEED=n [TRACE=1], or SEEDS=n [START=n].
 SEEDS ?= 100
 START ?= 1
 sim: ## simulate clusters under faults, SEEDS= of them (or one SEED= TRACE=1)
-	@$(MAKE) --no-print-directory -j$(JOBS) $(B)/sim
-	@$(B)/sim $(if $(SEED),-s $(SEED) $(if $(TRACE),-t),-s $(START) \
+	@$(MAKE) --no-print-directory -j$(JOBS) $(B)/fast/sim
+	@$(B)/fast/sim $(if $(SEED),-s $(SEED) $(if $(TRACE),-t),-s $(START) \
 		-n $(SEEDS) -j $(JOBS))
 
 # One seed decides faults and clients; CHAOS= takes more flags of chaos.py.

@@ -6,10 +6,7 @@
  *     sync: changes applied to durable      sync_dir: renames applied
  *     crash: chance applies some of both lists to durable; live = durable
  *
- * A write that a crash reaches has four ends: lost, whole, torn (each sector
- * on its own), or only its length arrived and the bytes read as zeros, which
- * is what delayed allocation shows. Each change is decided on its own, so a
- * later write can survive where an earlier one did not.
+ * Which bytes are durable: vfs_sim_change.c.
  *
  * Name changes are decided one by one too, which is harsher than a journal
  * that keeps them in order: what must not be reordered needs a sync_dir.
@@ -20,6 +17,7 @@
 
 #include "base/check.h"
 #include "base/vfs_sim.h"
+#include "base/vfs_sim_change.h"
 
 /* Make *v hold one more element of size bytes each. */
 static enum err grow(void *v, size_t n, size_t *cap, size_t element_bytes)
@@ -106,19 +104,13 @@ static enum err names_copy(const struct disk_names *from, struct disk_names *to)
 	return err;
 }
 
-static void drop_changes(struct disk_inode *in)
-{
-	for (size_t i = 0; i < in->change_count; i++)
-		free(in->changes[i].data);
-	in->change_count = 0;
-}
-
 static void inode_done(struct disk_inode *in)
 {
-	drop_changes(in);
+	changes_drop(in);
 	free(in->changes);
 	image_done(&in->live);
-	image_done(&in->durable);
+	if (in->apart)
+		image_done(&in->durable);
 	free(in->bad);
 	*in = (struct disk_inode){ 0 };
 }
@@ -139,26 +131,6 @@ static enum err inode_new(struct disk *d, bool dir, uint32_t *ino)
 	}
 	d->inodes[i] = (struct disk_inode){ .used = true, .dir = dir };
 	*ino = i;
-	return OK;
-}
-
-static enum err add_change(struct disk_inode *in, struct bytes data,
-			   uint64_t off, uint64_t bytes)
-{
-	struct disk_change *c;
-	enum err err = grow(&in->changes, in->change_count, &in->change_cap,
-			    sizeof(*in->changes));
-
-	if (err)
-		return err;
-	c = &in->changes[in->change_count];
-	*c = (struct disk_change){ .off = off, .bytes = bytes };
-	if (data.p) {
-		c->data = (uint8_t *)dup_bytes(data);
-		if (!c->data)
-			return ERR_NOMEM;
-	}
-	in->change_count++;
 	return OK;
 }
 
@@ -206,14 +178,6 @@ static enum err apply_rename(struct disk_names *names,
 	return OK;
 }
 
-static enum err apply_change(struct disk_image *img,
-			     const struct disk_change *c)
-{
-	if (c->data)
-		return image_write(img, c->off, c->data, c->bytes);
-	return image_resize(img, c->bytes);
-}
-
 enum err disk_init(struct disk *d, uint64_t seed, uint64_t capacity)
 {
 	uint32_t root;
@@ -251,18 +215,15 @@ static enum err copy_inode(const struct disk_inode *from, struct disk_inode *to)
 		.dir = from->dir,
 		.linked = from->linked,
 		.reserved = from->reserved,
+		.apart = from->apart,
 	};
 	err = image_copy(&from->live, &to->live);
-	if (!err)
+	if (!from->apart)
+		to->durable = from->durable;
+	else if (!err)
 		err = image_copy(&from->durable, &to->durable);
-	for (size_t i = 0; i < from->change_count && !err; i++) {
-		const struct disk_change *c = &from->changes[i];
-
-		err = add_change(to, bytes_of(c->data, c->data ? c->bytes : 0),
-				 c->off, c->bytes);
-		if (!err)
-			to->changes[i].doomed = c->doomed;
-	}
+	if (!err)
+		err = changes_copy(from, to);
 	if (err || !from->bad_count)
 		return err;
 	to->bad = malloc(from->bad_count * sizeof(*to->bad));
@@ -517,12 +478,12 @@ enum err disk_write(struct disk *d, uint32_t ino, const void *p, uint64_t n,
 	if (n == 0)
 		return OK;
 	if (part) {
-		err = add_change(in, bytes_of(p, part), off, part);
+		err = changes_add_write(in, off, part);
 		if (err)
 			return err;
 		err = image_write(&in->live, off, p, part);
 		if (err) {
-			free(in->changes[--in->change_count].data);
+			changes_drop_last(in);
 			return err;
 		}
 		clear_bad(in, off, part);
@@ -543,12 +504,12 @@ enum err disk_resize(struct disk *d, uint32_t ino, uint64_t bytes, bool reserve)
 		in->reserved = bytes;
 	if (bytes == in->live.size || (reserve && bytes < in->live.size))
 		return OK;
-	err = add_change(in, bytes_of(0, 0), 0, bytes);
+	err = changes_add_size(in, bytes);
 	if (err)
 		return err;
 	err = image_resize(&in->live, bytes);
 	if (err) {
-		in->change_count--;
+		changes_drop_last(in);
 		return err;
 	}
 	if (bytes < in->reserved)
@@ -558,30 +519,12 @@ enum err disk_resize(struct disk *d, uint32_t ino, uint64_t bytes, bool reserve)
 
 enum err disk_sync(struct disk *d, uint32_t ino)
 {
-	struct disk_inode *in = &d->inodes[ino];
-	size_t kept = 0;
-	enum err err = OK;
-
-	for (size_t i = 0; i < in->change_count; i++) {
-		struct disk_change *c = &in->changes[i];
-
-		if (!err && !c->doomed)
-			err = apply_change(&in->durable, c);
-		if (!err && !c->doomed)
-			free(c->data);
-		else
-			in->changes[kept++] = *c;
-	}
-	in->change_count = kept;
-	return err;
+	return changes_sync(&d->inodes[ino]);
 }
 
 void disk_doom(struct disk *d, uint32_t ino)
 {
-	struct disk_inode *in = &d->inodes[ino];
-
-	for (size_t i = 0; i < in->change_count; i++)
-		in->changes[i].doomed = true;
+	changes_doom(&d->inodes[ino]);
 }
 
 bool disk_is_bad(const struct disk *d, uint32_t ino, uint64_t off, uint64_t n)
@@ -616,70 +559,12 @@ enum err disk_flip(struct disk *d, uint32_t ino, uint64_t off, uint8_t mask)
 {
 	struct disk_inode *in = &d->inodes[ino];
 
-	if (off >= in->live.size)
-		return ERR_INVALID;
-	image_flip(&in->live, off, mask);
-	image_flip(&in->durable, off, mask);
-	for (size_t i = 0; i < in->change_count; i++) {
-		struct disk_change *c = &in->changes[i];
-
-		if (c->data && off >= c->off && off - c->off < c->bytes)
-			c->data[off - c->off] ^= mask;
-	}
-	return OK;
-}
-
-/* Each sector of the write c arrives or not. */
-static void tear_write(struct disk *d, struct disk_image *img,
-		       const struct disk_change *c)
-{
-	uint64_t done = 0, n;
-
-	while (done < c->bytes) {
-		n = VFS_SIM_SECTOR_BYTES -
-		    (c->off + done) % VFS_SIM_SECTOR_BYTES;
-		if (n > c->bytes - done)
-			n = c->bytes - done;
-		if (seed_below(&d->seed, 2))
-			CHECK(!image_write(img, c->off + done, c->data + done,
-					   n));
-		done += n;
-	}
-}
-
-/* What a loss of power makes of one unsynced change. */
-static void settle_change(struct disk *d, struct disk_image *img,
-			  const struct disk_change *c)
-{
-	uint64_t end = c->off + c->bytes;
-
-	switch (seed_below(&d->seed, 4)) {
-	case 0:
-		break; /* lost */
-	case 1:
-		CHECK(!apply_change(img, c));
-		break;
-	case 2:
-		if (c->data)
-			tear_write(d, img, c);
-		break;
-	case 3: /* the length arrived, the bytes did not */
-		if (c->data && end > img->size)
-			CHECK(!image_resize(img, end));
-		break;
-	}
+	return off < in->live.size ? changes_flip(in, off, mask) : ERR_INVALID;
 }
 
 static void crash_inode(struct disk *d, struct disk_inode *in, bool keep_none)
 {
-	bool differ = in->change_count > 0;
-
-	for (size_t i = 0; i < in->change_count; i++)
-		if (!in->changes[i].doomed && !keep_none)
-			settle_change(d, &in->durable, &in->changes[i]);
-	drop_changes(in);
-	if (differ)
-		CHECK(!image_copy(&in->durable, &in->live));
+	changes_crash(in, keep_none ? NULL : &d->seed);
 	in->reserved = in->live.size;
 	in->linked = false;
 }
@@ -736,7 +621,17 @@ static void sweep_names(struct disk *d, struct disk_names *names)
 			names_remove(names, &names->v[i]);
 }
 
-void disk_collect(struct disk *d)
+/* Only what neither a name of now nor a handle holds can be free. */
+static bool some_is_left(const struct disk *d)
+{
+	for (uint32_t i = 0; i < d->inode_count; i++)
+		if (d->inodes[i].used && !d->inodes[i].linked &&
+		    !d->inodes[i].handles)
+			return true;
+	return false;
+}
+
+static void collect_all(struct disk *d)
 {
 	for (uint32_t i = 0; i < d->inode_count; i++)
 		d->inodes[i].marked = d->inodes[i].handles > 0;
@@ -753,4 +648,10 @@ void disk_collect(struct disk *d)
 	for (uint32_t i = 0; i < d->inode_count; i++)
 		if (d->inodes[i].used && !d->inodes[i].marked)
 			inode_done(&d->inodes[i]);
+}
+
+void disk_collect(struct disk *d)
+{
+	if (some_is_left(d))
+		collect_all(d);
 }

@@ -3,6 +3,7 @@
  *
  * Two of everything: what programs see (live) and what would survive a loss of
  * power (durable), with the list of changes that lead from one to the other.
+ * Of a file's content the second is spelled out only while it has to be.
  * vfs_sim.c puts handles, mappings and faults on top.
  * Threads: one at a time.
  */
@@ -20,21 +21,30 @@
 
 enum { DISK_ROOT = 0 };
 
-/* An unsynced write (data set) or change of size (bytes is the new one). */
+/* An unsynced write, or change of size (bytes is the new one). */
 struct disk_change {
-	uint8_t *data;
-	uint64_t off, bytes;
-	bool doomed; /* a sync of it failed: lost at the next crash */
+	uint8_t *data; /* what was written; NULL: what is live there         */
+	uint8_t *
+		hidden; /* what was there before, as far as it was not zero   */
+	uint64_t off, bytes, hidden_bytes;
+	bool is_size;
+	bool doomed; /* a sync of it failed: lost at the next crash           */
 };
 
 struct disk_inode {
 	bool used, dir, linked, locked, marked;
 	uint32_t handles;
+	/*
+	 * durable without memory, unless it is apart: size and hi only; its
+	 * bytes are the live ones with what changes have hidden put back.
+	 */
 	struct disk_image live, durable;
+	bool apart;
 	uint64_t reserved; /* bytes counted against the capacity */
 	struct disk_change *changes;
 	size_t change_count, change_cap;
-	uint64_t *bad; /* sector numbers that cannot be read */
+	uint64_t changed_to; /* no write among the changes goes beyond        */
+	uint64_t *bad;	     /* sector numbers that cannot be read */
 	size_t bad_count;
 };
 

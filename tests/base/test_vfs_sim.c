@@ -131,6 +131,66 @@ static void an_unsynced_write_is_lost_whole_torn_or_zero(void **state)
 	assert_true(zero > 0);
 }
 
+static void write_at(struct vfs_file *f, const char *text, uint64_t off)
+{
+	assert_int_equal(vfs_pwrite(f, text, strlen(text), off), OK);
+}
+
+/* Writes over each other, what they hid, cuts, growth, a failed sync. */
+static void a_hard_crash_brings_back_what_was_synced(void **state)
+{
+	for (int kind = 0; kind < 5; kind++) {
+		struct vfs_file *f;
+		struct fixture x;
+
+		open_disk(&x, 1);
+		put_file(x.v, "a", "0123456789", true);
+		assert_int_equal(vfs_sync_dir(x.v, "."), OK);
+		assert_int_equal(vfs_open(x.v, "a", VFS_WRITE, &f), OK);
+		write_at(f, "abc", 2);
+		write_at(f, "DEFGH", 4);
+		write_at(f, "behind the end", 8);
+		if (kind == 1)
+			assert_int_equal(vfs_truncate(f, 3), OK);
+		if (kind == 2)
+			assert_int_equal(vfs_allocate(f, 5000), OK);
+		if (kind == 3) {
+			vfs_sim_fail(x.sim, VFS_SIM_SYNC, 1, ERR_IO, false);
+			assert_int_equal(vfs_sync(f), ERR_IO);
+		}
+		if (kind == 4) {
+			assert_int_equal(vfs_sim_flip(x.sim, "a", 1, 1), OK);
+			assert_int_equal(vfs_sim_flip(x.sim, "a", 1, 1), OK);
+		}
+		write_at(f, "z", 5);
+		vfs_sim_crash_hard(x.sim);
+		vfs_close(f);
+		assert_string_equal(content(x.v, "a"), "0123456789");
+		vfs_sim_free(x.sim);
+	}
+}
+
+static void what_is_synced_after_a_failed_sync_is_kept(void **state)
+{
+	struct vfs_file *f;
+	struct fixture x;
+
+	open_disk(&x, 1);
+	put_file(x.v, "a", "0123456789", true);
+	assert_int_equal(vfs_sync_dir(x.v, "."), OK);
+	assert_int_equal(vfs_open(x.v, "a", VFS_WRITE, &f), OK);
+	write_at(f, "lost", 0);
+	vfs_sim_fail(x.sim, VFS_SIM_SYNC, 1, ERR_IO, false);
+	assert_int_equal(vfs_sync(f), ERR_IO);
+	write_at(f, "kept", 3);
+	assert_int_equal(vfs_sync(f), OK);
+	write_at(f, "gone", 6);
+	vfs_sim_crash_hard(x.sim);
+	vfs_close(f);
+	assert_string_equal(content(x.v, "a"), "012kept789");
+	vfs_sim_free(x.sim);
+}
+
 static void a_hard_crash_keeps_nothing_unsynced(void **state)
 {
 	struct fixture x;
@@ -630,6 +690,8 @@ int main(void)
 		cmocka_unit_test(
 			data_of_a_failed_sync_is_lost_even_if_synced_again),
 		cmocka_unit_test(power_goes_just_before_or_just_after_a_call),
+		cmocka_unit_test(a_hard_crash_brings_back_what_was_synced),
+		cmocka_unit_test(what_is_synced_after_a_failed_sync_is_kept),
 		cmocka_unit_test(a_full_disk_refuses_growth_and_recovers),
 		cmocka_unit_test(a_flip_is_durable_and_seen_everywhere),
 		cmocka_unit_test(

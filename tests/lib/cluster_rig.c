@@ -235,14 +235,15 @@ static uint64_t choose_due(struct cluster *c, struct cluster_link *l)
 	return due;
 }
 
+/* p, of malloc, goes with the message; NULL: there was no memory for it. */
 static void put_on_way(struct cluster *c, struct cluster_link *l, uint64_t from,
-		       uint64_t to, const uint8_t *p, size_t n)
+		       uint64_t to, uint8_t *p, size_t n)
 {
 	struct cluster_message m = { .due_ns = choose_due(c, l),
 				     .seq = ++c->message_seq,
 				     .from = from,
 				     .to = to,
-				     .p = malloc(n + 1),
+				     .p = p,
 				     .n = n };
 
 	if (!m.p || !heap_reserve(c)) {
@@ -250,9 +251,36 @@ static void put_on_way(struct cluster *c, struct cluster_link *l, uint64_t from,
 		free(m.p);
 		return;
 	}
-	memcpy(m.p, p, n);
 	l->queued += n;
 	heap_push(c, m);
+}
+
+static size_t sum_of(const struct bytes *parts, uint32_t part_count)
+{
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < part_count; i++)
+		n += parts[i].n;
+	return n;
+}
+
+/* The parts in one piece, of malloc; NULL: a test made it fail. */
+static uint8_t *joined(const struct bytes *parts, uint32_t part_count, size_t n)
+{
+	uint8_t *p = malloc(n + 1);
+	size_t at = 0;
+
+	for (uint32_t i = 0; p && i < part_count; i++) {
+		if (parts[i].n)
+			memcpy(p + at, parts[i].p, parts[i].n);
+		at += parts[i].n;
+	}
+	return p;
+}
+
+static bool happens(struct cluster *c, uint32_t permille)
+{
+	return permille && seed_below(&c->seed, 1000) < permille;
 }
 
 static enum err net_send(struct net *net, uint64_t to,
@@ -260,39 +288,33 @@ static enum err net_send(struct net *net, uint64_t to,
 {
 	struct cluster_node *n = (struct cluster_node *)net;
 	struct cluster *c = n->c;
+	size_t n_bytes = sum_of(parts, part_count);
 	struct cluster_link *l;
-	struct buf b = BUF_INIT;
+	uint8_t *p;
 
 	if (!node_of(c, to) || !n->knows[to] || !c->link[n->id][to].up)
 		return ERR_CLOSED;
 	l = &c->link[n->id][to];
-	for (uint32_t i = 0; i < part_count; i++) {
-		if (buf_add(&b, parts[i].p, parts[i].n)) {
-			buf_done(&b);
-			return ERR_NOMEM; /* a test made it fail */
-		}
-	}
-	cluster_hold(c, b.n <= NET_MESSAGE_BYTES_MAX, "a message is too large");
-	if (l->queued + b.n > LINK_QUEUE_BYTES_MAX) {
-		buf_done(&b);
+	cluster_hold(c, n_bytes <= NET_MESSAGE_BYTES_MAX,
+		     "a message is too large");
+	if (l->queued + n_bytes > LINK_QUEUE_BYTES_MAX)
 		return ERR_FULL;
-	}
+	p = joined(parts, part_count, n_bytes);
+	if (!p)
+		return ERR_NOMEM;
 	c->counts.sent++;
-	c->counts.bytes_sent += b.n;
-	if (l->cut || is_off(n) ||
-	    (c->o.weather.loss_permille &&
-	     seed_below(&c->seed, 1000) < c->o.weather.loss_permille)) {
+	c->counts.bytes_sent += n_bytes;
+	if (l->cut || is_off(n) || happens(c, c->o.weather.loss_permille)) {
 		c->counts.lost++;
-		buf_done(&b);
+		free(p);
 		return OK;
 	}
-	put_on_way(c, l, n->id, to, b.p, b.n);
-	if (c->o.weather.repeat_permille &&
-	    seed_below(&c->seed, 1000) < c->o.weather.repeat_permille) {
+	put_on_way(c, l, n->id, to, p, n_bytes);
+	if (happens(c, c->o.weather.repeat_permille)) {
 		c->counts.repeated++;
-		put_on_way(c, l, n->id, to, b.p, b.n);
+		put_on_way(c, l, n->id, to, joined(parts, part_count, n_bytes),
+			   n_bytes);
 	}
-	buf_done(&b);
 	return OK;
 }
 

@@ -230,6 +230,8 @@ static void forget_answer(struct client *c)
 		(is_hot(c->s)
 			 ? sim_draw(c->s, HOT_NS) + 1
 			 : SIM_MS * (1 + sim_about(c->s, c->s->plan.think_ms)));
+	if (!is_hot(c->s))
+		c->due = sim_busy(c->s, c->due);
 }
 
 /* The node is as it was when it was asked. */
@@ -640,7 +642,7 @@ static void feed_upload(struct client *c)
 
 static void start_upload(struct client *c, uint32_t k)
 {
-	uint32_t bytes = (66 << 10) + (uint32_t)sim_draw(c->s, 300 << 10);
+	uint32_t bytes = (66 << 10) + (uint32_t)sim_draw(c->s, 100 << 10);
 
 	c->keys[0] = k;
 	make_value(c, 0, bytes);

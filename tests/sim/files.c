@@ -78,7 +78,10 @@ static struct store *store_of(struct actor *a)
 
 static void think(struct actor *a)
 {
-	a->due = a->f->s->c.now_ns + SIM_MS * (1 + draw(a->f, 2 * THINK_MS));
+	struct sim *s = a->f->s;
+
+	a->due = s->c.now_ns + SIM_MS * (1 + draw(a->f, 2 * THINK_MS));
+	a->due = sim_busy(s, a->due);
 }
 
 /* --------------------------------------------------------------- asking -- */

@@ -94,8 +94,8 @@ static struct sim_entry *digest(struct sim_model *m,
 			.type = r->type,
 			.flags = r->flags & 63 & ~LOC_DAMAGED,
 			.key = model_key(m, r->key),
-			.value_hash =
-				mix(model_hash(r->value), model_hash(r->attrs)),
+			.value_hash = mix(model_value_hash(r->value),
+					  model_hash(r->attrs)),
 			.value_bytes = (uint32_t)r->value.n,
 			.expiry_ns = r->expiry_ns,
 		};
@@ -449,7 +449,7 @@ static void compare_key(struct sim *s, struct cluster_node *n, uint16_t p,
 		return;
 	}
 	same = want && v.version == want->version &&
-	       mix(model_hash(v.value), model_hash(v.attrs)) ==
+	       mix(model_value_hash(v.value), model_hash(v.attrs)) ==
 		       want->value_hash &&
 	       v.expiry_ns == want->expiry_ns && v.mtime_ns == want->mtime_ns;
 	if (!same)

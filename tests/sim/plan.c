@@ -38,15 +38,17 @@ void sim_plan(uint64_t seed, struct sim_plan *p)
 	p->founders = between(&s, 3, 7);
 	if (p->founders == 6)
 		p->founders = 3; /* the most usual one more often */
-	p->partitions = seed_below(&s, 3) ? 1 : 8;
+	p->partitions = seed_below(&s, 3) ? 1 : SIM_PARTITIONS_MAX;
 	p->clients = between(&s, 2, SIM_CLIENTS_MAX);
 	p->keys = between(&s, 12, SIM_KEYS_MAX);
-	p->run_ms = between(&s, 60, 180) * 1000;
+	p->run_ms = between(&s, 80, 240) * 1000;
 	p->think_ms = between(&s, 3, 30) * 50;
+	p->busy_ms = between(&s, 40, 160) * 100;
+	p->quiet_ms = between(&s, 40, 160) * 100;
 	p->fault_ms = between(&s, 5, 50) * 100;
 	p->value_bytes_max = seed_below(&s, 2) ? 8000 : 40000;
 	p->big_permille = between(&s, 200, 600);
-	p->upload_permille = between(&s, 0, 30);
+	p->upload_permille = between(&s, 0, 20);
 	p->read_percent = between(&s, 15, 60);
 	p->ttl_permille = seed_below(&s, 2) ? between(&s, 10, 100) : 0;
 	p->prefix_permille = seed_below(&s, 2) ? between(&s, 5, 30) : 0;
@@ -74,9 +76,9 @@ void sim_plan(uint64_t seed, struct sim_plan *p)
 	for (uint32_t i = 0; i < p->founders / 3; i++)
 		p->victims |= 1ull << between(&s, 1, p->founders);
 	p->files = seed_below(&s, 3) == 0;
-	/* As many files and merges, of fewer bytes: three of four times. */
+	/* As many files and merges, of fewer bytes: seven of eight times. */
 	p->segment_bytes = 1 << 20;
-	if (seed_below(&s, 4)) {
+	if (seed_below(&s, 8)) {
 		p->segment_bytes /= 4;
 		p->value_bytes_max /= 4;
 	}

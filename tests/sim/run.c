@@ -40,6 +40,16 @@ bool sim_chance(struct sim *s, uint32_t permille)
 	return sim_draw(s, 1000) < permille;
 }
 
+uint64_t sim_busy(const struct sim *s, uint64_t at)
+{
+	uint64_t busy = s->plan.busy_ms * SIM_MS;
+	uint64_t turn = busy + s->plan.quiet_ms * SIM_MS;
+
+	if (s->ending || at % turn < busy || at < s->storm_until)
+		return at;
+	return at - at % turn + turn + (at - s->c.now_ns);
+}
+
 uint64_t sim_about(struct sim *s, uint64_t mean)
 {
 	uint64_t part = sim_draw(s, 4) ? 10 : 30;
@@ -157,12 +167,14 @@ static void set_up(struct sim *s)
 	o.disk_bytes = 64 << 20;
 	o.commit_timeout_ms = 3000;
 	o.heartbeat_ms = 100 + sim_draw(s, 150);
+	if (s->plan.partitions > 1) /* so many beat at once              */
+		o.heartbeat_ms *= 2;
 	o.election_ms = (4 + sim_draw(s, 7)) * o.heartbeat_ms;
 	o.append_bytes_max = s->plan.append_bytes_max;
 	o.read_mode = sim_draw(s, 2) ? ENGINE_READ_MMAP : ENGINE_READ_PREAD;
-	o.merge.dead_ratio = 0.2;
+	o.merge.dead_ratio = 0.3;
 	o.segment_bytes = s->plan.segment_bytes;
-	o.merge.dead_bytes = o.segment_bytes / 4;
+	o.merge.dead_bytes = o.segment_bytes / 2;
 	o.merge.small_file_bytes = o.segment_bytes / 8;
 	cluster_init(&s->c, &o);
 	s->c.hooks = (struct cluster_hooks){ .ctx = s,

@@ -124,6 +124,7 @@ struct sim_plan {
 	uint64_t seed;
 	uint32_t founders, partitions, clients, keys;
 	uint64_t run_ms, think_ms, fault_ms; /* means                        */
+	uint64_t busy_ms, quiet_ms; /* clients come and go in turns          */
 	uint32_t value_bytes_max, big_permille, upload_permille;
 	uint32_t loss_permille, repeat_permille, reorder_permille;
 	bool faults[FAULT_COUNT];
@@ -193,6 +194,8 @@ const struct sim_version *model_at(const struct sim_model *m, uint32_t k,
 /* Number of key, or UINT32_MAX. */
 uint32_t model_find(const struct sim_model *m, struct bytes key);
 uint64_t model_hash(struct bytes b);
+/* Another one, faster where there are many bytes. */
+uint64_t model_value_hash(struct bytes b);
 
 /* --------------------------------------------------------------- oracle -- */
 
@@ -382,6 +385,8 @@ void sim_trace(struct sim *s, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 /* Mix v into the run's hash. */
 void sim_mix(struct sim *s, uint64_t v);
+/* When somebody who would do something at time `at` does it. */
+uint64_t sim_busy(const struct sim *s, uint64_t at);
 /* 0..below-1, and true in permille of 1000 cases. */
 uint64_t sim_draw(struct sim *s, uint64_t below);
 bool sim_chance(struct sim *s, uint32_t permille);
