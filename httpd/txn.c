@@ -112,7 +112,8 @@ static enum err take_condition(struct txn *t, struct json_object *o,
 
 	t->why = "a condition is {\\\"key\\\":..} with one of \\\"rev\\\", "
 		 "\\\"exists\\\", \\\"value\\\"";
-	if (!json_object_is_type(o, json_type_object) || !json_has_only(o, names) ||
+	if (!json_object_is_type(o, json_type_object) ||
+	    !json_has_only(o, names) ||
 	    has(o, "rev") + has(o, "exists") + has(o, "value") != 1)
 		return ERR_INVALID;
 	err = take_string(t, o, "key", "encoding", &c->key);
