@@ -186,6 +186,7 @@ bool quorum_active(const struct raft *r);
 uint64_t quorum_match(const struct raft *r);
 uint64_t quorum_round(const struct raft *r);
 uint64_t quorum_stamp(const struct raft *r);
+bool quorum_with(const struct raft *r, uint64_t id); /* this node and id */
 
 /* conf.c */
 bool conf_is_voter(const struct raft_conf *c, uint64_t id);

@@ -50,8 +50,9 @@ void output_send(struct raft *r, struct raft_msg *m)
 		/* the term asked for, not always mine; a refusal has mine */
 		CHECK(m->term > 0 || m->reject);
 		break;
-	case RAFT_MSG_READ:
-		break; /* meant for whoever leads, in whatever term */
+	case RAFT_MSG_READ: /* meant for whoever leads, in whatever term */
+		m->term = r->c.asker_confirms ? r->term : 0;
+		break;
 	default:
 		m->term = r->term;
 	}

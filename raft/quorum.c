@@ -80,6 +80,24 @@ bool quorum_active(const struct raft *r)
 	return reached(r, value_active) > 0;
 }
 
+static bool half_has(const struct raft *r, uint8_t half, uint64_t id)
+{
+	uint32_t i, n = 0, have = 0;
+
+	for (i = 0; i < r->conf.count; i++) {
+		if (!(r->conf.role[i] & half))
+			continue;
+		n++;
+		have += r->conf.id[i] == r->c.id || r->conf.id[i] == id;
+	}
+	return n == 0 || have > n / 2;
+}
+
+bool quorum_with(const struct raft *r, uint64_t id)
+{
+	return half_has(r, RAFT_VOTER, id) && half_has(r, RAFT_VOTER_OUT, id);
+}
+
 static enum quorum_result half_votes(const struct raft *r, uint8_t half)
 {
 	uint32_t i, n = 0, granted = 0, open = 0;

@@ -173,7 +173,8 @@ enum raft_msg_type {
  * SNAPSHOT         snapshot. Outgoing: the driver streams the state of that
  *                  index; incoming: stepped when all of it has arrived whole
  * TIMEOUT_NOW
- * READ             context: of the asking node; term is 0
+ * READ             context: of the asking node; term: its own with
+ *                  asker_confirms, else 0
  * READ_REPLY       context, index
  * TRANSFER         hint: who shall lead
  */
@@ -280,6 +281,11 @@ struct raft_config {
 	 * granted at that index, or when the driver says so (raft_tell_commit).
 	 */
 	bool lazy_commit;
+	/*
+	 * Who asks the leader for a read says its term, and needs no round if it
+	 * and the leader are a quorum (raft/read_index.c).
+	 */
+	bool asker_confirms;
 	/*
 	 * Accept membership changes unchecked (a second one while one is
 	 * pending too): only for a driver that puts them in order itself.

@@ -10,6 +10,13 @@
  * numbered; a heartbeat's answer confirms its round and all before it, so a
  * lost answer costs nothing.
  *
+ * Who asks from another node may be the round itself. When it asked it was in
+ * the leader's term, so it had voted for nobody in a later one, nor has the
+ * leader until now; if the two are a quorum, nobody had been elected in a later
+ * term when it asked, and whatever was acknowledged by then the leader knows to
+ * be committed. Its question may have been on the way for long: what came
+ * afterwards it did not ask for.
+ *
  * With a lease (6.4.1) no round is needed while a quorum has answered
  * heartbeats that are young enough: those voters refuse their vote to others
  * for an election timeout. A hand-over breaks that promise, so after a
@@ -85,7 +92,14 @@ static enum err ask_leader(struct raft *r, uint64_t context)
 	return OK;
 }
 
-static enum err lead_read(struct raft *r, uint64_t from, uint64_t context)
+/* Does the question itself show that nobody else leads? term: the asker's. */
+static bool asker_confirms(const struct raft *r, uint64_t from, uint64_t term)
+{
+	return r->c.asker_confirms && term == r->term && quorum_with(r, from);
+}
+
+static enum err lead_read(struct raft *r, uint64_t from, uint64_t context,
+			  uint64_t term)
 {
 	struct pending_read read = { .from = from, .context = context };
 
@@ -95,7 +109,8 @@ static enum err lead_read(struct raft *r, uint64_t from, uint64_t context)
 	if (committed_in_term(r)) {
 		read.index = r->log.commit;
 		read.round = r->round_sent + 1;
-		if (is_alone(r) || raft_lease_holds(r, r->now_ns)) {
+		if (is_alone(r) || asker_confirms(r, from, term) ||
+		    raft_lease_holds(r, r->now_ns)) {
 			grant(r, &read);
 			return OK;
 		}
@@ -112,7 +127,7 @@ enum err raft_read(struct raft *r, uint64_t context)
 	if (!output_has_room(r))
 		return ERR_FULL;
 	if (r->role == RAFT_LEADER)
-		return lead_read(r, r->c.id, context);
+		return lead_read(r, r->c.id, context, 0);
 	if (r->leader == r->c.id)
 		return ERR_NO_LEADER;
 	return ask_leader(r, context);
@@ -122,7 +137,7 @@ enum err raft_read(struct raft *r, uint64_t context)
 enum err recv_read(struct raft *r, const struct raft_msg *m)
 {
 	if (r->role == RAFT_LEADER) {
-		enum err err = lead_read(r, m->from, m->context);
+		enum err err = lead_read(r, m->from, m->context, m->term);
 
 		return err == ERR_FULL ? ERR_BUSY : err;
 	}

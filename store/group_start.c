@@ -127,6 +127,7 @@ static void set_limits(struct store *s, struct raft_config *c)
 	c->election_ticks = ticks < 3 ? 3 : (uint32_t)ticks;
 	c->heartbeat_ticks = 1;
 	c->lazy_commit = true; /* groups_tell */
+	c->asker_confirms = true;
 	/* by a clock that is at most 1 % faster than another */
 	c->lease_ns = (c->election_ticks - 1) * s->tick_ns / 100 * 99;
 	if (s->o.append_bytes_max)

@@ -372,6 +372,68 @@ a_lazy_commit_is_told_when_asked_for_and_to_granted_reads(void **state)
 	solo_done(&s);
 }
 
+static enum err ask_read(struct solo *s, uint64_t from, uint64_t term,
+			 uint64_t context)
+{
+	s->out_count = 0;
+	return solo_step(s, (struct raft_msg){ .type = RAFT_MSG_READ,
+					       .from = from,
+					       .term = term,
+					       .context = context });
+}
+
+/* Of three the asker and the leader are a quorum, in the leader's term. */
+static void a_question_of_the_leaders_term_is_its_own_round(void **state)
+{
+	struct raft_conf learns = { 0 };
+	struct solo s;
+
+	solo_init(&s, 3, NULL, 0, 0);
+	s.c.asker_confirms = true;
+	solo_start(&s);
+	elect(&s);
+	/* before the no-op is committed nothing is known */
+	assert_int_equal(ask_read(&s, 3, 1, 7), OK);
+	assert_null(sent(&s, RAFT_MSG_READ_REPLY, 3));
+	assert_int_equal(ack(&s, 2, 1, 1), OK);
+	assert_int_equal(ask_read(&s, 3, 1, 8), OK);
+	assert_int_equal(sent(&s, RAFT_MSG_READ_REPLY, 3)->index, 1);
+	assert_int_equal(sent(&s, RAFT_MSG_READ_REPLY, 3)->context, 8);
+	/* one that does not say its term, or another's */
+	assert_int_equal(ask_read(&s, 3, 0, 9), OK);
+	assert_null(sent(&s, RAFT_MSG_READ_REPLY, 3));
+	assert_non_null(sent(&s, RAFT_MSG_HEARTBEAT, 2));
+	assert_int_equal(ask_read(&s, 3, 2, 10), OK);
+	assert_null(sent(&s, RAFT_MSG_READ_REPLY, 3));
+	solo_done(&s);
+
+	solo_init(&s, 5, NULL, 0, 0);
+	s.c.asker_confirms = true;
+	solo_start(&s);
+	elect(&s);
+	assert_int_equal(ack(&s, 2, 1, 1), OK);
+	assert_int_equal(ack(&s, 3, 1, 1), OK);
+	assert_int_equal(ask_read(&s, 3, 1, 8), OK);
+	assert_null(sent(&s, RAFT_MSG_READ_REPLY, 3));
+	assert_non_null(sent(&s, RAFT_MSG_HEARTBEAT, 2));
+	solo_done(&s);
+
+	assert_int_equal(raft_conf_add(&learns, 1, RAFT_VOTER), OK);
+	assert_int_equal(raft_conf_add(&learns, 2, RAFT_VOTER), OK);
+	assert_int_equal(raft_conf_add(&learns, 3, RAFT_LEARNER), OK);
+	solo_init(&s, 3, NULL, 0, 0);
+	s.c.conf = learns;
+	s.c.asker_confirms = true;
+	solo_start(&s);
+	elect(&s);
+	assert_int_equal(ack(&s, 2, 1, 1), OK);
+	assert_int_equal(ask_read(&s, 3, 1, 8), OK);
+	assert_null(sent(&s, RAFT_MSG_READ_REPLY, 3));
+	assert_int_equal(ask_read(&s, 2, 1, 9), OK);
+	assert_int_equal(sent(&s, RAFT_MSG_READ_REPLY, 2)->context, 9);
+	solo_done(&s);
+}
+
 /* docs/testing.md, fault 4 */
 static void second_change_is_refused_while_one_is_pending(void **state)
 {
@@ -1076,6 +1138,8 @@ int main(void)
 		cmocka_unit_test(no_read_is_granted_before_the_no_op_commits),
 		cmocka_unit_test(
 			a_lazy_commit_is_told_when_asked_for_and_to_granted_reads),
+		cmocka_unit_test(
+			a_question_of_the_leaders_term_is_its_own_round),
 		cmocka_unit_test(second_change_is_refused_while_one_is_pending),
 		cmocka_unit_test(
 			new_leader_changes_nothing_before_its_log_is_applied),
