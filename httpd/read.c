@@ -36,6 +36,8 @@ static enum MHD_Result barrier_over(struct request *r)
 		return reply_error(r, ERR_NO_LEADER);
 	if (r->barrier_err)
 		return reply_error(r, r->barrier_err);
+	/* Whoever waited was answered by a read index: no lease can run out. */
+	r->q.consistency = TARGET_LINEARIZABLE;
 	return r->answer(r);
 }
 

@@ -91,6 +91,7 @@ struct store {
 	bool tokens_unknown; /* it has no state of its cluster yet           */
 	enum err change_err; /* of every change of members              */
 	struct store_barrier *barriers;
+	int barriers_asked; /* ever, stale reads' too                       */
 	struct store_change *changes;
 	struct store_file_op *file_ops;
 	struct store_file_op last_file_op; /* as it was handed in            */
@@ -616,6 +617,7 @@ enum err store_barrier(struct store *s, int32_t partition,
 	enum err err;
 
 	pthread_mutex_lock(&s->lock);
+	s->barriers_asked++;
 	err = consistency == STORE_STALE ? OK : s->barrier_err;
 	if (err == ERR_PENDING) {
 		b->next = s->barriers;
