@@ -600,6 +600,9 @@ void orphan_set(struct fsd *f, struct orphan *o,
 /* Bytes it has. */
 uint64_t orphan_bytes(struct orphan *o);
 
+/* Its content was kept, for others have it open. The table is locked. */
+bool orphan_can_open(const struct orphan *o);
+
 /* ------------------------------------------------------------ observe.c -- */
 
 /*

@@ -4,7 +4,8 @@
  * A handle keeps its node, and makes the observer keep the content when the
  * last name goes. It is counted before the store is asked whether the file is
  * still there; so either the removal sees the handle or the open sees that the
- * file is gone.
+ * file is gone: with one that nobody has kept it ends as ESTALE, and the kernel
+ * looks the name up again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -87,16 +88,18 @@ static enum err look(struct call *c, struct store_file *file)
 {
 	struct node *node = c->at.node;
 	enum err err = OK;
-	bool here;
+	bool here, kept;
 
 	for (int i = 0; i <= FSD_STALE_TRIES; i++) {
 		(void)moves_begin(c->f);
 		table_lock(&c->f->table);
 		here = node->gone || node->defer;
+		kept = !node->gone ||
+		       (node->orphan && orphan_can_open(node->orphan));
 		table_unlock(&c->f->table);
 		memset(file, 0, sizeof(*file));
 		if (here)
-			return node->gone && !node->orphan ? ERR_STALE : OK;
+			return kept ? OK : ERR_STALE;
 		err = call_paths(c);
 		if (!err)
 			err = store_file_stat_ino(c->f->store,

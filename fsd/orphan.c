@@ -46,7 +46,9 @@ static bool is_made(const struct node *node, const struct store_file *file)
 
 /*
  * What is read of node while it is still there. NULL: nothing can be kept. What
- * is being truncated just now is whole: the call that does it will know.
+ * is being truncated just now is whole: the call that does it will know. The
+ * content of what has one name only if somebody has it open, else it would be
+ * pinned by every unlink.
  */
 static struct orphan *take_down(struct fsd *f, struct node *node,
 				struct bytes path)
@@ -69,7 +71,7 @@ static struct orphan *take_down(struct fsd *f, struct node *node,
 		return NULL;
 	}
 	pthread_mutex_init(&o->lock, NULL);
-	if (open && S_ISREG(o->file.mode))
+	if ((open || o->file.nlink > 1) && S_ISREG(o->file.mode))
 		o->readable = !store_get(f->store, path, &o->value);
 	o->bytes = o->value_bytes = cut ? 0 : o->file.bytes;
 	return o;
@@ -95,6 +97,12 @@ static void add_leaving(struct fsd *f, struct node *node, struct orphan *o)
 	table_ref(node);
 }
 
+/* node has been opened since o was taken down. The table is locked. */
+static bool is_missed(const struct node *node, const struct orphan *o)
+{
+	return node->opens && !o->readable && S_ISREG(o->file.mode);
+}
+
 void orphan_make(struct fsd *f, struct node *node, struct bytes path)
 {
 	struct orphan *o = take_down(f, node, path);
@@ -102,12 +110,21 @@ void orphan_make(struct fsd *f, struct node *node, struct bytes path)
 	if (!o)
 		return;
 	table_lock(&f->table);
+	for (int i = 0; i < FSD_STALE_TRIES && is_missed(node, o); i++) {
+		table_unlock(&f->table);
+		orphan_free(f, o);
+		o = take_down(f, node, path);
+		if (!o)
+			return;
+		table_lock(&f->table);
+	}
+	/* Who opens it from now on sees that it is gone, or is leaving. */
 	if (node->gone || node->orphan)
 		orphan_free(f, o);
 	else if (o->file.nlink < 2 || S_ISDIR(o->file.mode))
 		set_gone(f, node, o);
 	else if (!o->readable)
-		orphan_free(f, o); /* nobody would miss it */
+		orphan_free(f, o);
 	else
 		add_leaving(f, node, o);
 	table_unlock(&f->table);
@@ -210,6 +227,11 @@ void orphan_attr(struct fsd *f, struct orphan *o, struct stat *st)
 	answer_stat(f, &o->file, 0, st);
 	st->st_size = (off_t)o->bytes;
 	pthread_mutex_unlock(&o->lock);
+}
+
+bool orphan_can_open(const struct orphan *o)
+{
+	return o->readable;
 }
 
 uint64_t orphan_bytes(struct orphan *o)

@@ -462,10 +462,20 @@ class Files(Client):
     def open(self, key, flags):
         return os.open(key, flags | os.O_CLOEXEC, 0o644, dir_fd=self.root)
 
+    def of_open(self, fn, *args):
+        """Who has a file open keeps it, whatever happens to its names."""
+        try:
+            return fn(*args)
+        except OSError as e:
+            if e.errno == errno.ESTALE:
+                self.bad("%s of an open file gave %r" % (fn.__name__, e),
+                         time.monotonic_ns())
+            raise
+
     def read_all(self, fd):
         parts = []
         while True:
-            more = os.read(fd, 1 << 17)
+            more = self.of_open(os.read, fd, 1 << 17)
             if not more:
                 return b"".join(parts)
             parts.append(more)
@@ -485,7 +495,8 @@ class Files(Client):
             except FileNotFoundError:
                 return self.look(key, None, started)
             try:
-                data = os.read(fd, 1 << 17)  # one call, one moment
+                # one call, one moment
+                data = self.of_open(os.read, fd, 1 << 17)
             finally:
                 os.close(fd)
             self.look(key, data.decode("latin-1"), started)
@@ -551,7 +562,7 @@ class Files(Client):
         """Who wrote into a file that has lost its name meanwhile does not
         know whether the name had the bytes."""
         try:
-            return os.fstat(fd).st_nlink == 0
+            return self.of_open(os.fstat, fd).st_nlink == 0
         except OSError as e:
             if e.errno not in (errno.ESTALE, errno.ENOTCONN, errno.EIO,
                                errno.ECONNABORTED, errno.ETIMEDOUT):

@@ -101,8 +101,9 @@ def judge_watches(path, ordered, final):
         elif "id" in e:
             what = (e["event"], e["key"], e.get("value"))
             # With several partitions an id says how far the stream has come
-            # in each, so that only revision and key mean the same to all.
-            name = e["id"] if ordered else (e["rev"], e["key"])
+            # in each, so that only revision and key mean the same to all. A
+            # rename onto an empty directory removes it first, in one entry.
+            name = e["id"] if ordered else (e["rev"], e["key"], e["event"])
             before = story.setdefault(name, what)
             if before[:2] != what[:2] or (
                     before[2] != what[2] and None not in (before[2], what[2])):

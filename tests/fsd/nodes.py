@@ -212,6 +212,54 @@ def removed_elsewhere():
             equal(read(b + "/g"), b"2", "the new one")
 
 
+@case("a file that is replaced and removed again and again is whole for who has "
+      "just opened it")
+def replaced_again_and_again():
+    with Mounts() as c:
+        leader = c.leader()
+        stop, wrong, reads = threading.Event(), [], []
+
+        def change():
+            i = 0
+            while not stop.is_set():
+                i += 1
+                leader.call("PUT", "/new", b"%d" % i * 30)
+                leader.call("POST", "/_/rename",
+                            b'{"from": "new", "to": "f"}', JSON_TYPE)
+                if i % 3 == 0:
+                    leader.call("DELETE", "/f")
+
+        def look(mnt):
+            while not stop.is_set():
+                try:
+                    fd = os.open(mnt + "/f", os.O_RDONLY)
+                except OSError as e:
+                    if e.errno not in (errno.ENOENT, errno.ESTALE):
+                        wrong.append(("open", str(e)))
+                    continue
+                try:
+                    size, data = os.fstat(fd).st_size, os.read(fd, 1000)
+                    if len(data) != size or data != data[:size // 30] * 30:
+                        wrong.append((size, data))
+                    reads.append(mnt)
+                except OSError as e:
+                    wrong.append(("read", str(e)))
+                os.close(fd)
+
+        threads = [threading.Thread(target=change)] + [
+            threading.Thread(target=look, args=(m,)) for m in c.mnt * 2]
+        for t in threads:
+            t.start()
+        try:
+            wait_for(lambda: wrong or (len(reads) > 3000 and
+                                       len(set(reads)) == 3), "reads", 60)
+        finally:
+            stop.set()
+            for t in threads:
+                t.join()
+        equal(wrong, [], "after", len(reads), "reads")
+
+
 @case("who has a file open while its node misses much keeps what was removed, "
       "writes nothing where it may be lost, and goes on with what is left")
 def opened_before_a_state():
