@@ -115,6 +115,18 @@ static void set_create(struct call *c, const struct defer *d)
 	op->mtime_ns = d->dated ? d->made_ns : 0;
 }
 
+/* On a node alone with the time that is shown until then. */
+static void set_cut(struct call *c, const struct defer *d)
+{
+	struct store_file_op *op = &c->op;
+
+	op->kind = STORE_FILE_SET;
+	op->set = STORE_SET_BYTES;
+	op->flags |= STORE_FILE_CUT;
+	op->off = 0;
+	op->mtime_ns = atomic_load(&c->f->alone) ? d->made_ns : 0;
+}
+
 /* c carries d from now on. The table is locked. */
 static void take(struct call *c, struct defer *d)
 {
@@ -138,9 +150,7 @@ static void take(struct call *c, struct defer *d)
 	} else if (writes) {
 		op->flags |= STORE_FILE_TRUNCATE;
 	} else {
-		op->kind = STORE_FILE_SET;
-		op->set = STORE_SET_BYTES;
-		op->off = 0;
+		set_cut(c, d);
 	}
 }
 
@@ -208,7 +218,7 @@ static bool may_open(struct call *c, const struct defer *d,
 }
 
 /* c's operation is about the file that node has become. The table is locked. */
-static void retarget(struct call *c, bool truncates)
+static void retarget(struct call *c, const struct defer *d)
 {
 	struct store_file_op *op = &c->op;
 	bool writes = op->kind == STORE_FILE_WRITE;
@@ -220,13 +230,10 @@ static void retarget(struct call *c, bool truncates)
 	op->flags &= ~(uint32_t)(STORE_FILE_POSIX | STORE_FILE_MAKE);
 	op->dir_ino = op->new_ino = 0;
 	op->fields = 0;
-	if (truncates && writes)
+	if (d->truncates && writes)
 		op->flags |= STORE_FILE_TRUNCATE;
-	if (truncates && !writes) {
-		op->kind = STORE_FILE_SET;
-		op->set = STORE_SET_BYTES;
-		op->off = 0;
-	}
+	if (d->truncates && !writes)
+		set_cut(c, d);
 }
 
 /*
@@ -268,7 +275,7 @@ static bool adopt(struct call *c, enum err *err)
 		table_set_ino(&f->table, c->deferred, file.ino);
 		if (d->truncates && d->caller_uid)
 			c->op.flags |= STORE_FILE_DROP_SETID;
-		retarget(c, d->truncates);
+		retarget(c, d);
 	}
 	if (!*err && d->truncates) {
 		d->kind = DEFER_TRUNCATE;

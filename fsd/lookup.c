@@ -47,6 +47,7 @@ static bool overlay(struct fsd *f, struct node *node, struct stat *st)
 		st->st_mode = answer_dropped_setid(st->st_mode);
 	st->st_size = 0;
 	st->st_blocks = 0;
+	st->st_mtim = st->st_ctim = time_of(node->defer->made_ns);
 	return true;
 }
 

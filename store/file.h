@@ -188,6 +188,8 @@ enum store_file_flags {
 	STORE_FILE_DROP_SETID = 8192, /* SET, WRITE, ALLOCATE: set-id bits go,
 				       as POSIX wants it when others than
 				       root change the data               */
+	STORE_FILE_CUT = 16384, /* SET of bytes: as O_TRUNC does it: the times
+				 change also where the size does not      */
 };
 
 enum store_file_set {
@@ -216,9 +218,10 @@ struct store_file_op {
 	uint32_t mode, uid, gid;
 	uint32_t fields; /* CREATE, MAKE: which of them are given          */
 	uint64_t rdev;
-	uint64_t atime_ns, mtime_ns; /* SET; mtime of CREATE, MAKE: when the
-				      caller has made it (the wall clock of the
-				      only member), 0: the time of the entry */
+	uint64_t atime_ns, mtime_ns; /* SET; mtime of CREATE, MAKE, CUT: when
+				      the caller has done it (the wall clock of
+				      the only member), 0: the time of the
+				      entry                                  */
 	uint64_t off, length;
 	struct bytes name; /* of the extended attribute                      */
 	struct bytes data; /* WRITE: at most STORE_FILE_WRITE_BYTES_MAX      */

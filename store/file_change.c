@@ -17,7 +17,8 @@ static uint32_t flags_of_kind(enum store_file_kind kind)
 	case STORE_FILE_LINK:
 		return STORE_FILE_POSIX;
 	case STORE_FILE_SET:
-		return STORE_FILE_POSIX | STORE_FILE_DROP_SETID;
+		return STORE_FILE_POSIX | STORE_FILE_DROP_SETID |
+		       STORE_FILE_CUT;
 	case STORE_FILE_REMOVE:
 		return STORE_FILE_POSIX | STORE_FILE_DIRECTORY;
 	case STORE_FILE_RENAME:

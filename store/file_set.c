@@ -42,6 +42,22 @@ static void set_times(struct file_decision *d, struct attrs *a)
 		a->has &= ~(uint32_t)ATTRS_MTIME;
 }
 
+/*
+ * The file was cut at at_ns, by the caller's clock; 0: by that of the entry. A
+ * change that was made since then has the later time.
+ */
+static void set_cut(struct file_node *n, uint64_t at_ns)
+{
+	const struct attrs *a = &n->attrs;
+	uint64_t was = a->has & ATTRS_MTIME ? a->mtime_ns : n->mtime_ns;
+
+	file_note_data(n);
+	if (!at_ns)
+		return;
+	n->attrs.has |= ATTRS_MTIME | ATTRS_CTIME;
+	n->attrs.mtime_ns = n->attrs.ctime_ns = store_dir_time(was, at_ns);
+}
+
 static enum err set(struct file_decision *d, struct file_node *n)
 {
 	const uint32_t times = STORE_SET_ATIME | STORE_SET_ATIME_NOW |
@@ -61,6 +77,8 @@ static enum err set(struct file_decision *d, struct file_node *n)
 	if (err)
 		return err;
 	set_owner(op, &n->attrs);
+	if (op->flags & STORE_FILE_CUT)
+		set_cut(n, op->mtime_ns);
 	if (op->set & times)
 		set_times(d, &n->attrs);
 	file_drop_setid(op, n);

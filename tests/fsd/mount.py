@@ -466,6 +466,27 @@ def many_writers():
     run("rm", "-rf", d)
 
 
+@case("a file that is cut has the time of that at once, and keeps it")
+def times_of_cut_files():
+    n = shared()
+    d = fresh_dir(n, "cut")
+    for i, content in enumerate((b"x", b"", b"x" * 5000)):
+        f = d + "/f%d" % i
+        write(f, content)
+        os.utime(f, (1, 1))
+        rev = n.http("HEAD", "cut/f%d" % i).rev
+        before = time.time_ns()
+        os.close(os.open(f, os.O_WRONLY | os.O_TRUNC))
+        st = os.stat(f)
+        expect(before <= st.st_mtime_ns <= time.time_ns(), "at once", i, st)
+        equal(st.st_mtime_ns, st.st_ctime_ns, "both times", i)
+        wait_for(lambda: n.http("HEAD", "cut/f%d" % i).rev > rev, "commit", 2)
+        now = os.stat(f)
+        equal((now.st_mtime_ns, now.st_ctime_ns, now.st_size),
+              (st.st_mtime_ns, st.st_ctime_ns, 0), "after the commit", i)
+    run("rm", "-rf", d)
+
+
 @case("a directory has the time of a new file at once, and keeps it")
 def times_of_directories():
     n = shared()

@@ -63,6 +63,11 @@ def seen_everywhere():
             fails(errno.ENOENT, os.rmdir, b + "/e%d" % i)
         for a in c.mnt:
             equal(sorted(os.listdir(a)), ["f%d" % i for i in range(7)], a)
+        write(c.mnt[0] + "/stamp", b"")
+        os.utime(c.mnt[0] + "/stamp", (1, 1))
+        os.close(os.open(c.mnt[1] + "/stamp", os.O_WRONLY | os.O_TRUNC))
+        wait_for(lambda: os.stat(c.mnt[2] + "/stamp").st_mtime > 1,
+                 "the time of an empty file that was cut")
 
 
 def chained_first(mnt, dice):
