@@ -62,6 +62,9 @@ struct keep {
 	uint64_t fresh_bytes;
 	bool fresh_whole;
 	struct datafile *unoffered; /* listed, the writer had one already    */
+	/* The segment being written, and the log's counters at its begin. */
+	uint32_t counted_id;
+	uint64_t counted_frames, counted_bytes;
 	uint64_t segment_retry_ns;
 	bool requested;
 	uint32_t request_below; /* files with a lower id are meant           */

@@ -5,7 +5,9 @@
  * holds no hole costs half of what growing one costs (docs/decisions.md). So
  * a segment that a merge set free is kept, at most two of them, and becomes
  * the next one under a fresh salt; without one a file is filled with zeros, in
- * pieces, once the active segment is half full.
+ * pieces, once the active segment is half full. Frames that are written
+ * without zeros before them (LOG_DIRECT_BYTES) gain nothing by that, and would
+ * share the disk with as many zeros again: for those a file is only reserved.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,6 +108,29 @@ static bool active_half_full(struct engine *e)
 	return half;
 }
 
+/* Note where in the log's counters the active segment began. */
+static void count_segment(struct engine *e)
+{
+	uint32_t id = engine_active_id(e);
+	struct keep *k = e->keep;
+
+	if (k->counted_id == id)
+		return;
+	k->counted_id = id;
+	k->counted_frames = atomic_load(&e->log.frames);
+	k->counted_bytes = atomic_load(&e->log.bytes_appended);
+}
+
+/* Do zeros help the frames that are being written? */
+static bool frames_want_zeros(struct engine *e)
+{
+	const struct keep *k = e->keep;
+	uint64_t frames = atomic_load(&e->log.frames) - k->counted_frames;
+	uint64_t bytes = atomic_load(&e->log.bytes_appended) - k->counted_bytes;
+
+	return frames == 0 || bytes / frames < LOG_DIRECT_BYTES;
+}
+
 /* Is there room to make a file ahead of its need? */
 static bool room_for_fresh(struct engine *e)
 {
@@ -168,7 +193,10 @@ static void drop_fresh(struct engine *e)
 	unlink_quietly(e, path);
 }
 
-/* List a segment made of the file at path and hand it to the writer. */
+/*
+ * List a segment made of the file at path, or of a new one (NULL), and hand it
+ * to the writer.
+ */
 static enum err add_from(struct engine *e, const char *path)
 {
 	struct datafile *df;
@@ -177,8 +205,8 @@ static enum err add_from(struct engine *e, const char *path)
 	err = engine_add_segment(e, e->o.segment_bytes, false, path, 0, &df);
 	if (err) {
 		/* Under whichever of its names: the next open removes it. */
-		log_warn("engine", "segment_not_ready path=%s reason=%s", path,
-			 err_text(err));
+		log_warn("engine", "segment_not_ready path=%s reason=%s",
+			 path ? path : "new", err_text(err));
 		return err;
 	}
 	if (!engine_offer_segment(e, df))
@@ -209,6 +237,10 @@ static enum err next_step(struct engine *e, bool *busy)
 		drop_fresh(e);
 		return OK;
 	}
+	if (!frames_want_zeros(e)) {
+		drop_fresh(e);
+		return add_from(e, NULL);
+	}
 	err = fill_fresh(e);
 	if (err)
 		drop_fresh(e);
@@ -223,6 +255,7 @@ enum err keep_segment_step(struct engine *e, bool *busy)
 	enum err err;
 
 	*busy = false;
+	count_segment(e);
 	if (!engine_wants_segment(e) || now < k->segment_retry_ns)
 		return OK;
 	if (k->unoffered) {

@@ -150,6 +150,44 @@ static void a_recycled_segment_has_its_blocks(void **state)
 	world_done(&w);
 }
 
+/* Is the next segment made of zeros, once frames of bytes half filled one? */
+static bool next_is_zeroed(uint32_t bytes)
+{
+	struct world_op op = { RECORD_PUT, 1, bytes };
+	enum err zeros, next;
+	struct vfs_file *f;
+	struct world w;
+
+	world_init(&w, 3, 1);
+	world_reopen(&w);
+	assert_int_equal(world_keep(&w, 1), OK);
+	while (atomic_load(&w.e->log.bytes_appended) < 600 << 10) {
+		op.key++;
+		op.key %= WORLD_KEYS;
+		assert_int_equal(world_change(&w, 0, op, true), OK);
+	}
+	assert_int_equal(world_keep(&w, 1), OK);
+	zeros = vfs_open(w.o.vfs, "data/spare-0.tmp", VFS_READ, &f);
+	if (!zeros)
+		vfs_close(f);
+	assert_int_equal(world_keep(&w, 100), OK);
+	next = vfs_open(w.o.vfs, "data/00000002.log", VFS_READ, &f);
+	assert_int_equal(next, OK);
+	vfs_close(f);
+	world_done(&w);
+	return zeros == OK;
+}
+
+/* Zeros before large frames would only take the disk from them. */
+static void only_small_frames_get_zeros(void **state)
+{
+	(void)state;
+	assert_true(next_is_zeroed(1000));
+	assert_true(next_is_zeroed(30000));
+	assert_false(next_is_zeroed(70000));
+	assert_false(next_is_zeroed(200000));
+}
+
 /* Partitions whose hard state stands in the segment with that id. */
 static uint32_t hard_states_in(struct world *w, uint32_t id)
 {
@@ -330,6 +368,7 @@ int main(void)
 			a_frame_that_does_not_fit_goes_to_the_next_segment),
 		cmocka_unit_test(a_recycled_segment_has_its_blocks),
 		cmocka_unit_test(hard_states_follow_when_there_is_room_again),
+		cmocka_unit_test(only_small_frames_get_zeros),
 		cmocka_unit_test(a_restart_keeps_the_proof_of_the_last_frame),
 		cmocka_unit_test(a_clean_close_needs_no_recovery),
 		cmocka_unit_test(no_segment_is_switched_under_a_running_sync),
