@@ -325,6 +325,16 @@ MUST_CHECK enum err engine_pin_get(struct engine *e,
 				   struct bytes key, unsigned flags,
 				   struct engine_value *v);
 
+/* b's record lies behind a's in the same file, and as good as next to it. */
+bool engine_pin_is_next(const struct engine_pin *a, const struct engine_pin *b);
+
+/*
+ * A hint that all from a's record to the end of b's, which is a or comes after
+ * it by steps of engine_pin_is_next, is read soon.
+ */
+void engine_pin_will_need(const struct engine_pin *a,
+			  const struct engine_pin *b);
+
 /* Let it go; values read through it stay valid. Empty pin is accepted. */
 void engine_pin_done(struct engine_pin *pin);
 

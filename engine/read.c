@@ -14,6 +14,8 @@
 #include "base/guard.h"
 #include "engine/engine_internal.h"
 
+enum { NEXT_BYTES_MAX = 16 << 10 }; /* between records read together */
+
 /* What a lookup found, copied out of the epoch section. */
 struct found {
 	uint64_t version, loc, off, bytes; /* of the whole record on disk */
@@ -424,6 +426,24 @@ enum err engine_pin_get(struct engine *e, const struct engine_pin *pin,
 	}
 	datafile_pin(f.df);
 	return open_found(e, &f, pin->partition, key, flags, v);
+}
+
+bool engine_pin_is_next(const struct engine_pin *a, const struct engine_pin *b)
+{
+	uint64_t end = loc_off(a->loc) + a->bytes, begin = loc_off(b->loc);
+
+	return a->file == b->file && begin >= end &&
+	       begin - end <= NEXT_BYTES_MAX;
+}
+
+void engine_pin_will_need(const struct engine_pin *a,
+			  const struct engine_pin *b)
+{
+	const struct datafile *df = a->file;
+	uint64_t off = loc_off(a->loc);
+
+	CHECK(a->file == b->file && loc_off(b->loc) >= off);
+	vfs_will_need(df->f, off, loc_off(b->loc) + b->bytes - off);
 }
 
 void engine_pin_done(struct engine_pin *pin)

@@ -7,8 +7,13 @@
 #include "store/content.h"
 #include "store/hidden.h"
 
-/* A walk over more than that lets go of the lock in between. */
-enum { WALK_STEPS_MAX = 1024 };
+enum {
+	/* A walk over more than that lets go of the lock in between. */
+	WALK_STEPS_MAX = 1024,
+	/* So many pieces are read from the disk before they are wanted. */
+	AHEAD_MIN = 16,
+	AHEAD_MAX = 32,
+};
 
 enum err content_ref_decode(struct bytes value, struct content_ref *ref)
 {
@@ -197,6 +202,7 @@ enum err content_pin(struct engine *e, uint16_t partition,
 	pins->ref = *ref;
 	pins->first = first;
 	pins->count = 0;
+	pins->ahead = 0;
 	pins->cap = CONTENT_PIECES_FEW;
 	pins->pieces = pins->few;
 	err = ref->flags & CONTENT_SPARSE ? pin_sparse(pins, end, lock)
@@ -353,8 +359,32 @@ bool content_needs_room(const struct content_pins *pins, uint32_t chunk)
 	       pieces->bytes < bytes_of_chunk(&pins->ref, chunk);
 }
 
-enum err content_view(const struct content_pins *pins, uint32_t chunk,
-		      uint32_t begin, struct engine_value *held, uint8_t *room,
+/*
+ * Who reads piece i reads on. A mapping alone makes the disk work in steps of
+ * 128 KiB, and whoever sends the bytes wait for each.
+ */
+static void read_ahead(struct content_pins *pins, uint32_t i)
+{
+	uint32_t from = pins->ahead > i ? pins->ahead : i, end, last;
+
+	if (from == pins->count || from >= i + AHEAD_MIN)
+		return;
+	end = i + AHEAD_MAX < pins->count ? i + AHEAD_MAX : pins->count;
+	pins->ahead = end;
+	for (; from < end; from = last + 1) {
+		const struct content_piece *piece = &pins->pieces[from];
+
+		for (last = from; last + 1 < end; last++) {
+			if (!engine_pin_is_next(&pins->pieces[last].pin,
+						&pins->pieces[last + 1].pin))
+				break;
+		}
+		engine_pin_will_need(&piece->pin, &pins->pieces[last].pin);
+	}
+}
+
+enum err content_view(struct content_pins *pins, uint32_t chunk, uint32_t begin,
+		      struct engine_value *held, uint8_t *room,
 		      struct bytes *view)
 {
 	static const uint8_t zeros[STORE_CHUNK_BYTES];
@@ -367,6 +397,7 @@ enum err content_view(const struct content_pins *pins, uint32_t chunk,
 		*view = bytes_of(zeros, n - begin);
 		return OK;
 	}
+	read_ahead(pins, (uint32_t)(pieces - pins->pieces));
 	if (content_needs_room(pins, chunk)) {
 		err = copy_chunk(pins, chunk, begin, n - begin, room);
 		*view = bytes_of(room, n - begin);

@@ -68,6 +68,7 @@ struct content_pins {
 	uint16_t partition;
 	struct content_ref ref;
 	uint32_t first, count, cap;
+	uint32_t ahead; /* of pieces, the disk was asked for those below     */
 	struct content_piece *pieces;
 	struct content_piece few[CONTENT_PIECES_FEW];
 };
@@ -103,12 +104,12 @@ MUST_CHECK enum err content_copy(const struct content_pins *pins, uint64_t off,
 /*
  * A view of one chunk from begin on: the chunk's record, pinned by *held, or
  * memory made up in room (STORE_CHUNK_BYTES), or zeros. Valid until *held is
- * released and room used again. Errors as content_copy.
+ * released and room used again. The disk is asked for the chunks that follow.
+ * Errors as content_copy.
  */
-MUST_CHECK enum err content_view(const struct content_pins *pins,
-				 uint32_t chunk, uint32_t begin,
-				 struct engine_value *held, uint8_t *room,
-				 struct bytes *view);
+MUST_CHECK enum err content_view(struct content_pins *pins, uint32_t chunk,
+				 uint32_t begin, struct engine_value *held,
+				 uint8_t *room, struct bytes *view);
 
 /* Does view need room? */
 bool content_needs_room(const struct content_pins *pins, uint32_t chunk);
