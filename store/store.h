@@ -380,11 +380,11 @@ void store_go(struct store *s);
 /*
  * A value that comes in pieces. Up to STORE_INLINE_BYTES_MAX it is kept in
  * memory; more is staged as chunks in the log, invisible until a store_write
- * that names the upload commits it with one small entry. A bounded number of
- * chunks is held in memory. An upload belongs to one thread at a time.
+ * that names the upload commits it with one small entry. About 2 MiB of it are
+ * held in memory at most. An upload belongs to one thread at a time.
  *
- * done: called (core thread) when a piece that answered ERR_PENDING is taken
- * care of, with OK or the error that ends the upload.
+ * done: called (core thread) when, after an ERR_PENDING, there is room for
+ * more, with OK or the error that ends the upload.
  */
 MUST_CHECK enum err store_upload_open(struct store *s, struct bytes key,
 				      void (*done)(void *user, enum err err),
@@ -393,7 +393,7 @@ MUST_CHECK enum err store_upload_open(struct store *s, struct bytes key,
 /*
  * Add n bytes (copied). OK: go on. ERR_PENDING: taken; wait for done before
  * the next call. ERR_TOO_LARGE: over max_value_bytes. ERR_NOSPC,
- * ERR_NO_LEADER, ERR_NOMEM, ERR_UNKNOWN: the upload is dead: close it.
+ * ERR_NO_LEADER, ERR_NOMEM, ERR_CLOSED: the upload is dead: close it.
  */
 MUST_CHECK enum err store_upload_add(struct store_upload *u, const void *p,
 				     size_t n);
@@ -404,7 +404,7 @@ uint64_t store_upload_bytes(const struct store_upload *u);
 /*
  * Give the upload up, or, after the write that named it has completed
  * (whatever came of it), release its memory; what was committed stays. Not
- * while a piece or a commit is pending. NULL is accepted.
+ * while done or a commit is awaited. NULL is accepted.
  */
 void store_upload_close(struct store_upload *u);
 

@@ -1,10 +1,11 @@
 /*
  * store/upload.c - values that come in pieces, and stagings.
  *
- * Pieces gather in the upload's buffer. Above STORE_INLINE_BYTES_MAX, each
- * time STAGE_BYTES are together, the buffer goes to the core thread, which
- * appends them as chunk records under a content id that no key names yet, with
- * a marker (the staging). The write that names the upload is one small entry:
+ * Pieces gather in one of the upload's two buffers. Above
+ * STORE_INLINE_BYTES_MAX, each time STAGE_BYTES are together, it goes to the
+ * core thread, which appends them as chunk records under a content id that no
+ * key names yet, with a marker (the staging); meanwhile the owner fills the
+ * other, and waits only when that is full as well. The write that names the upload is one small entry:
  * the last chunks, the key's record that names the content, the marker's
  * deletion. An upload that ends below STAGE_BYTES needs no staging at all.
  *
@@ -83,6 +84,67 @@ enum err store_upload_open(struct store *s, struct bytes key,
 	return OK;
 }
 
+/* What was added is what core has next. */
+static enum err hand_over(struct store_upload *u)
+{
+	struct buf empty = u->buf;
+	enum err err;
+
+	if (u->buf.n > 0) { /* the end, of a commit that was refused */
+		err = buf_add(&u->buf, u->more.p, u->more.n);
+		if (err)
+			return err;
+	} else {
+		u->buf = u->more;
+		u->more = empty;
+	}
+	u->more.n = 0;
+	return OK;
+}
+
+/* All but whole chunks stays with the owner. */
+static enum err take_piece(struct store_upload *u)
+{
+	size_t rest, whole;
+	enum err err = hand_over(u);
+
+	if (err)
+		return err;
+	rest = u->buf.n % STORE_CHUNK_BYTES;
+	whole = u->buf.n - rest;
+	err = buf_add(&u->more, u->buf.p + whole, rest);
+	if (!err)
+		u->buf.n = whole;
+	return err;
+}
+
+/* The owner has enough for a piece, and nothing is being staged. */
+static enum err begin_piece(struct store_upload *u)
+{
+	enum err err = take_piece(u);
+
+	if (!err) {
+		atomic_store(&u->phase, UPLOAD_STAGING);
+		err = queue_push(u->s, &u->queued, REQUEST_STAGE);
+		if (err)
+			atomic_store(&u->phase, UPLOAD_OWNED);
+	}
+	if (err)
+		atomic_store(&u->outcome, (int)err);
+	return err;
+}
+
+/*
+ * True: a piece is being staged, and core will find that phase. False: it is
+ * over, the upload is the owner's.
+ */
+static bool change_phase(struct store_upload *u, enum upload_phase to)
+{
+	int staging = UPLOAD_STAGING;
+
+	return atomic_compare_exchange_strong(&u->phase, &staging, (int)to);
+}
+
 enum err store_upload_add(struct store_upload *u, const void *p, size_t n)
 {
 	enum err err = upload_outcome(u);
@@ -93,32 +155,48 @@ enum err store_upload_add(struct store_upload *u, const void *p, size_t n)
 	if (n > u->s->max_value_bytes - u->bytes)
 		err = ERR_TOO_LARGE;
 	else
-		err = buf_add(&u->buf, p, n);
+		err = buf_add(&u->more, p, n);
 	if (err) {
 		atomic_store(&u->outcome, (int)err);
 		return err;
 	}
 	u->bytes += n;
-	if (u->buf.n < UPLOAD_STAGE_BYTES)
+	if (u->more.n < UPLOAD_STAGE_BYTES)
 		return OK;
-	err = queue_push(u->s, &u->queued, REQUEST_STAGE);
-	if (err)
-		atomic_store(&u->outcome, (int)err);
-	return err ? err : ERR_PENDING;
+	if (change_phase(u, UPLOAD_AWAITED))
+		return ERR_PENDING;
+	err = upload_outcome(u);
+	return err ? err : begin_piece(u);
+}
+
+enum err upload_commit(struct store_upload *u, struct store_write *w)
+{
+	enum err err;
+
+	u->commit = w;
+	if (change_phase(u, UPLOAD_COMMITTING))
+		return OK;
+	err = upload_outcome(u);
+	if (!err)
+		err = hand_over(u);
+	return err ? err : queue_push(u->s, &w->queued, REQUEST_WRITE);
 }
 
 static void free_upload(struct store_upload *u)
 {
 	buf_done(&u->buf);
+	buf_done(&u->more);
 	free(u);
 }
 
 void store_upload_close(struct store_upload *u)
 {
-	if (!u)
+	if (!u || change_phase(u, UPLOAD_CLOSED))
 		return;
+	CHECK(atomic_load(&u->phase) == UPLOAD_OWNED);
 	if (u->content_id && !u->committed) {
 		buf_done(&u->buf);
+		buf_done(&u->more);
 		if (queue_push(u->s, &u->queued, REQUEST_ABANDON) == OK)
 			return; /* core frees it */
 	}
@@ -153,8 +231,78 @@ static void drop_piece(struct store_upload *u)
 
 	u->content_id = u->piece_id;
 	u->chunks += (uint32_t)(n / STORE_CHUNK_BYTES);
-	memmove(u->buf.p, u->buf.p + n, u->buf.n - n);
+	if (u->buf.n > n)
+		memmove(u->buf.p, u->buf.p + n, u->buf.n - n);
 	u->buf.n -= n;
+}
+
+static void submit(struct store_upload *u, enum request_kind kind)
+{
+	u->queued.kind = (uint8_t)kind;
+	u->queued.since_ns = clock_mono_ns(u->s->o.clock);
+	core_submit(u->s, &u->queued);
+}
+
+/* Its owner left while a piece was staged. */
+static void close_behind(struct store_upload *u)
+{
+	if (u->content_id && !atomic_load(&u->s->closing))
+		submit(u, REQUEST_ABANDON);
+	else
+		free_upload(u);
+}
+
+/* Its owner has handed in the commit while a piece was staged. */
+static void commit_behind(struct store_upload *u, enum err err)
+{
+	struct store_write *w = u->commit;
+
+	atomic_store(&u->phase, UPLOAD_OWNED);
+	if (!err)
+		err = hand_over(u);
+	if (!err)
+		err = queue_push(u->s, &w->queued, REQUEST_WRITE);
+	if (!err)
+		return;
+	w->err = err;
+	w->done(w);
+}
+
+/* Its owner waits: for room if all is well. */
+static void go_on(struct store_upload *u, enum err err)
+{
+	if (!err) {
+		err = take_piece(u);
+		atomic_store(&u->outcome, (int)err);
+	}
+	atomic_store(&u->phase, err ? UPLOAD_OWNED : UPLOAD_STAGING);
+	if (!err)
+		submit(u, REQUEST_STAGE);
+	u->done(u->user, err);
+}
+
+/* All that core had is staged, or the upload has failed. */
+static void piece_over(struct store_upload *u, enum err err)
+{
+	int phase = UPLOAD_STAGING;
+
+	if (atomic_compare_exchange_strong(&u->phase, &phase, UPLOAD_OWNED))
+		return;
+	switch ((enum upload_phase)phase) {
+	case UPLOAD_AWAITED:
+		go_on(u, err);
+		return;
+	case UPLOAD_COMMITTING:
+		commit_behind(u, err);
+		return;
+	case UPLOAD_CLOSED:
+		close_behind(u);
+		return;
+	case UPLOAD_OWNED:
+	case UPLOAD_STAGING:
+		break;
+	}
+	CHECK(phase == UPLOAD_AWAITED);
 }
 
 void upload_complete(struct store_upload *u, enum err err)
@@ -169,21 +317,22 @@ void upload_complete(struct store_upload *u, enum err err)
 		free_upload(u);
 		return;
 	}
-	if (may_go_on(u, err)) {
+	if (may_go_on(u, err) && atomic_load(&u->phase) != UPLOAD_CLOSED) {
 		core_submit(u->s, &u->queued);
 		return;
 	}
+	if (err == ERR_UNKNOWN) /* staged bytes alone change nothing */
+		err = ERR_NO_LEADER;
 	if (err) {
 		atomic_store(&u->outcome, (int)err);
 	} else {
 		drop_piece(u);
 		if (upload_piece_bytes(u) > 0) {
-			u->queued.since_ns = clock_mono_ns(u->s->o.clock);
-			core_submit(u->s, &u->queued);
+			submit(u, REQUEST_STAGE);
 			return;
 		}
 	}
-	u->done(u->user, err);
+	piece_over(u, err);
 }
 
 /* ------------------------------------------------------------- stagings -- */

@@ -13,13 +13,25 @@ enum {
 	UPLOAD_PIECE_BYTES_MAX = 16 * STORE_CHUNK_BYTES, /* of one entry     */
 };
 
+/* Who has the upload, and what its owner does meanwhile. */
+enum upload_phase {
+	UPLOAD_OWNED,	/* all of it is the owner's                          */
+	UPLOAD_STAGING, /* buf is the core's; the owner adds to more         */
+	UPLOAD_AWAITED, /* the same; the owner waits for done                */
+	UPLOAD_COMMITTING, /* the same; commit is queued behind the piece    */
+	UPLOAD_CLOSED,	   /* the same; it has no owner any more             */
+};
+
 struct store_upload {
 	struct store_queued queued;
 	struct store *s;
 	void (*done)(void *user, enum err err);
 	void *user;
+	_Atomic int phase;   /* enum upload_phase                            */
 	uint64_t bytes;	     /* added so far                                 */
-	struct buf buf;	     /* of them, not staged yet                      */
+	struct buf buf;	     /* of them, being staged or committed           */
+	struct buf more;     /* what came after those                        */
+	struct store_write *commit;
 	uint64_t content_id; /* 0: nothing staged                            */
 	uint32_t chunks;     /* staged                                       */
 	/* the piece that is being staged: where it went */
@@ -30,6 +42,13 @@ struct store_upload {
 	struct bytes key;    /* behind the struct; of a forwarded commit, in
 				its message                                  */
 };
+
+/*
+ * Queue w, which commits u and is checked, now or behind the piece that is
+ * being staged. Errors as store_write. Thread: the owner's.
+ */
+MUST_CHECK enum err upload_commit(struct store_upload *u,
+				  struct store_write *w);
 
 /* The bytes of the next piece: whole chunks at the head of u->buf. */
 size_t upload_piece_bytes(const struct store_upload *u);

@@ -6,7 +6,7 @@
  * keys in one partition.
  */
 #include "store/keyrules.h"
-#include "store/store_internal.h"
+#include "store/upload.h"
 
 struct checked {
 	const struct store *s;
@@ -154,5 +154,7 @@ enum err store_write(struct store *s, struct store_write *w)
 	err = write_check(s, w);
 	if (err)
 		return err;
+	if (w->upload)
+		return upload_commit(w->upload, w);
 	return queue_push(s, &w->queued, REQUEST_WRITE);
 }

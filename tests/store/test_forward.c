@@ -783,10 +783,19 @@ static void an_upload_given_up_through_a_follower_leaves_nothing(void **state)
 					   bytes_str("up"), on_piece, &p, &u),
 			 OK);
 	add_piece(u, &p, value);
+	cluster_run(&rig, 1000);
 	assert_int_equal(hidden_keys(follower, 's'), 1);
 	assert_int_equal(hidden_keys(follower, 'c'), 16);
 	store_upload_close(u);
 	cluster_run(&rig, 1000);
+	assert_int_equal(hidden_keys(follower, 's'), 0);
+	/* Also when the piece is still on its way to the leader. */
+	assert_int_equal(store_upload_open(cluster_node(&rig, follower)->store,
+					   bytes_str("up"), on_piece, &p, &u),
+			 OK);
+	assert_int_equal(store_upload_add(u, value.p, value.n), OK);
+	store_upload_close(u);
+	cluster_run(&rig, 3000);
 	assert_int_equal(hidden_keys(follower, 's'), 0);
 	assert_int_equal(hidden_keys(follower, 'c'), 0);
 	free((void *)(uintptr_t)value.p);

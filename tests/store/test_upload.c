@@ -175,20 +175,31 @@ static void on_piece(void *user, enum err err)
 	*(struct piece_done *)user = (struct piece_done){ true, err };
 }
 
-/* An upload with something staged. */
-static struct store_upload *staged_upload(struct piece_done *p)
+static struct store_upload *open_upload(struct piece_done *p)
 {
-	struct bytes v = make_value(1 << 20, 3);
 	struct store_upload *u;
 
 	*p = (struct piece_done){ 0 };
 	assert_int_equal(
 		store_upload_open(rig.store, bytes_str("k"), on_piece, p, &u),
 		OK);
-	assert_int_equal(store_upload_add(u, v.p, v.n), ERR_PENDING);
+	return u;
+}
+
+static enum err add(struct store_upload *u, struct bytes v)
+{
+	return store_upload_add(u, v.p, v.n);
+}
+
+/* An upload with something staged. */
+static struct store_upload *staged_upload(struct piece_done *p)
+{
+	struct bytes v = make_value(1 << 20, 3);
+	struct store_upload *u = open_upload(p);
+
+	assert_int_equal(add(u, v), OK);
 	assert_int_equal(store_rig_step(&rig), OK);
-	assert_true(p->done);
-	assert_int_equal(p->err, OK);
+	assert_false(p->done);
 	free_value(v);
 	return u;
 }
@@ -265,6 +276,110 @@ static void what_a_crash_left_staged_is_collected(void **state)
 	assert_int_equal(engine_keys(), 0);
 }
 
+/* While one piece is staged another is taken, and no third. */
+static void a_piece_is_gathered_while_another_is_staged(void **state)
+{
+	struct bytes v = make_value(4 << 20, 5);
+	struct bytes piece = bytes_of(v.p, 1 << 20);
+	struct piece_done p;
+	struct store_upload *u = open_upload(&p);
+
+	assert_int_equal(add(u, piece), OK);
+	piece.p += 1 << 20;
+	assert_int_equal(add(u, piece), ERR_PENDING);
+	assert_int_equal(engine_keys(), 0);
+	assert_int_equal(store_rig_step(&rig), OK);
+	assert_true(p.done);
+	assert_int_equal(p.err, OK);
+	piece.p += 1 << 20;
+	piece.n = 700000;
+	assert_int_equal(add(u, piece), OK);
+	assert_int_equal(store_rig_step(&rig), OK);
+	assert_int_equal(engine_keys(), 33);
+	piece.p += piece.n;
+	piece.n = (4 << 20) - (2 << 20) - 700000;
+	assert_int_equal(add(u, piece), OK);
+	assert_int_equal(commit(u), OK);
+	store_upload_close(u);
+	assert_int_equal(store_rig_step(&rig), OK);
+	expect_stored("k", v);
+	assert_int_equal(engine_keys(), 1 + 64);
+	free_value(v);
+}
+
+static void on_commit(struct store_write *w)
+{
+	*(bool *)w->user = true;
+}
+
+/* Handed in while a piece is staged, a commit comes behind it. */
+static void a_commit_waits_for_the_piece_before_it(void **state)
+{
+	struct bytes v = make_value((1 << 20) + 5, 6);
+	struct store_op op = { .kind = STORE_PUT, .key = bytes_str("k") };
+	bool done = false;
+	struct store_write w = { .then_ops = &op,
+				 .then_count = 1,
+				 .done = on_commit,
+				 .user = &done };
+	struct piece_done p;
+
+	w.upload = open_upload(&p);
+	assert_int_equal(add(w.upload, v), OK);
+	assert_int_equal(store_write(rig.store, &w), OK);
+	for (int i = 0; i < 100 && !done; i++)
+		assert_int_equal(store_rig_step(&rig), OK);
+	assert_true(done);
+	assert_int_equal(w.err, OK);
+	store_upload_close(w.upload);
+	assert_int_equal(store_rig_step(&rig), OK);
+	expect_stored("k", v);
+	assert_int_equal(engine_keys(), 1 + 17);
+	free_value(v);
+}
+
+static void an_upload_closed_under_a_piece_leaves_nothing(void **state)
+{
+	struct bytes v = make_value(1 << 20, 7);
+	struct piece_done p;
+	struct store_upload *u = open_upload(&p);
+
+	assert_int_equal(add(u, v), OK);
+	store_upload_close(u);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(store_rig_step(&rig), OK);
+	assert_int_equal(engine_keys(), 0);
+	assert_false(p.done);
+	free_value(v);
+}
+
+/* The disk is gone under a piece: whoever comes next is told. */
+static void a_piece_that_fails_fails_the_commit(void **state)
+{
+	struct bytes v = make_value(1 << 20, 8);
+	struct store_op op = { .kind = STORE_PUT, .key = bytes_str("k") };
+	bool done = false;
+	struct store_write w = { .then_ops = &op,
+				 .then_count = 1,
+				 .done = on_commit,
+				 .user = &done };
+	struct piece_done p;
+
+	w.upload = open_upload(&p);
+	assert_int_equal(add(w.upload, v), OK);
+	assert_int_equal(store_write(rig.store, &w), OK);
+	vfs_sim_power_off(rig.disk, VFS_SIM_ALL, 1, false);
+	assert_int_equal(store_rig_step(&rig), ERR_IO);
+	store_rig_stop(&rig);
+	assert_true(done);
+	assert_int_not_equal(w.err, OK);
+	store_upload_close(w.upload);
+	vfs_sim_crash(rig.disk);
+	store_rig_start(&rig);
+	store_rig_expect(&rig, "k", NULL);
+	free_value(v);
+}
+
 static void a_value_over_the_limit_is_refused(void **state)
 {
 	struct piece_done p;
@@ -277,7 +392,7 @@ static void a_value_over_the_limit_is_refused(void **state)
 		OK);
 	for (int i = 0; i < 64; i++) {
 		err = store_upload_add(u, chunk, 1 << 20);
-		assert_int_equal(err, ERR_PENDING);
+		assert_int_equal(err, OK);
 		assert_int_equal(store_rig_step(&rig), OK);
 	}
 	assert_int_equal(store_upload_add(u, chunk, 1), ERR_TOO_LARGE);
@@ -298,6 +413,10 @@ int main(void)
 		T(a_pinned_value_is_never_mixed_with_a_later_one),
 		T(an_upload_given_up_leaves_nothing),
 		T(a_refused_commit_can_be_tried_again),
+		T(a_piece_is_gathered_while_another_is_staged),
+		T(a_commit_waits_for_the_piece_before_it),
+		T(an_upload_closed_under_a_piece_leaves_nothing),
+		T(a_piece_that_fails_fails_the_commit),
 		T(an_idle_upload_is_collected_and_its_commit_refused),
 		T(what_a_crash_left_staged_is_collected),
 		T(a_value_over_the_limit_is_refused),
