@@ -56,6 +56,7 @@ struct vfs_file_ops {
 	enum err (*size)(struct vfs_file *, uint64_t *bytes);
 	enum err (*data_from)(struct vfs_file *, uint64_t off, uint64_t *data);
 	void (*will_need)(struct vfs_file *, uint64_t off, uint64_t bytes);
+	void (*will_sync)(struct vfs_file *, uint64_t off, uint64_t bytes);
 	enum err (*truncate)(struct vfs_file *, uint64_t bytes);
 	enum err (*allocate)(struct vfs_file *, uint64_t bytes);
 	enum err (*map)(struct vfs_file *, uint64_t bytes, const uint8_t **p);
@@ -149,6 +150,16 @@ static inline void vfs_will_need(struct vfs_file *f, uint64_t off,
 				 uint64_t bytes)
 {
 	f->ops->will_need(f, off, bytes);
+}
+
+/*
+ * A hint that vfs_sync follows, so that the disk begins with these bytes now.
+ * Promises nothing about them.
+ */
+static inline void vfs_will_sync(struct vfs_file *f, uint64_t off,
+				 uint64_t bytes)
+{
+	f->ops->will_sync(f, off, bytes);
 }
 
 /* Cut or extend (with zeros) to bytes. */

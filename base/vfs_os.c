@@ -199,6 +199,13 @@ static void os_will_need(struct vfs_file *f, uint64_t off, uint64_t bytes)
 			     POSIX_FADV_WILLNEED);
 }
 
+static void os_will_sync(struct vfs_file *f, uint64_t off, uint64_t bytes)
+{
+	/* What it reports is reported by the sync as well. */
+	(void)!sync_file_range(fd_of(f), (off_t)off, (off_t)bytes,
+			       SYNC_FILE_RANGE_WRITE);
+}
+
 static enum err os_truncate(struct vfs_file *f, uint64_t bytes)
 {
 	while (ftruncate(fd_of(f), (off_t)bytes))
@@ -245,6 +252,7 @@ static const struct vfs_file_ops os_file_ops = {
 	.size = os_size,
 	.data_from = os_data_from,
 	.will_need = os_will_need,
+	.will_sync = os_will_sync,
 	.truncate = os_truncate,
 	.allocate = os_allocate,
 	.map = os_map,

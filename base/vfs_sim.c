@@ -349,8 +349,8 @@ static enum err sim_size(struct vfs_file *file, uint64_t *bytes)
 	return err;
 }
 
-/* Memory is near enough. */
-static void sim_will_need(struct vfs_file *file, uint64_t off, uint64_t bytes)
+/* Memory is near enough, and a disk that begins early promises nothing. */
+static void sim_hint(struct vfs_file *file, uint64_t off, uint64_t bytes)
 {
 	(void)file;
 	(void)off;
@@ -462,7 +462,8 @@ static const struct vfs_file_ops sim_file_ops = {
 	.sync = sim_sync,
 	.size = sim_size,
 	.data_from = sim_data_from,
-	.will_need = sim_will_need,
+	.will_need = sim_hint,
+	.will_sync = sim_hint,
 	.truncate = sim_truncate,
 	.allocate = sim_allocate,
 	.map = sim_map,

@@ -304,13 +304,17 @@ enum err log_write(struct log *l)
 			    .record_count = l->records,
 			    .flags = l->flags };
 	frame_encode(l->open->p, l->active->seed, &f);
-	if (end > l->zero_off && total < LOG_DIRECT_BYTES)
+	/* Not for a mark alone: a large frame may follow. */
+	if (end > l->zero_off && l->records && total < LOG_DIRECT_BYTES)
 		zero_ahead(l, end);
 	err = vfs_pwrite(l->active->f, l->open->p, total, l->off);
 	if (err) {
 		log_poison(l, "write", err);
 		return ERR_IO;
 	}
+	/* It writes them while the next frame of the batch is encoded. */
+	if (total >= LOG_EARLY_BYTES)
+		vfs_will_sync(l->active->f, l->off, total);
 	if (end > l->zero_off)
 		l->zero_off = end;
 	atomic_store(&l->active->last_sequence, l->sequence);

@@ -22,6 +22,7 @@ enum {
 	LOG_ZERO_BYTES = 1 << 20,    /* zeros are written ahead in such steps */
 	LOG_ALLOCATE_BYTES = 4 << 20,
 	LOG_DIRECT_BYTES = 64 << 10, /* frames so large need no zeros before  */
+	LOG_EARLY_BYTES = 512 << 10, /* the disk begins with these at once    */
 };
 
 struct engine;

@@ -286,6 +286,7 @@ enum err answer_decode(struct bytes in, const struct answer_head *head,
 		if (!head->err && get_u64(p) == 0)
 			return ERR_INVALID;
 		upload_of(q)->piece_id = get_u64(p);
+		upload_of(q)->staged_bytes = upload_piece_bytes(upload_of(q));
 	} else if (head->kind == REQUEST_CHANGE) {
 		change_of(q)->err = (enum err)head->err;
 		change_of(q)->id = get_u64(p);

@@ -179,7 +179,8 @@ struct store {
 
 	/* statistics; written by core unless noted, read by any */
 	_Atomic uint64_t writes, write_batches, refusals, expired;
-	_Atomic uint64_t uploads; /* any */
+	_Atomic uint64_t uploads;      /* any */
+	_Atomic uint64_t uploads_open; /* any */
 	_Atomic uint64_t messages_sent, messages_received;
 	_Atomic uint64_t messages_lost, messages_malformed;
 	_Atomic uint64_t repairs_asked, repairs_healed, repairs_failed;

@@ -80,6 +80,7 @@ enum err store_upload_open(struct store *s, struct bytes key,
 	u->key = bytes_of(memcpy(u + 1, key.p, key.n), key.n);
 	u->queued.partition = store_partition_of(s, key);
 	count_up(&s->uploads, 1);
+	count_up(&s->uploads_open, 1);
 	*out = u;
 	return OK;
 }
@@ -145,6 +146,15 @@ static bool change_phase(struct store_upload *u, enum upload_phase to)
 	return atomic_compare_exchange_strong(&u->phase, &staging, (int)to);
 }
 
+/* With so much together the owner hands it over. */
+static size_t stage_bytes(const struct store_upload *u)
+{
+	if (u->bytes < UPLOAD_WIDE_BYTES ||
+	    atomic_load(&u->s->uploads_open) > UPLOADS_WIDE_MAX)
+		return UPLOAD_STAGE_BYTES;
+	return UPLOAD_WIDE_BYTES;
+}
+
 enum err store_upload_add(struct store_upload *u, const void *p, size_t n)
 {
 	enum err err = upload_outcome(u);
@@ -161,7 +171,7 @@ enum err store_upload_add(struct store_upload *u, const void *p, size_t n)
 		return err;
 	}
 	u->bytes += n;
-	if (u->more.n < UPLOAD_STAGE_BYTES)
+	if (u->more.n < stage_bytes(u))
 		return OK;
 	if (change_phase(u, UPLOAD_AWAITED))
 		return ERR_PENDING;
@@ -174,16 +184,24 @@ enum err upload_commit(struct store_upload *u, struct store_write *w)
 	enum err err;
 
 	u->commit = w;
-	if (change_phase(u, UPLOAD_COMMITTING))
-		return OK;
-	err = upload_outcome(u);
-	if (!err)
-		err = hand_over(u);
+	for (;;) {
+		if (change_phase(u, UPLOAD_COMMITTING))
+			return OK;
+		err = upload_outcome(u);
+		if (!err && u->buf.n + u->more.n < UPLOAD_STAGE_BYTES)
+			break;
+		if (!err)
+			err = begin_piece(u); /* too much for one entry */
+		if (err)
+			return err;
+	}
+	err = hand_over(u);
 	return err ? err : queue_push(u->s, &w->queued, REQUEST_WRITE);
 }
 
 static void free_upload(struct store_upload *u)
 {
+	count_up(&u->s->uploads_open, (uint64_t)-1);
 	buf_done(&u->buf);
 	buf_done(&u->more);
 	free(u);
@@ -224,11 +242,13 @@ static bool may_go_on(const struct store_upload *u, enum err err)
 	       ns < s->o.commit_timeout_ms * 1000000;
 }
 
-/* The piece at the head of the buffer is staged. */
-static void drop_piece(struct store_upload *u)
+/* What was staged of the buffer. */
+static void drop_staged(struct store_upload *u)
 {
-	size_t n = upload_piece_bytes(u);
+	size_t n = u->staged_bytes;
 
+	CHECK(n > 0 && n <= u->buf.n);
+	u->staged_bytes = 0;
 	u->content_id = u->piece_id;
 	u->chunks += (uint32_t)(n / STORE_CHUNK_BYTES);
 	if (u->buf.n > n)
@@ -257,6 +277,14 @@ static void commit_behind(struct store_upload *u, enum err err)
 {
 	struct store_write *w = u->commit;
 
+	if (!err && u->more.n >= UPLOAD_STAGE_BYTES) {
+		err = take_piece(u);
+		atomic_store(&u->outcome, (int)err);
+		if (!err) {
+			submit(u, REQUEST_STAGE);
+			return;
+		}
+	}
 	atomic_store(&u->phase, UPLOAD_OWNED);
 	if (!err)
 		err = hand_over(u);
@@ -326,7 +354,7 @@ void upload_complete(struct store_upload *u, enum err err)
 	if (err) {
 		atomic_store(&u->outcome, (int)err);
 	} else {
-		drop_piece(u);
+		drop_staged(u);
 		if (upload_piece_bytes(u) > 0) {
 			submit(u, REQUEST_STAGE);
 			return;
@@ -476,9 +504,10 @@ uint64_t staging_wait_ms(struct store *s)
 
 /* ----------------------------------------------- on the core's thread ---- */
 
-/* One entry: the marker, and the next piece under content id. */
+/* One entry: the marker, and data under the content from chunk first on. */
 static enum err stage_piece(struct store *s, struct partition *p,
-			    struct store_upload *u)
+			    const struct store_upload *u, uint32_t first,
+			    struct bytes data)
 {
 	uint64_t index;
 	enum err err;
@@ -486,11 +515,34 @@ static enum err stage_piece(struct store *s, struct partition *p,
 	entry_begin(&s->entry);
 	err = entry_marker(&s->entry, u->piece_id, true);
 	if (!err)
-		err = entry_chunks(&s->entry, u->piece_id, u->chunks,
-				   bytes_of(u->buf.p, upload_piece_bytes(u)));
+		err = entry_chunks(&s->entry, u->piece_id, first, data);
 	if (!err)
 		err = entry_append(s, p, &index);
 	return err;
+}
+
+/*
+ * All whole chunks of the buffer, an entry for each piece, or as many as there
+ * is room for: then the rest is a request of its own, and told why.
+ */
+static enum err stage_pieces(struct store *s, struct partition *p,
+			     struct store_upload *u)
+{
+	size_t whole = u->buf.n - u->buf.n % STORE_CHUNK_BYTES, n;
+	enum err err = OK;
+
+	for (u->staged_bytes = 0; u->staged_bytes < whole && !err;) {
+		n = whole - u->staged_bytes;
+		if (n > UPLOAD_PIECE_BYTES_MAX)
+			n = UPLOAD_PIECE_BYTES_MAX;
+		err = stage_piece(s, p, u,
+				  u->chunks + (uint32_t)(u->staged_bytes /
+							 STORE_CHUNK_BYTES),
+				  bytes_of(u->buf.p + u->staged_bytes, n));
+		if (!err)
+			u->staged_bytes += n;
+	}
+	return u->staged_bytes > 0 && err != ERR_IO ? OK : err;
 }
 
 enum err upload_stage(struct store *s, struct store_upload *u)
@@ -509,7 +561,7 @@ enum err upload_stage(struct store *s, struct store_upload *u)
 		err = ERR_NO_LEADER; /* it was collected */
 	}
 	if (!err) {
-		err = stage_piece(s, p, u);
+		err = stage_pieces(s, p, u);
 		if (err && !u->content_id)
 			remove_staging(p, u->piece_id);
 	}

@@ -11,6 +11,12 @@
 enum {
 	UPLOAD_STAGE_BYTES = 16 * STORE_CHUNK_BYTES,
 	UPLOAD_PIECE_BYTES_MAX = 16 * STORE_CHUNK_BYTES, /* of one entry     */
+	/*
+	 * Of a value so long already as many at once, several entries under
+	 * one sync, unless many are uploaded.
+	 */
+	UPLOAD_WIDE_BYTES = 4 * UPLOAD_STAGE_BYTES,
+	UPLOADS_WIDE_MAX = 8,
 };
 
 /* Who has the upload, and what its owner does meanwhile. */
@@ -27,16 +33,15 @@ struct store_upload {
 	struct store *s;
 	void (*done)(void *user, enum err err);
 	void *user;
-	_Atomic int phase;   /* enum upload_phase                            */
-	uint64_t bytes;	     /* added so far                                 */
-	struct buf buf;	     /* of them, being staged or committed           */
-	struct buf more;     /* what came after those                        */
+	_Atomic int phase; /* enum upload_phase                            */
+	uint64_t bytes;	   /* added so far                                 */
+	struct buf buf;	   /* of them, being staged or committed           */
+	struct buf more;   /* what came after those                        */
 	struct store_write *commit;
 	uint64_t content_id; /* 0: nothing staged                            */
 	uint32_t chunks;     /* staged                                       */
-	/* the piece that is being staged: where it went */
-	uint64_t piece_id;
-	uint32_t piece_bytes;
+	uint64_t piece_id; /* where the pieces went that are being staged    */
+	size_t staged_bytes; /* of buf they are these first ones             */
 	bool committed;
 	_Atomic int outcome; /* enum err that ended it; written by core      */
 	struct bytes key;    /* behind the struct; of a forwarded commit, in

@@ -77,6 +77,7 @@ static const size_t sizes[] = { 0,
 				8 * STORE_CHUNK_BYTES - 1,
 				8 * STORE_CHUNK_BYTES,
 				8 * STORE_CHUNK_BYTES + 1,
+				(13 << 20) + 1,
 				3 << 20 };
 
 static void every_size_comes_back_whole(void **state)
