@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "engine/offline.h"
+#include "engine/replica.h"
 #include "tests/lib/engine_world.h"
 
 struct said {
@@ -229,34 +230,42 @@ static void repair_with_consent_opens_again(void **state)
 	world_done(&w);
 }
 
+/* Five entries of partition 1, none called settled; the third is lost. */
+static void lose_the_third(struct world *w,
+			   struct engine_partition_info *before)
+{
+	static const uint8_t zeros[512];
+	struct world_op op = { RECORD_PUT, 1, 300 };
+	struct vfs_file *f;
+	char path[64];
+	uint64_t off;
+
+	build(w);
+	assert_int_equal(world_open(w), OK);
+	engine_partition_info(w->e, 1, before);
+	w->parts[1].count = before->last_index;
+	for (op.key = 1; op.key <= 9; op.key += 2)
+		assert_int_equal(world_change(w, 1, op, true), OK);
+	off = locate(w, 5, path);
+	vfs_sim_kill(w->sim);
+	world_close(w);
+	assert_int_equal(vfs_open(w->o.vfs, path, VFS_WRITE, &f), OK);
+	assert_int_equal(vfs_pwrite(f, zeros, 512, off / 512 * 512), OK);
+	assert_int_equal(vfs_sync(f), OK);
+	vfs_close(f);
+}
+
 /*
  * Whole frames behind the lost one, none of them settled yet: the log ends before
  * it, and goes on there in a higher term.
  */
 static void what_lies_behind_a_lost_frame_is_given_up(void **state)
 {
-	static const uint8_t zeros[512];
-	struct world_op op = { RECORD_PUT, 1, 300 };
 	struct engine_partition_info before, info;
 	struct said s = { 0 };
-	struct vfs_file *f;
 	struct world w;
-	char path[64];
-	uint64_t off;
 
-	build(&w);
-	assert_int_equal(world_open(&w), OK);
-	engine_partition_info(w.e, 1, &before);
-	w.parts[1].count = before.last_index;
-	for (op.key = 1; op.key <= 9; op.key += 2)
-		assert_int_equal(world_change(&w, 1, op, true), OK);
-	off = locate(&w, 5, path);
-	vfs_sim_kill(w.sim);
-	world_close(&w);
-	assert_int_equal(vfs_open(w.o.vfs, path, VFS_WRITE, &f), OK);
-	assert_int_equal(vfs_pwrite(f, zeros, 512, off / 512 * 512), OK);
-	assert_int_equal(vfs_sync(f), OK);
-	vfs_close(f);
+	lose_the_third(&w, &before);
 	assert_int_equal(world_open(&w), ERR_CORRUPT);
 	assert_int_equal(offline_repair(w.o.vfs, "data", true, say, &s), OK);
 	for (uint64_t i = 0; i < 3; i++) {
@@ -276,6 +285,73 @@ static void what_lies_behind_a_lost_frame_is_given_up(void **state)
 		assert_int_equal(engine_sync(w.e), OK);
 		world_close(&w);
 	}
+	world_done(&w);
+}
+
+static enum err open_among_peers(struct world *w)
+{
+	struct buf why = BUF_INIT;
+	enum err err;
+
+	w->o.has_peers = true;
+	err = engine_open(&w->o, &w->e, &why);
+	if (err)
+		w->e = NULL;
+	buf_done(&why);
+	return err;
+}
+
+/* The third, as a peer has it. */
+static void give_back_the_third(struct world *w, uint64_t index, uint64_t term)
+{
+	uint8_t value[300];
+	char key[16];
+	struct engine_record put = { .type = RECORD_PUT };
+	struct engine_entry entry = { .partition = 1,
+				      .index = index,
+				      .term = term,
+				      .stamp_ns = index,
+				      .records = &put,
+				      .record_count = 1 };
+
+	world_value(1, index, sizeof(value), value);
+	put.key = bytes_of(key, world_key(5, key));
+	put.value = bytes_of(value, sizeof(value));
+	assert_int_equal(engine_heal_entry(w->e, &entry), OK);
+	assert_int_equal(engine_sync(w->e), OK);
+}
+
+/*
+ * The same of a member of a cluster that was repaired by force: what lies behind
+ * was acknowledged and stays, the lost one is asked for and put back.
+ */
+static void a_member_keeps_what_lies_behind_a_lost_frame(void **state)
+{
+	struct engine_partition_info before, info;
+	struct said s = { 0 };
+	struct world w;
+	uint64_t lost;
+
+	lose_the_third(&w, &before);
+	lost = before.last_index + 3;
+	assert_int_equal(open_among_peers(&w), ERR_CORRUPT);
+	assert_int_equal(offline_repair(w.o.vfs, "data", true, say, &s), OK);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(open_among_peers(&w), OK);
+		engine_partition_info(w.e, 1, &info);
+		assert_int_equal(info.last_index, lost + 2);
+		assert_int_equal(engine_missing(w.e, 1), lost);
+		if (i < 2)
+			world_close(&w);
+	}
+	give_back_the_third(&w, lost, before.last_term);
+	assert_int_equal(engine_missing(w.e, 1), 0);
+	assert_int_equal(engine_settle(w.e, 1, lost + 2, NULL, NULL), OK);
+	world_close(&w);
+	w.o.has_peers = false;
+	world_reopen(&w);
+	engine_partition_info(w.e, 1, &info);
+	assert_int_equal(info.last_index, lost + 2);
 	world_done(&w);
 }
 
@@ -439,6 +515,7 @@ int main(void)
 		cmocka_unit_test(repair_without_consent_changes_nothing),
 		cmocka_unit_test(repair_with_consent_opens_again),
 		cmocka_unit_test(what_lies_behind_a_lost_frame_is_given_up),
+		cmocka_unit_test(a_member_keeps_what_lies_behind_a_lost_frame),
 		cmocka_unit_test(a_lost_manifest_is_rebuilt_from_the_files),
 		cmocka_unit_test(
 			a_synced_end_that_is_gone_is_damage_not_a_torn_tail),
