@@ -404,7 +404,7 @@ uint64_t store_upload_bytes(const struct store_upload *u);
 /*
  * Give the upload up, or, after the write that named it has completed
  * (whatever came of it), release its memory; what was committed stays. Not
- * while done or a commit is awaited. NULL is accepted.
+ * while done or a commit is awaited; before store_free. NULL is accepted.
  */
 void store_upload_close(struct store_upload *u);
 

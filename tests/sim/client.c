@@ -515,7 +515,8 @@ static void hand_in(struct client *c)
 		c->due = CLUSTER_NEVER;
 		return;
 	}
-	if (err != ERR_FULL && err != ERR_STARTING && err != ERR_CLOSED)
+	if (err != ERR_FULL && err != ERR_STARTING && err != ERR_CLOSED &&
+	    !(c->upload && (err == ERR_NO_LEADER || err == ERR_NOSPC)))
 		sim_fail(c->s, "store_write: %s", err_text(err));
 	close_upload(c);
 	forget_answer(c);

@@ -371,10 +371,10 @@ static void a_piece_that_fails_fails_the_commit(void **state)
 	assert_int_equal(store_write(rig.store, &w), OK);
 	vfs_sim_power_off(rig.disk, VFS_SIM_ALL, 1, false);
 	assert_int_equal(store_rig_step(&rig), ERR_IO);
-	store_rig_stop(&rig);
 	assert_true(done);
 	assert_int_not_equal(w.err, OK);
 	store_upload_close(w.upload);
+	store_rig_stop(&rig);
 	vfs_sim_crash(rig.disk);
 	store_rig_start(&rig);
 	store_rig_expect(&rig, "k", NULL);
