@@ -131,56 +131,169 @@ struct raft {
 			trace(r, &(struct raft_event){ __VA_ARGS__ });         \
 	} while (0)
 
-/* output.c */
+/*
+ * All that follows is called by the driver's one thread, through raft.h, and
+ * changes nothing but *r. What is sent is only queued: the next raft_ready
+ * hands it out. `Leader:` means that the caller has seen that r leads.
+ */
+
+/* ------------------------------------------------------------- output.c -- */
+
+/*
+ * May an input be taken? One input emits at most r->reserve messages, and so
+ * does the next ready by itself.
+ */
 bool output_has_room(const struct raft *r);
+
+/* May an append that can wait be sent now? Else after the next ready. */
 bool output_can_pump(const struct raft *r);
+
+/*
+ * Queue a copy of *m behind what has to be durable before it goes, if it
+ * promises something about this node's disk. Sets from, and term except of
+ * votes and reads, in *m too. There is room: see output_has_room.
+ */
 void output_send(struct raft *r, struct raft_msg *m);
+
+/* Drop queued appends that name entries at or behind from. */
 void output_drop_appends(struct raft *r, uint64_t from);
+
+/* Queued answers acknowledge no more than index from now on. */
 void output_limit_acks(struct raft *r, uint64_t index);
+
+/* A read of this node's own may be served at index. There is room for it. */
 void output_grant(struct raft *r, uint64_t context, uint64_t index);
+
+/* Tell the observer, of which there is one: see TRACE. */
 void trace(const struct raft *r, const struct raft_event *e);
 
-/* log.c */
+/* ---------------------------------------------------------------- log.c -- */
+
+/* Set r->log up from r->c; what the disk has is durable. */
 void log_init(struct raft *r);
+
+/*
+ * The term of the entry at index, also of the one before the log's first.
+ * ERR_NOT_FOUND: behind the end. ERR_COMPACTED: before the beginning. What the
+ * driver's view says, for entries whose run is not kept.
+ */
 enum err log_term(const struct raft *r, uint64_t index, uint64_t *term);
+
+/* Likewise; 0 where log_term has an error. */
 uint64_t log_term_or_0(const struct raft *r, uint64_t index);
+
+/* Whether an entry of that term is known to stand at index. */
 bool log_matches(const struct raft *r, uint64_t index, uint64_t term);
+
+/* n (at least 1) entries of one term, no lower than the last, were added. */
 void log_extend(struct raft *r, uint64_t term, uint64_t n);
+
+/*
+ * Entries from `from` on, above the commit index and at most one behind the
+ * end, are n (at least 1) of these terms now. Those that were being written
+ * from there on are to be written again; queued appends of them are dropped.
+ */
 void log_replace(struct raft *r, uint64_t from, const uint64_t *terms,
 		 uint32_t n);
+
+/*
+ * The log ends before from, which has not been handed out for writing; a
+ * commit index behind that falls. Nothing where it ends there already.
+ */
 void log_cut(struct raft *r, uint64_t from);
+
+/* Raise the commit index to index, which the log has; it never falls here. */
 void log_commit_to(struct raft *r, uint64_t index);
+
+/*
+ * The largest index at or below index whose term is at most term, and its
+ * term; 0: not known, or there is none.
+ */
 void log_find_by_term(const struct raft *r, uint64_t index, uint64_t term,
 		      uint64_t *found, uint64_t *found_term);
+
+/*
+ * *s, above the commit index, stands in for the whole log, which is empty
+ * behind it. *s is copied; it is pending until log_snapshot_installed.
+ */
 void log_restore(struct raft *r, const struct raft_snapshot *s);
+
+/*
+ * The disk has entries up to index. Ignored where the entry at index has
+ * another term by now, or none is waited for.
+ */
 void log_persisted(struct raft *r, uint64_t index, uint64_t term);
+
+/* The pending snapshot of that index is in force; others are ignored. */
 void log_snapshot_installed(struct raft *r, uint64_t index);
+
+/* index, or what lies before the first entry whose bytes are missing. */
 uint64_t log_durable(const struct raft *r, uint64_t index);
+
+/* The last index that may be handed out for applying. */
 uint64_t log_appliable(const struct raft *r);
+
+/* The last entry that the driver has: behind it are r->own, untaken. */
 uint64_t log_unclaimed(const struct raft *r);
 
-/* progress.c */
+/* ----------------------------------------------------------- progress.c -- */
+
+/* Nothing is on its way. The slots stay. */
 void inflights_reset(struct inflights *in);
+
+/* An append up to index is on its way; in is not full by count. */
 void inflights_add(const struct raft *r, struct inflights *in, uint64_t index,
 		   uint64_t bytes);
+
+/* All up to index are answered. */
 void inflights_free_to(const struct raft *r, struct inflights *in,
 		       uint64_t index);
+
+/* Has either limit of r->c been reached? */
 bool inflights_full(const struct raft *r, const struct inflights *in);
+
+/*
+ * The member id in the configuration in force; NULL: none. Valid until that
+ * changes.
+ */
 struct progress *progress_find(struct raft *r, uint64_t id);
 const struct progress *progress_of(const struct raft *r, uint64_t id);
+
+/* Is nothing to be sent to it now? */
 bool progress_paused(const struct progress *p);
+
+/* Change its flow, as drawn in progress.c; nothing is on its way then. */
 void progress_become_probe(struct progress *p);
 void progress_become_replicate(struct progress *p);
+
+/* Likewise; it is sent the snapshot of index. */
 void progress_become_snapshot(struct progress *p, uint64_t index);
+
+/* An append of n entries has gone to it, which is not paused. */
 void progress_sent(const struct raft *r, struct progress *p, uint32_t n,
 		   uint64_t bytes);
+
+/* Would this commit index let it commit more than what it was told? */
 bool progress_can_bump_commit(const struct progress *p, uint64_t commit);
+
+/* It acknowledged up to index. True: that was new, and it is not paused. */
 bool progress_update(struct progress *p, uint64_t index);
+
+/*
+ * It refused the append behind index rejected; the logs may match at hint.
+ * False: an old answer, nothing has changed. match never falls.
+ */
 bool progress_decrease(struct progress *p, uint64_t rejected, uint64_t hint);
 
-/* quorum.c */
+/* ------------------------------------------------------------- quorum.c -- */
+
 enum quorum_result { QUORUM_PENDING, QUORUM_WON, QUORUM_LOST };
-/* What majorities of both halves say: votes, activity, logs, rounds, times. */
+
+/*
+ * What majorities of both halves say: of the votes in r->peer; whether they
+ * were heard of lately; and the largest index, round of heartbeats and time of
+ * one that they have acknowledged (UINT64_MAX: there are no voters).
+ */
 enum quorum_result quorum_votes(const struct raft *r);
 bool quorum_active(const struct raft *r);
 uint64_t quorum_match(const struct raft *r);
@@ -188,67 +301,174 @@ uint64_t quorum_round(const struct raft *r);
 uint64_t quorum_stamp(const struct raft *r);
 bool quorum_with(const struct raft *r, uint64_t id); /* this node and id */
 
-/* conf.c */
+/* --------------------------------------------------------------- conf.c -- */
+
+/* Does id vote in either half? */
 bool conf_is_voter(const struct raft_conf *c, uint64_t id);
+
+/* Members that have one of the roles in the set. */
 uint32_t conf_voters(const struct raft_conf *c, uint8_t role);
 
-/* election.c */
+/* ----------------------------------------------------------- election.c -- */
+
+/*
+ * Follow leader (RAFT_NOBODY: unknown) in term, not below r's. What belongs to
+ * a role is forgotten, and the vote if the term is new.
+ */
 void become_follower(struct raft *r, uint64_t term, uint64_t leader);
+
+/* A candidate that is a member has won: it leads, with a no-op of its own. */
 void become_leader(struct raft *r);
+
+/*
+ * Ask for pre-votes, or for votes (forced: the leader hands over). Nothing
+ * where r leads, may not, or has membership changes to apply first.
+ */
 void start_election(struct raft *r, bool forced);
+
+/* Is it this node's place to lead? */
 bool is_promotable(const struct raft *r);
+
+/* Has a leader been heard within the shortest election timeout? */
 bool is_voter_leased(const struct raft *r);
+
+/* Draw a new one, from one to two of r->c.election_ticks. */
 void reset_election_timeout(struct raft *r);
+
+/* -------------------------------------------- messages, one file for each --
+ *
+ * m is of r's term where its type has one, and who replies is a member:
+ * raft_step sees to that. Who else sends need not be one. recv_append,
+ * recv_heartbeat and recv_snapshot are a follower's, whose leader the sender
+ * is; replies are the leader's that asked, of votes a candidate's. An answer,
+ * where one is due, is queued.
+ */
+
+/* election.c: a voter has answered. May make r a leader, or a follower. */
 void recv_vote_reply(struct raft *r, const struct raft_msg *m);
 
-/* recv_vote.c */
+/* recv_vote.c: grant or refuse; refuse for a reason that raft_step has seen. */
 void recv_vote(struct raft *r, const struct raft_msg *m);
 void refuse_vote(struct raft *r, const struct raft_msg *m);
 
-/* recv_append.c */
+/*
+ * recv_append.c: the leader's entries, and its heartbeats. accepted, which is
+ * zeroed, says which entries the driver must take. ERR_CORRUPT: they contradict
+ * what is committed here, or what this node had acknowledged is not in its
+ * log; nothing has changed.
+ */
 enum err recv_append(struct raft *r, const struct raft_msg *m,
 		     struct raft_accepted *accepted);
 enum err recv_heartbeat(struct raft *r, const struct raft_msg *m);
 
-/* recv_reply.c */
+/*
+ * recv_reply.c: what a peer has, and that it is there; may commit, grant reads,
+ * finish a transfer, and send more.
+ */
 void recv_append_reply(struct raft *r, const struct raft_msg *m);
 void recv_heartbeat_reply(struct raft *r, const struct raft_msg *m);
 
-/* snapshot.c */
+/* snapshot.c: accepted->snapshot says whether it takes the log's place. OK. */
 enum err recv_snapshot(struct raft *r, const struct raft_msg *m,
 		       struct raft_accepted *accepted);
-bool send_snapshot(struct raft *r, struct progress *p);
 
-/* replication.c */
-bool send_append(struct raft *r, struct progress *p, bool even_empty);
-void send_all_appends(struct raft *r);
-void send_waiting(struct raft *r, struct progress *p);
-void pump_appends(struct raft *r);
-void send_heartbeats(struct raft *r, uint64_t round);
-void append_own(struct raft *r, bool leave_joint);
-void acknowledge_own_log(struct raft *r);
-
-/* commit.c */
-bool advance_commit(struct raft *r);
-bool committed_in_term(const struct raft *r);
-
-/* membership.c */
-void switch_conf(struct raft *r, const struct raft_conf *conf);
-void restore_conf(struct raft *r, const struct raft_conf *conf);
-void leave_joint_if_due(struct raft *r);
-
-/* read_index.c */
+/*
+ * read_index.c: a follower asks. ERR_NO_LEADER, ERR_BUSY (too many wait):
+ * dropped. A reply becomes a grant.
+ */
 enum err recv_read(struct raft *r, const struct raft_msg *m);
 void recv_read_reply(struct raft *r, const struct raft_msg *m);
-void confirm_reads(struct raft *r);
-void release_early_reads(struct raft *r);
-bool start_read_round(struct raft *r);
 
-/* transfer.c */
+/*
+ * transfer.c: the leader wants this node to lead, or a follower wants a
+ * transfer, which is dropped with ERR_NO_LEADER.
+ */
 void recv_timeout_now(struct raft *r, const struct raft_msg *m);
 enum err recv_transfer(struct raft *r, const struct raft_msg *m);
+
+/* ---------------------------------------------------------- snapshot.c -- */
+
+/*
+ * Leader: name the driver's snapshot to p, which gets no entries until the
+ * driver tells how that went. False: p was not heard of lately, or there is no
+ * snapshot yet; it is asked for again at the next answer.
+ */
+bool send_snapshot(struct raft *r, struct progress *p);
+
+/* -------------------------------------------------------- replication.c -- */
+
+/*
+ * Leader: send p the entries from next on, or with even_empty at least the
+ * commit index; a snapshot where they are gone. False: nothing was sent.
+ */
+bool send_append(struct raft *r, struct progress *p, bool even_empty);
+
+/* Leader: send_append to all others, even empty. */
+void send_all_appends(struct raft *r);
+
+/* Leader: all that window and output have room for; p->more: not all. */
+void send_waiting(struct raft *r, struct progress *p);
+
+/* Go on with those whose p->more is set, if r leads. */
+void pump_appends(struct raft *r);
+
+/* Leader: one to each other member, for that round of reads; 0: none. */
+void send_heartbeats(struct raft *r, uint64_t round);
+
+/*
+ * Leader: append raft's own entry, a no-op or one that leaves the joint
+ * configuration, for raft_take_own. At most RAFT_OWN_MAX are untaken.
+ */
+void append_own(struct raft *r, bool leave_joint);
+
+/* Leader: answer itself for its log, once that is durable. */
+void acknowledge_own_log(struct raft *r);
+
+/* ------------------------------------------------------------- commit.c -- */
+
+/* Leader: commit what a quorum holds, of its own term. True: it moved. */
+bool advance_commit(struct raft *r);
+
+/* Is an entry of r's term committed? Only then does a leader know what is. */
+bool committed_in_term(const struct raft *r);
+
+/* --------------------------------------------------------- membership.c -- */
+
+/*
+ * conf, of at most r->c.members_max, is in force; what is known of members in
+ * both stays. A leader commits, sends or steps down as follows from it.
+ */
+void switch_conf(struct raft *r, const struct raft_conf *conf);
+
+/* Likewise of a snapshot: nothing is known of anyone, and nothing follows. */
+void restore_conf(struct raft *r, const struct raft_conf *conf);
+
+/* If r leads, is to, and may: append the entry that leaves the joint one. */
+void leave_joint_if_due(struct raft *r);
+
+/* --------------------------------------------------------- read_index.c -- */
+
+/* Leader: grant the reads whose rounds a quorum has answered. */
+void confirm_reads(struct raft *r);
+
+/* Leader: reads that came before the no-op was committed join a round now. */
+void release_early_reads(struct raft *r);
+
+/* Send the round that newly arrived reads wait for. False: none waits. */
+bool start_read_round(struct raft *r);
+
+/* ----------------------------------------------------------- transfer.c -- */
+
+/*
+ * Leader: hand over to `to`; OK also where that is under way or `to` leads.
+ * Another transfer ends. ERR_INVALID: no voter, nothing has changed.
+ */
 enum err lead_transfer(struct raft *r, uint64_t to);
+
+/* Leader: no transfer is under way any more; proposals are taken again. */
 void abort_transfer(struct raft *r);
+
+/* Leader: p, the target, holds the whole log: tell it to stand. */
 void finish_transfer(struct raft *r, struct progress *p);
 
 #endif

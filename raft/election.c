@@ -115,7 +115,6 @@ void become_leader(struct raft *r)
 	acknowledge_own_log(r);
 }
 
-/* Is it this node's place to lead? */
 bool is_promotable(const struct raft *r)
 {
 	const struct progress *me = progress_of(r, r->c.id);

@@ -84,7 +84,6 @@ bool log_matches(const struct raft *r, uint64_t index, uint64_t term)
 	return log_term(r, index, &mine) == OK && mine == term;
 }
 
-/* n entries of one term were added at the end. */
 void log_extend(struct raft *r, uint64_t term, uint64_t n)
 {
 	struct log *l = &r->log;
@@ -262,7 +261,6 @@ void log_snapshot_installed(struct raft *r, uint64_t index)
 	l->snapshot_in_progress = false;
 }
 
-/* How much of the log up to index this node can answer for with its bytes. */
 uint64_t log_durable(const struct raft *r, uint64_t index)
 {
 	if (r->missing && index >= r->missing)
@@ -270,7 +268,6 @@ uint64_t log_durable(const struct raft *r, uint64_t index)
 	return index;
 }
 
-/* Entries that may be handed out for applying, as far as known committed. */
 uint64_t log_appliable(const struct raft *r)
 {
 	const struct log *l = &r->log;
@@ -280,7 +277,6 @@ uint64_t log_appliable(const struct raft *r)
 	return l->offset - 1;
 }
 
-/* The last entry that the driver knows; after it only own ones, untaken. */
 uint64_t log_unclaimed(const struct raft *r)
 {
 	return r->own_count ? r->own[0].index - 1 : r->log.last;

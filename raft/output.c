@@ -24,7 +24,6 @@ bool output_has_room(const struct raft *r)
 	       r->grant_count < r->c.reads_max;
 }
 
-/* May an append that can wait be sent now? Else after the next ready. */
 bool output_can_pump(const struct raft *r)
 {
 	return r->out.count < r->c.out_max;
@@ -77,7 +76,6 @@ void output_drop_appends(struct raft *r, uint64_t from)
 	r->out.count = n;
 }
 
-/* Queued answers acknowledge no more than index. */
 void output_limit_acks(struct raft *r, uint64_t index)
 {
 	uint32_t i;

@@ -118,7 +118,6 @@ void progress_become_snapshot(struct progress *p, uint64_t index)
 	p->sent_commit = index;
 }
 
-/* An append with n entries has been sent. */
 void progress_sent(const struct raft *r, struct progress *p, uint32_t n,
 		   uint64_t bytes)
 {
@@ -135,13 +134,11 @@ void progress_sent(const struct raft *r, struct progress *p, uint32_t n,
 	p->paused = inflights_full(r, &p->inflights);
 }
 
-/* Would telling it this commit index let it commit more than it can now? */
 bool progress_can_bump_commit(const struct progress *p, uint64_t commit)
 {
 	return commit > p->sent_commit && p->sent_commit < p->next - 1;
 }
 
-/* It acknowledged up to index. True: that was new. */
 bool progress_update(struct progress *p, uint64_t index)
 {
 	if (index <= p->match)

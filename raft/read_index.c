@@ -167,7 +167,6 @@ void release_early_reads(struct raft *r)
 	}
 }
 
-/* Send the round that newly arrived reads wait for. False: none waits. */
 bool start_read_round(struct raft *r)
 {
 	if (r->role != RAFT_LEADER || r->read_count == 0 ||

@@ -35,10 +35,6 @@ static bool measure(const struct raft *r, const struct progress *p, uint32_t *n,
 	return true;
 }
 
-/*
- * Send p the entries from next on, or with even_empty at least the commit
- * index. False: nothing was sent.
- */
 bool send_append(struct raft *r, struct progress *p, bool even_empty)
 {
 	struct raft_msg m = { .type = RAFT_MSG_APPEND, .to = p->id };
@@ -81,7 +77,6 @@ void send_all_appends(struct raft *r)
 	}
 }
 
-/* All that p's window and the output have room for. */
 void send_waiting(struct raft *r, struct progress *p)
 {
 	p->more = false;
@@ -92,7 +87,6 @@ void send_waiting(struct raft *r, struct progress *p)
 	p->more = !progress_paused(p) && p->next <= r->log.last;
 }
 
-/* Go on where send_waiting ran out of room. */
 void pump_appends(struct raft *r)
 {
 	uint32_t i;

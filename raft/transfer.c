@@ -20,7 +20,6 @@ void abort_transfer(struct raft *r)
 	r->transferee = RAFT_NOBODY;
 }
 
-/* The target has answered and holds the whole log. */
 void finish_transfer(struct raft *r, struct progress *p)
 {
 	CHECK(p->match == r->log.last);
