@@ -17,6 +17,9 @@
  *   tell.c      the queue of the teller
  *   ino.c       inode numbers in stock
  *   figures.c   how long requests take
+ *
+ * Thread, where nothing is said: whichever has the call, a worker, the core
+ * thread or the ticker; no lock of the mount is held then.
  */
 #ifndef FSD_INTERNAL_H
 #define FSD_INTERNAL_H
@@ -305,7 +308,7 @@ struct call *call_own(struct fsd *f, struct node *node);
 /* Release it, answered or not. */
 void call_free(struct call *c);
 
-/* Answer with err (OK: success without more) and release it. */
+/* Answer with err (OK: success without more), or errno e, and release it. */
 void call_answer(struct call *c, enum err err);
 void call_errno(struct call *c, int e);
 
@@ -342,7 +345,10 @@ bool call_is_late(struct call *c, uint64_t ms);
 /* Something waits: the ticker is to look every FSD_RETRY_MS. Thread: any. */
 void call_wake_ticker(struct fsd *f);
 
-/* Put c at the end of list; take its first, or NULL. */
+/*
+ * Put c at the end of list; take its first, or NULL. The list's lock is held,
+ * if it has one.
+ */
 void call_push(struct call_list *list, struct call *c);
 struct call *call_pop(struct call_list *list);
 
@@ -403,6 +409,8 @@ void op_fsyncdir(fuse_req_t req, fuse_ino_t id, int datasync,
 
 /* A handle of node; NULL: no memory. The table is not locked. */
 struct handle *handle_new(struct fsd *f, struct node *node, int flags);
+
+/* Release h with what it has of a listing; its node's reference goes too. */
 void handle_free(struct fsd *f, struct handle *h);
 
 /* What h has of a directory's listing. NULL is accepted. */
@@ -636,7 +644,11 @@ void tell(struct fsd *f, enum tell_kind kind, uint64_t id,
 /* All that it knows. Thread: any. */
 void tell_everything(struct fsd *f);
 
-/* A change of this mount's goes to the store; it ended (rev 0: no entry). */
+/*
+ * A change of this mount's goes to the store; it ended (rev 0: no entry). What
+ * is told meanwhile may be held until then: of the change itself the kernel is
+ * not told, the answer says it. One end for each begin. Thread: any.
+ */
 void tell_own_begin(struct fsd *f);
 void tell_own_end(struct fsd *f, uint32_t partition, uint64_t rev);
 

@@ -222,6 +222,8 @@ uint64_t entry_mtime(struct store *s);
 
 /* Begin an entry; the memory of the one before is used again. */
 void entry_begin(struct entry_builder *b);
+
+/* Release that memory. */
 void entry_done(struct entry_builder *b);
 
 /* A zeroed record to fill, or NULL: no memory. Valid until the next one. */
@@ -330,8 +332,17 @@ MUST_CHECK enum err content_id_of(struct store *s, struct partition *p,
 /* Stage what the upload holds, or collect an abandoned one; as decide_write. */
 MUST_CHECK enum err upload_stage(struct store *s, struct store_upload *u);
 MUST_CHECK enum err upload_abandon(struct store *s, struct store_upload *u);
+
+/* The upload that was queued as q. */
 struct store_upload *upload_of(struct store_queued *q);
+
+/*
+ * The request of u that was under way is over with err: the next piece goes in,
+ * or u->done is called; an abandoned upload is released.
+ */
 void upload_complete(struct store_upload *u, enum err err);
+
+/* The error that has ended u for good; OK: none. Thread: any. */
 enum err upload_outcome(const struct store_upload *u);
 
 /* Add the records that make u the value of key; *state is what key becomes. */
@@ -339,17 +350,27 @@ MUST_CHECK enum err upload_commit_records(struct store *s, struct partition *p,
 					  struct store_upload *u,
 					  struct engine_record *put,
 					  struct pending_state *state);
+
+/* The entry with those records was appended: u's content is staged no more. */
 void upload_committed(struct partition *p, struct store_upload *u);
+
 /* The write that names u was completed with err. */
 void upload_commit_over(struct store_upload *u, enum err err);
+
+/* The key that u was begun for, valid as long as u; is it an upload of s? */
 struct bytes upload_key(const struct store_upload *u);
 bool upload_is_of(const struct store_upload *u, const struct store *s);
 
 /* Learn what was left staged. At start. ERR_NOMEM, ERR_IO, ERR_CORRUPT. */
 MUST_CHECK enum err staging_load(struct store *s, struct partition *p);
+
+/* Forget it. */
 void staging_free_all(struct partition *p);
+
 /* Collect what was idle too long. ERR_IO as decide_write. */
 MUST_CHECK enum err staging_collect(struct store *s);
+
+/* Milliseconds until there may be something to collect; UINT64_MAX: none. */
 uint64_t staging_wait_ms(struct store *s);
 
 /* Log clock of p now. Thread: any. */
@@ -360,10 +381,14 @@ uint64_t log_clock_stamp(struct store *s, struct partition *p);
 void log_clock_follow(struct store *s, struct partition *p, uint64_t stamp_ns);
 /* Expire what is due. ERR_IO as decide_write. */
 MUST_CHECK enum err expire_due(struct store *s);
+
+/* Milliseconds until there may be something due; UINT64_MAX: nothing is. */
 uint64_t expire_wait_ms(struct store *s);
 
-/* Load the slot table; ERR_NOT_FOUND: there is none yet. OK with one
- * partition. */
+/*
+ * Load the slot table; ERR_NOT_FOUND: there is none yet. OK with one
+ * partition.
+ */
 MUST_CHECK enum err ring_read(struct store *s);
 /* Add the record of a new table to s->entry, unless there is one. ERR_NOMEM. */
 MUST_CHECK enum err ring_found(struct store *s);
@@ -406,7 +431,10 @@ void watch_hub_floor(struct watch_hub *hub, uint32_t partition, uint64_t index,
 void watch_publish(struct watch_hub *hub, const struct engine_applied *a);
 /* Run the notifications that publishing made due. No lock held. */
 void watch_notify(struct watch_hub *hub);
+
+/* Watches that there are. Thread: any. */
 uint64_t watch_count(struct watch_hub *hub);
+
 /* A cursor that names the state now (or a little before it), as text. */
 MUST_CHECK enum err watch_cursor_now(struct store *s, struct buf *text);
 

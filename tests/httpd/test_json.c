@@ -216,6 +216,28 @@ static void strings_come_back_as_they_were(void **state)
 	}
 }
 
+static void members_are_asked_for_strictly(void **state)
+{
+	static const char *const names[] = { "a", "n", "z", "long", NULL };
+	static const char *const fewer[] = { "a", "n", "z", NULL };
+	struct json_object *o;
+
+	assert_int_equal(json_parse(bytes_str("{\"a\":\"xyz\",\"n\":1,"
+					      "\"z\":\"x\\u0000y\","
+					      "\"long\":\"1234\"}"),
+				    &o),
+			 OK);
+	assert_true(json_has_only(o, names));
+	assert_false(json_has_only(o, fewer));
+	assert_string_equal(json_text(o, "a", 3), "xyz");
+	assert_null(json_text(o, "a", 2));
+	assert_null(json_text(o, "n", 9));
+	assert_null(json_text(o, "z", 9));
+	assert_null(json_text(o, "b", 9));
+	assert_string_equal(json_text(o, "long", 4), "1234");
+	json_object_put(o);
+}
+
 static void base64_goes_both_ways(void **state)
 {
 	const struct {
@@ -284,6 +306,7 @@ int main(void)
 		cmocka_unit_test(plain_values_need_no_tree),
 		cmocka_unit_test(the_fast_path_agrees_with_the_strict_one),
 		cmocka_unit_test(strings_come_back_as_they_were),
+		cmocka_unit_test(members_are_asked_for_strictly),
 		cmocka_unit_test(base64_goes_both_ways),
 		cmocka_unit_test(bad_base64_is_refused),
 		cmocka_unit_test(bytes_that_are_no_text_are_shown_in_base64),
