@@ -20,9 +20,27 @@ bool to_number(const char *text, uint64_t *v)
 	return *text && *end == 0;
 }
 
+/* The spellings of the original; what is neither is false. */
 static bool to_bool(const char *text)
 {
-	return strcmp(text, "true") == 0 || strcmp(text, "1") == 0;
+	static const char *const yes[] = {
+		"1", "t", "T", "true", "TRUE", "True"
+	};
+
+	for (size_t i = 0; i < sizeof(yes) / sizeof(*yes); i++)
+		if (strcmp(text, yes[i]) == 0)
+			return true;
+	return false;
+}
+
+/* What is wrong, with the word that is; lives as long as env. */
+static const char *wrong(struct env *env, const char *what, const char *word)
+{
+	size_t n = strlen(what) + strlen(word) + 8;
+	char *text = arena_alloc(&env->arena, n);
+
+	snprintf(text, n, what, word);
+	return text;
 }
 
 struct node *find_node(struct env *env, const char *text)
@@ -149,7 +167,7 @@ static const char *node_option(struct env *env, struct raft_config *config,
 		if (strcmp(v, "lease-based") == 0)
 			config->read_mode = RAFT_READ_LEASE;
 		else if (strcmp(v, "safe") != 0)
-			return "invalid read-only option";
+			return wrong(env, "invalid read-only option \"%s\"", v);
 	}
 	return NULL;
 }
@@ -455,7 +473,8 @@ static const char *cmd_propose(struct env *env, const struct command *c)
 	return node_propose(n, draft);
 }
 
-static const char *parse_changes(struct raft_change *change, char *text)
+static const char *parse_changes(struct env *env, struct raft_change *change,
+				 char *text)
 {
 	char *save = NULL, *p;
 
@@ -463,6 +482,8 @@ static const char *parse_changes(struct raft_change *change, char *text)
 	     p = strtok_r(NULL, " \n", &save)) {
 		enum raft_change_op op;
 
+		if (strlen(p) < 2)
+			return wrong(env, "unknown token %s", p);
 		switch (p[0]) {
 		case 'v':
 			op = RAFT_ADD_VOTER;
@@ -477,11 +498,14 @@ static const char *parse_changes(struct raft_change *change, char *text)
 			op = RAFT_UPDATE;
 			break;
 		default:
-			return "unknown input";
+			return wrong(env, "unknown input: %s", p);
 		}
 		if (change->count == RAFT_CHANGES_MAX ||
 		    !to_number(p + 1, &change->item[change->count].id))
-			return "unknown token";
+			return wrong(env,
+				     "strconv.ParseUint: parsing \"%s\": "
+				     "invalid syntax",
+				     p + 1);
 		change->item[change->count++].op = op;
 	}
 	return NULL;
@@ -506,8 +530,8 @@ static const char *cmd_propose_conf_change(struct env *env,
 	else if (strcmp(transition, "explicit") == 0)
 		draft->change.transition = RAFT_EXPLICIT;
 	else
-		return "unknown transition";
-	err = parse_changes(&draft->change, text);
+		return wrong(env, "unknown transition %s", transition);
+	err = parse_changes(env, &draft->change, text);
 	if (err)
 		return err;
 	if (v1 && to_bool(v1)) {
