@@ -205,15 +205,20 @@ void admin_exchange(struct sim *s)
 		admin_replace(s, id);
 }
 
-void admin_transfer(struct sim *s)
+void admin_transfer_to(struct sim *s, uint64_t id)
 {
 	struct store_change change = { .kind = STORE_TRANSFER };
-	uint64_t id = sim_any_node(s);
 
-	if (!id)
-		return;
 	named(&change, &s->c.node[id]);
 	ask(s, change, id);
+}
+
+void admin_transfer(struct sim *s)
+{
+	uint64_t id = sim_any_node(s);
+
+	if (id)
+		admin_transfer_to(s, id);
 }
 
 void admin_replace(struct sim *s, uint64_t id)

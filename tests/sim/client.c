@@ -22,7 +22,7 @@
 
 enum {
 	LETTERS = 12,
-	OPS_MAX = 3,
+	OPS_MAX = 4,
 	ID_BYTES = 32,
 	PIECE_BYTES = 48 << 10,
 	RETRY_MS = 50,
@@ -72,6 +72,8 @@ struct client {
 	struct buf values[OPS_MAX], expect_value;
 	struct store_upload *upload;
 	bool piece_pending;
+	bool hurried; /* what it does next was told it                       */
+	uint64_t hurried_to; /* a write through that node; 0: a read         */
 	struct known known[SIM_KEYS_MAX];
 };
 
@@ -574,20 +576,34 @@ static uint32_t txn_key(struct client *c, uint32_t letter)
 	return k;
 }
 
+/* Is k one of the first count keys? A transaction names each once. */
+static bool is_in(const struct client *c, uint32_t k, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (c->keys[i] == k)
+			return true;
+	return false;
+}
+
 static void set_txn(struct client *c)
 {
 	uint32_t letter =
 		PREFIX_LETTERS + (uint32_t)sim_draw(c->s, TXN_LETTERS);
-	uint32_t a = txn_key(c, letter), b = txn_key(c, letter);
+	uint32_t a = txn_key(c, letter),
+		 more = (uint32_t)sim_draw(c->s, OPS_MAX);
 
 	set_put(c, 0, a);
 	c->w.then_count = 1;
-	if (b != a) {
+	for (uint32_t i = 0; i < more; i++) {
+		uint32_t b = txn_key(c, letter), at = c->w.then_count;
+
+		if (is_in(c, b, at))
+			continue;
 		if (sim_chance(c->s, 300))
-			set_delete(c, 1, b);
+			set_delete(c, at, b);
 		else
-			set_put(c, 1, b);
-		c->w.then_count = 2;
+			set_put(c, at, b);
+		c->w.then_count = at + 1;
 	}
 	c->w.is_txn = true;
 	if (sim_chance(c->s, 600))
@@ -727,15 +743,18 @@ static void start_one(struct client *c)
 {
 	struct sim *s = c->s;
 	uint32_t k = (uint32_t)sim_draw(s, s->plan.keys);
-	bool hot = is_hot(s), lease = hot && sim_chance(s, 600);
+	bool hot = is_hot(s) && !c->hurried;
+	bool lease = hot && sim_chance(s, 600);
 
 	if (hot) { /* few keys, the old leader and the new one */
 		k %= HOT_KEYS;
 		c->node = s->hot_node[lease ? sim_draw(s, 2) : 0];
 	} else if (sim_chance(s, 400))
 		c->node = cluster_leader(&s->c, 0);
+	if (c->hurried)
+		c->node = c->hurried_to;
 	if (!cluster_awake(&s->c, c->node) || s->c.node[c->node].removed ||
-	    (!hot && sim_chance(s, 200)))
+	    (!hot && !c->hurried && sim_chance(s, 200)))
 		c->node = sim_any_node(s);
 	if (!c->node) {
 		c->due = s->c.now_ns + RETRY_MS * SIM_MS;
@@ -744,11 +763,29 @@ static void start_one(struct client *c)
 	c->starts = s->c.node[c->node].starts;
 	c->start_ns = s->c.now_ns;
 	c->action = lease ? ACT_READ : draw_action(c);
+	if (c->hurried)
+		c->action = c->hurried_to ? ACT_PUT : ACT_READ;
+	c->hurried = false;
 	c->gone = c->answered = false;
 	if (c->action == ACT_READ)
 		start_read(c, k, lease);
 	else
 		start_write(c, k);
+}
+
+void clients_hurry(struct sim *s, uint64_t id)
+{
+	uint64_t ms = s->c.o.election_ms;
+
+	for (uint32_t i = 0; i < s->plan.clients && !s->ending; i++) {
+		struct client *c = &s->client[i];
+
+		if (c->stage != THINKING || (!id && sim_draw(s, 2)))
+			continue;
+		c->hurried = true;
+		c->hurried_to = id;
+		c->due = s->c.now_ns + sim_draw(s, ms * SIM_MS / 2);
+	}
 }
 
 void clients_ask_lease(struct sim *s, uint64_t id)

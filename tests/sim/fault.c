@@ -229,6 +229,7 @@ static bool isolate_leader(struct sim *s, uint64_t unused)
 	if (!id)
 		return false;
 	cluster_isolate(&s->c, id);
+	clients_hurry(s, 0);
 	heal_later(s);
 	return true;
 }

@@ -4,7 +4,7 @@
  * A few of them, each with one operation under way at a time, through any node:
  *
  *    loggers   append lines of their own to logs that all share
- *    a mover   renames a directory to and fro
+ *    a mover   renames a directory to and fro, or a file
  *    a writer  writes into the middle of a file, cuts it, punches holes
  *
  * What is the mover's and the writer's own is nobody else's, so each answer can
@@ -128,9 +128,10 @@ static void set_append(struct actor *a)
 static void name_of_move(const struct actor *a, uint32_t generation,
 			 uint32_t at, bool file, char *name)
 {
-	(void)a;
+	bool alone = (a->f->s->plan.seed + generation) % 2;
+
 	snprintf(name, NAME_BYTES, "move%u/%s%s", generation, at ? "b" : "a",
-		 file ? "/f" : "");
+		 file && !alone ? "/f" : "");
 }
 
 static void set_move(struct actor *a)

@@ -108,6 +108,59 @@ static struct sim_entry *digest(struct sim_model *m,
 	return e;
 }
 
+/* -------------------------------------------------------------- log clock - */
+
+/*
+ * A log clock goes on from the last stamp that was applied, at the pace of the
+ * node's boot clock; who leads goes on from its own. offset: stamp less boot.
+ */
+static void follow_clock(struct sim *s, struct cluster_node *n, uint16_t p,
+			 uint64_t applied, bool leads)
+{
+	struct sim_partition *sp = &s->oracle.partition[p];
+	struct sim_copy *c = &s->oracle.copy[n->id][p];
+	const struct sim_entry *e =
+		find_entry(sp, applied, committed(sp, applied)[0]);
+	int64_t offset;
+
+	if (leads && c->leads)
+		return;
+	if (!e) {
+		c->clock_known = false; /* a state was installed             */
+		return;
+	}
+	offset = (int64_t)(e->stamp_ns - n->clock.boot);
+	/* who has just changed its role: before or after it applied this? */
+	if (leads == c->leads || offset > c->clock_ns)
+		c->clock_ns = offset;
+	c->clock_known = c->clock_known || leads == c->leads;
+}
+
+/* n leads and has just appended e. */
+static void check_clock(struct sim *s, struct cluster_node *n, uint16_t p,
+			uint64_t index, const struct sim_entry *e)
+{
+	struct sim_copy *c = &s->oracle.copy[n->id][p];
+	const struct raft *r = n->store->partitions[p].raft;
+	const struct sim_entry *before =
+		find_entry(&s->oracle.partition[p], index - 1, e->prev_term);
+	uint64_t limit = n->clock.boot + (uint64_t)c->clock_ns;
+
+	if (r->role != RAFT_LEADER || r->term != e->term)
+		return;
+	if (before && limit < before->stamp_ns)
+		limit = before->stamp_ns;
+	if (c->clock_known && before && e->stamp_ns > limit + SIM_MS)
+		sim_fail(s,
+			 "partition %u entry %llu/%llu: n%llu stamps %llu ms "
+			 "ahead of the log clock",
+			 p, (unsigned long long)e->term,
+			 (unsigned long long)index, (unsigned long long)n->id,
+			 (unsigned long long)((e->stamp_ns - limit) / SIM_MS));
+	c->clock_ns = (int64_t)(e->stamp_ns - n->clock.boot);
+	c->clock_known = true;
+}
+
 /* The entry at index stands in n's log. */
 static void meet_entry(struct sim *s, struct cluster_node *n, uint16_t p,
 		       uint64_t index, uint64_t term,
@@ -136,6 +189,7 @@ static void meet_entry(struct sim *s, struct cluster_node *n, uint16_t p,
 	e = digest(&sp->model, &le->entry);
 	if (engine_term_at(n->engine, p, index - 1, &e->prev_term))
 		e->prev_term = 0;
+	check_clock(s, n, p, index, e);
 	if (!known) {
 		e->next = sp->entries[index];
 		sp->entries[index] = e;
@@ -341,12 +395,14 @@ static void look_at(struct sim *s, struct cluster_node *n, uint16_t p)
 	struct engine_partition_info info;
 	struct raft_status st;
 	uint64_t applied;
+	bool installed;
 
 	raft_status(n->store->partitions[p].raft, &st);
 	engine_partition_info(n->engine, p, &info);
 	applied = info.applied_index;
-	if (applied > c->applied && info.base_index > c->applied &&
-	    info.base_index > c->commit) {
+	installed = applied > c->applied && info.base_index > c->applied &&
+		    info.base_index > c->commit;
+	if (installed) {
 		sim_trace(s, "n%llu partition %u installed %llu",
 			  (unsigned long long)n->id, p,
 			  (unsigned long long)info.base_index);
@@ -361,8 +417,12 @@ static void look_at(struct sim *s, struct cluster_node *n, uint16_t p)
 	}
 	if (st.commit != c->commit)
 		look_at_commit(s, n, p, st.commit, st.term);
-	if (applied != c->applied)
+	if (applied != c->applied) {
 		look_at_applied(s, n, p, applied);
+		follow_clock(s, n, p, applied, st.role == RAFT_LEADER);
+		if (installed) /* it has the clock of whoever sent it */
+			c->clock_known = false;
+	}
 	if (st.term != c->term || (st.role == RAFT_LEADER) != c->leads)
 		look_at_leader(s, n, p, st.role == RAFT_LEADER, st.term);
 	if (n->store->partitions[p].conf_index != c->conf_index) {
@@ -420,6 +480,14 @@ void oracle_started(struct sim *s, struct cluster_node *n)
 		c->conf_index = n->store->partitions[p].conf_index;
 	}
 	oracle_look(s, n);
+	for (uint32_t p = 0; p < s->plan.partitions; p++) {
+		struct sim_copy *c = &s->oracle.copy[n->id][p];
+		struct engine_partition_info info;
+
+		engine_partition_info(n->engine, (uint16_t)p, &info);
+		c->clock_ns = (int64_t)(info.last_stamp_ns - n->clock.boot);
+		c->clock_known = true;
+	}
 }
 
 /* ---------------------------------------------------------- comparisons -- */

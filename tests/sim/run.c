@@ -117,8 +117,12 @@ static void on_fail(void *ctx, const char *why)
 
 static void on_down(void *ctx, struct cluster_node *n)
 {
-	clients_node_down(ctx, n);
-	watchers_down(ctx, n);
+	struct sim *s = ctx;
+
+	clients_node_down(s, n);
+	watchers_down(s, n);
+	if (n->store && cluster_leader(&s->c, 0) == n->id)
+		clients_hurry(s, 0); /* they wait for who leads next */
 }
 
 static void compare_sometimes(struct sim *s, struct cluster_node *n)
@@ -167,8 +171,6 @@ static void set_up(struct sim *s)
 	o.disk_bytes = 64 << 20;
 	o.commit_timeout_ms = 3000;
 	o.heartbeat_ms = 100 + sim_draw(s, 150);
-	if (s->plan.partitions > 1) /* so many beat at once              */
-		o.heartbeat_ms *= 2;
 	o.election_ms = (4 + sim_draw(s, 7)) * o.heartbeat_ms;
 	o.append_bytes_max = s->plan.append_bytes_max;
 	o.read_mode = sim_draw(s, 2) ? ENGINE_READ_MMAP : ENGINE_READ_PREAD;

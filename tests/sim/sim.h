@@ -204,6 +204,8 @@ struct sim_copy {
 	uint64_t term, commit, applied, last_index, last_term, conf_index;
 	bool leads;
 	uint64_t *terms; /* of its entries, by index                         */
+	bool clock_known;
+	int64_t clock_ns; /* its log clock against its boot clock             */
 	uint64_t terms_cap, first; /* known from first on                    */
 };
 
@@ -249,6 +251,8 @@ uint64_t clients_due(struct sim *s);
 void clients_run(struct sim *s);
 /* Some client reads through id now, even if it is just about to wake. */
 void clients_ask_lease(struct sim *s, uint64_t id);
+/* Some ask soon: reads through any node; or writes through id, if not 0. */
+void clients_hurry(struct sim *s, uint64_t id);
 /* The node goes down: give up what must be given up before. */
 void clients_node_down(struct sim *s, struct cluster_node *n);
 /* No new requests; true: none is under way. */
@@ -326,6 +330,7 @@ void admin_change(struct sim *s);
 /* A sound node is exchanged, as for a new machine. */
 void admin_exchange(struct sim *s);
 void admin_transfer(struct sim *s);
+void admin_transfer_to(struct sim *s, uint64_t id);
 /* Node id's disk is lost for good. */
 void admin_replace(struct sim *s, uint64_t id);
 /* Nodes follow the member map: who is in it runs, who is not counts no more. */

@@ -7,6 +7,8 @@
  *                milliseconds, and those struck before are back soon. This is
  *                how entries of several old terms come to stand at one index
  *                (paper 5.4.2, figure 8)
+ *   pair         a leader and one follower are cut off together and take
+ *                what is never committed; later the same node leads again
  *   usurper      a node that hears no leader any more, and voters that start
  *                anew, while the leader holds its lease
  *   at a change  somebody is struck when a membership is entered or left
@@ -210,11 +212,42 @@ static void begin_usurper(struct sim *s)
 	s->hot_node[1] = leader;
 }
 
+static void back_to_office(struct sim *s, uint64_t id, uint64_t unused)
+{
+	if (!s->ending && cluster_awake(&s->c, id) && !s->c.node[id].removed)
+		admin_transfer_to(s, id);
+}
+
+/* What the leader knows of the one beside it is wrong when it leads again. */
+static bool begin_pair(struct sim *s)
+{
+	uint64_t leader = cluster_leader(
+		&s->c, (uint32_t)sim_draw(s, s->plan.partitions));
+	uint64_t other = sim_any_node(s), ms = s->c.o.election_ms;
+	uint64_t pair = 1ull << leader | 1ull << other;
+
+	if (!leader || !other || other == leader || s->plan.founders < 4)
+		return false;
+	for (uint64_t a = 1; a <= s->c.count; a++)
+		for (uint64_t b = 1; b <= s->c.count; b++)
+			if ((pair >> a & 1) != (pair >> b & 1))
+				cluster_cut(&s->c, a, b);
+	s->count[SIM_partitions]++;
+	clients_hurry(s, leader);
+	sim_after(s, 3 * ms, heal, 0, 0);
+	for (uint64_t i = 0; i < 4; i++)
+		sim_after(s, 3 * ms + i * ms / 3 + sim_draw(s, ms / 3),
+			  back_to_office, leader, 0);
+	return true;
+}
+
 bool strike_storm(struct sim *s, uint64_t id)
 {
 	if (!has_room(s) || in_storm(s))
 		return false;
 	s->count[SIM_storms]++;
+	if (sim_chance(s, 250) && begin_pair(s))
+		return true;
 	if (sim_chance(s, 300)) {
 		begin_usurper(s);
 		return true;
