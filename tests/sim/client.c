@@ -751,8 +751,12 @@ static void start_one(struct client *c)
 		c->node = s->hot_node[lease ? sim_draw(s, 2) : 0];
 	} else if (sim_chance(s, 400))
 		c->node = cluster_leader(&s->c, 0);
-	if (c->hurried)
+	if (c->hurried) {
 		c->node = c->hurried_to;
+		/* not many unknown writes where the judge needs them all */
+		while (k % LETTERS < PREFIX_LETTERS + TXN_LETTERS)
+			k = (uint32_t)sim_draw(s, s->plan.keys);
+	}
 	if (!cluster_awake(&s->c, c->node) || s->c.node[c->node].removed ||
 	    (!hot && !c->hurried && sim_chance(s, 200)))
 		c->node = sim_any_node(s);
