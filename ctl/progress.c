@@ -63,12 +63,18 @@ static double share_of(const struct progress *p)
 	return share > 0.99 ? 0.99 : share;
 }
 
-static void add_bar(const struct progress *p, char *text, unsigned width)
+/* The bar, as long as what stands behind it leaves room for. */
+static void add_bar(const struct progress *p, char *text, size_t width,
+		    size_t behind)
 {
 	char cells[BAR_CELLS_MAX + 1];
-	int n = width < 70 ? 10 : BAR_CELLS_MAX;
+	size_t others = strlen(p->what) < 8 ? 8 : strlen(p->what);
 	double share = share_of(p);
+	int n = BAR_CELLS_MAX;
 
+	others += strlen(" [] 100%") + behind + 1;
+	if (width < others + BAR_CELLS_MAX)
+		n = width < others ? 0 : (int)(width - others);
 	for (int i = 0; i < n; i++)
 		cells[i] = i < (int)(share * n) ? '#' : '-';
 	cells[n] = 0;
@@ -81,6 +87,7 @@ void progress_text(const struct progress *p, uint64_t now_ns, bool bar,
 {
 	char done[PROGRESS_TEXT_BYTES], total[PROGRESS_TEXT_BYTES];
 	char rate[PROGRESS_TEXT_BYTES], left[PROGRESS_TEXT_BYTES];
+	char behind[4 * PROGRESS_TEXT_BYTES + 16];
 	double seconds = (double)(now_ns - p->begun_ns) / 1e9;
 	double pace = p->rate > 0   ? p->rate
 		      : seconds > 0 ? (double)p->done / seconds
@@ -91,18 +98,19 @@ void progress_text(const struct progress *p, uint64_t now_ns, bool bar,
 	progress_amount(p->unit, (double)p->done, done);
 	progress_amount(p->unit, (double)p->total, total);
 	progress_amount(p->unit, pace, rate);
+	snprintf(behind, sizeof(behind), "%s%s%s%s%s%s/s", bar ? "  " : " ",
+		 done, !bar && p->total ? " of " : "",
+		 !bar && p->total ? total : "", gap, rate);
+	n = strlen(behind);
+	if (p->total > p->done && pace > 0)
+		snprintf(behind + n, sizeof(behind) - n, "%s%s left", gap,
+			 span_text((double)(p->total - p->done) / pace, left));
 	if (bar && p->total)
-		add_bar(p, text, width);
+		add_bar(p, text, width, strlen(behind));
 	else
 		snprintf(text, width, "%-8s", p->what);
 	n = strlen(text);
-	snprintf(text + n, width - n, "%s%s%s%s%s%s/s", bar ? "  " : " ", done,
-		 !bar && p->total ? " of " : "", !bar && p->total ? total : "",
-		 gap, rate);
-	n = strlen(text);
-	if (p->total > p->done && pace > 0)
-		snprintf(text + n, width - n, "%s%s left", gap,
-			 span_text((double)(p->total - p->done) / pace, left));
+	snprintf(text + n, width - n, "%s", behind);
 }
 
 static unsigned terminal_width(void)

@@ -97,8 +97,8 @@ static void list_part(const struct recovery *r, uint32_t i)
 	       ", kept to %" PRIu64 "\n",
 	       i, p->term, p->commit, p->last);
 	if (p->last > p->commit)
-		printf("  %" PRIu64 " entries are not known to have been "
-		       "committed: acknowledged or not, they will count\n",
+		printf("  not known to have been committed, but acknowledged "
+		       "or not they will count: %" PRIu64 "\n",
 		       p->last - p->commit);
 	if (p->lost)
 		printf("  entry %" PRIu64 " and all behind it are damaged "

@@ -112,8 +112,41 @@ enum ctl_exit wait_merge(const struct ctl *one, uint64_t merges)
 
 struct member_look {
 	bool answered, found, done;
-	uint64_t match, goal;
+	uint64_t match, goal;	  /* entries; match 0: not known              */
+	uint64_t bytes, of_bytes; /* of a state that is sent instead; or 0   */
 };
+
+/*
+ * A member catches up in two ways, which have nothing in common to be counted:
+ * it gets a whole state, of so many bytes, and entries behind it.
+ */
+struct catch_up {
+	struct progress p;
+	bool in_state;
+	uint64_t base; /* match when it was first known                      */
+};
+
+static void show_catch_up(struct catch_up *w, const struct member_look *look)
+{
+	bool in_state = look->bytes > 0;
+
+	if (in_state != w->in_state) {
+		progress_end(&w->p);
+		progress_begin(&w->p, in_state ? "send state" : "catch up",
+			       in_state ? PROGRESS_BYTES : PROGRESS_COUNT, 0);
+		w->in_state = in_state;
+	}
+	if (in_state) {
+		w->p.total = look->bytes > look->of_bytes ? look->bytes
+							  : look->of_bytes;
+		progress_to(&w->p, look->bytes);
+	} else if (look->match && look->match >= w->base) {
+		w->base = w->base ? w->base : look->match;
+		if (look->goal - w->base > w->p.total)
+			w->p.total = look->goal - w->base;
+		progress_to(&w->p, look->match - w->base);
+	}
+}
 
 /* How far others are is what their leader knows; by_leader: it is asked. */
 static void judge_member(struct member_look *look, struct json_object *m,
@@ -125,6 +158,7 @@ static void judge_member(struct member_look *look, struct json_object *m,
 	bool votes = strcmp(table_text(m, "role"), "voter") == 0;
 
 	look->found = true;
+	look->bytes = pages_number(m, "state_bytes");
 	look->match = pages_number(m, "match");
 	look->goal = look->match + lag;
 	look->done = up && (votes || stays) &&
@@ -176,12 +210,15 @@ static struct member_look look_at_member(const struct ctl *c, const char *name,
 {
 	struct json_object *root = http_peek(c, "/_/status"), *list = NULL;
 	struct member_look look = { .answered = false };
+	struct json_object *storage = NULL;
 	bool leads = false;
 
 	if (root) {
 		root = ask_leader(c, root, &leads);
 		list = pages_array(root, "members");
 		look.answered = list != NULL;
+		if (json_object_object_get_ex(root, "storage", &storage))
+			look.of_bytes = pages_number(storage, "live_bytes");
 	}
 	for (size_t i = 0; list && i < json_object_array_length(list); i++) {
 		struct json_object *m = json_object_array_get_idx(list, i);
@@ -199,10 +236,9 @@ enum ctl_exit wait_member(const struct ctl *c, const char *name, const char *id,
 {
 	struct member_look look = look_at_member(c, name, id);
 	uint64_t heard_ns = clock_mono_ns(clock_os());
-	struct progress p;
+	struct catch_up w = { .in_state = false };
 
-	progress_begin(&p, gone ? "leave" : "catch up", PROGRESS_COUNT,
-		       gone ? 0 : look.goal);
+	progress_begin(&w.p, gone ? "leave" : "catch up", PROGRESS_COUNT, 0);
 	while (!look.answered || (gone ? look.found : !look.done)) {
 		pause_ms(LOOK_MS);
 		look = look_at_member(c, name, id);
@@ -210,11 +246,10 @@ enum ctl_exit wait_member(const struct ctl *c, const char *name, const char *id,
 			heard_ns = clock_mono_ns(clock_os());
 		else if (is_over_ms(heard_ns, SILENT_MS))
 			break;
-		if (!gone && look.goal > p.total)
-			p.total = look.goal;
-		progress_to(&p, look.match);
+		if (!gone)
+			show_catch_up(&w, &look);
 	}
-	progress_end(&p);
+	progress_end(&w.p);
 	if (look.answered)
 		return CTL_OK;
 	ctl_say("no node answers any more; the change goes on");

@@ -70,6 +70,8 @@ static enum err add_member(struct httpd *h, struct buf *b,
 		err = m->last_contact_ms == UINT64_MAX
 			      ? buf_addf(b, "null")
 			      : buf_addf(b, "%lu", m->last_contact_ms);
+	if (!err && m->state_bytes)
+		err = buf_addf(b, ",\"state_bytes\":%lu", m->state_bytes);
 	if (!err && m->leaving)
 		err = buf_addf(b, ",\"leaving\":true");
 	if (!err && m->member.stays_learner)
@@ -155,11 +157,12 @@ static enum MHD_Result refuse(struct request *r, enum err err)
 	case ERR_INVALID:
 		return refuse_invalid(r);
 	case ERR_PRECONDITION:
-		if (r->change->kind == STORE_MEMBER_REPLACE)
+		if (r->change->kind == STORE_MEMBER_REPLACE &&
+		    !r->change->force)
 			return reply_problem(r, 409, "member_is_up",
 					     "it is up, with its disk: stop it "
-					     "first, or say force=1 to put it "
-					     "out");
+					     "first, or force it (--force, "
+					     "?force=1)");
 		return reply_problem(r, 409, "quorum_at_risk",
 				     "of the voters that would remain no "
 				     "majority is up");

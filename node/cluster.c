@@ -365,8 +365,9 @@ static enum node_exit plan_empty(struct node *n, bool has_engine,
 	    "%s holds the data of a node that was alone: it cannot become one "
 	    "of several founders. Either start it with cluster.listen and no "
 	    "members and add the others with `raftcask members add NAME PEER "
-	    "HTTP`, or take a `raftcask backup`, start all with empty "
-	    "directories and `raftcask restore` it\n",
+	    "HTTP` (that is also how a `raftcask backup` grows that was "
+	    "restored), or `raftcask export` its keys, start all with empty "
+	    "directories and `raftcask import` them\n",
 	    n->conf->data_dir);
 	return NODE_CONFIG;
 }

@@ -201,8 +201,11 @@ static enum err decide_replace(struct store *s, struct store_change *c)
 	if (m->claim == 0)
 		return OK; /* no disk has this id: it waits for one */
 	/* A disk that was lost, or does not open, speaks under no id. */
-	if (!c->force && members_is_here(s, m->m.id))
-		return ERR_PRECONDITION;
+	if (members_is_here(s, m->m.id)) {
+		err = c->force ? check_removal(s, m) : ERR_PRECONDITION;
+		if (err)
+			return err;
+	}
 	old = fresh = *m;
 	/* One that never came to vote leaves the place that it was to take. */
 	if (!old.replaces || is_voter(s, old.m.id))

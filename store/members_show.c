@@ -8,6 +8,7 @@
 #include "store/group_internal.h"
 #include "store/members_internal.h"
 #include "store/reports.h"
+#include "store/state.h"
 
 uint64_t members_election_ns(const struct store *s)
 {
@@ -126,6 +127,7 @@ static void show_member(struct store *s, const struct member *m, bool leads,
 				    (RAFT_VOTER | RAFT_VOTER_OUT));
 	st->up = id == s->self_id ||
 		 (s->o.net && s->o.net->is_up && s->o.net->is_up(s->o.net, id));
+	st->state_bytes = state_sent_bytes(s, id);
 	if (leads)
 		show_progress(p, st);
 	else

@@ -38,6 +38,9 @@ MUST_CHECK enum err state_offer(struct store *s, struct partition *p,
 /* raft's SNAPSHOT message m came out of a ready: begin to stream to m->to. */
 void state_send(struct store *s, struct partition *p, const struct raft_msg *m);
 
+/* Bytes sent so far of the states that are on their way to id; 0: none is. */
+uint64_t state_sent_bytes(struct store *s, uint64_t id);
+
 /* An ITEM_STATE_REPLY from a receiver. */
 void state_replied(struct store *s, uint64_t from, const struct item *item);
 

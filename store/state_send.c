@@ -614,3 +614,16 @@ void state_send_stop(struct store *s)
 	free(s->sending);
 	s->sending = NULL;
 }
+
+uint64_t state_sent_bytes(struct store *s, uint64_t id)
+{
+	uint64_t bytes = 0;
+
+	for (int i = 0; i < STATE_STREAMS_MAX; i++) {
+		const struct sending *st = &s->sending->streams[i];
+
+		if (st->state == SENDING && st->to == id)
+			bytes += st->bytes_sent;
+	}
+	return bytes;
+}

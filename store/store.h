@@ -512,6 +512,8 @@ struct store_member_status {
 	 */
 	bool progress_known;
 	uint64_t match, lag;
+	uint64_t state_bytes; /* sent so far of states that this node sends it,
+			       instead of entries; 0: none             */
 	uint64_t led_lag; /* entries of all groups that this node leads which
 			     the member has not confirmed; 0 while
 			     nobody looks (store/report.h)               */
@@ -559,7 +561,8 @@ struct store_change {
 	 * ERR_INVALID       the last voter cannot go; a learner cannot lead; a
 	 *                   leader has not lost its disk
 	 * ERR_PRECONDITION  of those who would remain no majority is up; what
-	 *                   is to be replaced is up, and nobody forces it
+	 *                   is to be replaced is up, and nobody forces it, or
+	 *                   its vote is needed
 	 * ERR_BUSY          an earlier change is not applied yet
 	 * ERR_FULL          as many members, or tokens, as there can be
 	 * or as a write

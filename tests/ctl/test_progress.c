@@ -54,6 +54,12 @@ static void a_bar_tells_share_rate_and_time_left(void **state)
 	assert_non_null(strstr(text, "###"));
 	assert_non_null(strstr(text, "10.0 MiB/s"));
 	assert_non_null(strstr(text, "0:05 left"));
+	/* A long name costs the bar cells, not the end of the line. */
+	p.what = "something long";
+	progress_text(&p, 6 * SECOND, true, text, 80);
+	assert_non_null(strstr(text, "-]"));
+	assert_non_null(strstr(text, "0:05 left"));
+	p.what = "backup";
 	progress_text(&p, 6 * SECOND, false, text, 160);
 	assert_string_equal(text, "backup   50.0 MiB of 100.0 MiB, "
 				  "10.0 MiB/s, 0:05 left");

@@ -159,6 +159,8 @@ static void refusals_say_what_is_wrong(void **state)
 	ask("POST", "/_/members/n2/replace", "", NULL);
 	expect_error(409, "member_is_up");
 	assert_false(fixture.store->last_change.force);
+	ask("POST", "/_/members/n2/replace?force=1", "", NULL);
+	expect_error(409, "quorum_at_risk");
 	knob(change_err, OK);
 	ask("POST", "/_/members/n2/replace?force=1", "", NULL);
 	expect_status(200);

@@ -616,6 +616,13 @@ static void force_puts_out_who_is_up(void **state)
 	up = follower();
 	asked = 6 - leader() - up;
 	snprintf(ch.member.name, sizeof(ch.member.name), "n%d", (int)up);
+	/* Not where its vote is needed: it gives none from then on. */
+	cluster_kill(&c, asked);
+	cluster_run(&c, 5000);
+	assert_int_equal(cluster_change(&c, leader(), &ch), ERR_PRECONDITION);
+	cluster_start(&c, asked);
+	cluster_run(&c, 5000);
+	asked = 6 - leader() - up;
 	/* Over the wire, too. */
 	assert_int_equal(cluster_change(&c, asked, &ch), OK);
 	assert_int_equal(ch.id, 4);
