@@ -10,41 +10,82 @@ _raftcask_words() {
 	else
 		raftcask "$1" --help 2>/dev/null |
 			grep -oE '(^ +|, |; )-[-a-z]+=?' | grep -oE -- '-[-a-z]+=?'
-		echo '-e -o --timeout --help'
+		echo '-e -o --timeout --cacert --cert --key --token --help'
 	fi
 }
 
 _raftcask_keys() {
-	raftcask "${endpoints[@]}" --timeout 1s -o plain ls "$1" \
+	raftcask "${common[@]}" --timeout 1s -o plain ls "$1" \
 		--delimiter / --limit 200 2>/dev/null
 }
 
-_raftcask() {
-	local cur=${COMP_WORDS[COMP_CWORD]} verb='' i word
-	local -a endpoints=()
+_raftcask_members() {
+	raftcask "${common[@]}" --timeout 1s -o plain members list 2>/dev/null |
+		sed 1d | cut -d ' ' -f 1
+}
 
-	for ((i = 1; i < COMP_CWORD; i++)); do
-		word=${COMP_WORDS[i]}
+# bash has cut the words at colons, too, and wants only what is behind the last.
+_raftcask_colons() {
+	local head=${cur%"${cur##*:}"} i
+
+	[[ $cur == *:* && $COMP_WORDBREAKS == *:* ]] || return
+	for i in "${!COMPREPLY[@]}"; do
+		COMPREPLY[i]=${COMPREPLY[i]#"$head"}
+	done
+}
+
+_raftcask() {
+	local cur='' prev verb='' action='' i word line=${COMP_LINE:0:COMP_POINT}
+	local -a words common=()
+
+	if [ -z "$line" ]; then
+		words=("${COMP_WORDS[@]:0:COMP_CWORD}")
+		cur=${COMP_WORDS[COMP_CWORD]}
+	else # not cut at colons, as these words are
+		read -ra words <<<"$line"
+		if [[ $line != *[[:space:]] ]]; then
+			cur=${words[-1]}
+			unset 'words[-1]'
+		fi
+	fi
+	for ((i = 1; i < ${#words[@]}; i++)); do
+		word=${words[i]}
 		case $word in
-		-e | --endpoint)
-			endpoints+=(-e "${COMP_WORDS[++i]}")
+		-e | --endpoint | --cacert | --cert | --key | --token)
+			common+=("$word" "${words[i + 1]}")
+			i=$((i + 1))
 			;;
 		-o | --output | --timeout) i=$((i + 1)) ;;
 		-*) ;;
-		*) verb=${verb:-$word} ;;
+		*)
+			if [ -z "$verb" ]; then
+				verb=$word
+			else
+				action=${action:-$word}
+			fi
+			;;
 		esac
 	done
 	COMPREPLY=()
-	case ${COMP_WORDS[COMP_CWORD - 1]} in
+	prev=${words[-1]}
+	case $prev in
 	-o | --output)
 		mapfile -t COMPREPLY < <(compgen -W 'json plain' -- "$cur")
+		return
+		;;
+	--cacert | --cert | --key)
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
 		;;
 	--data-dir)
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
 		return
 		;;
-	-e | --endpoint | --timeout) return ;;
+	--rights)
+		mapfile -t COMPREPLY < <(compgen -W 'r rw admin' -- "$cur")
+		return
+		;;
+	-e | --endpoint | --timeout | --token | --prefix) return ;;
 	esac
 	if [ -z "$verb" ]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(_raftcask_words)" -- "$cur")
@@ -67,10 +108,27 @@ _raftcask() {
 		mapfile -t COMPREPLY < <(_raftcask_keys "$cur" |
 			grep -F -- "$cur")
 		[[ ${COMPREPLY[0]} == */ ]] && compopt -o nospace
+		_raftcask_colons
 		;;
 	members)
-		mapfile -t COMPREPLY < <(compgen -W \
-			'list add remove promote replace' -- "$cur")
+		case $action in
+		'')
+			mapfile -t COMPREPLY < <(compgen -W \
+				'list add remove promote replace' -- "$cur")
+			;;
+		remove | promote | replace)
+			mapfile -t COMPREPLY < <(
+				compgen -W "$(_raftcask_members)" -- "$cur")
+			;;
+		esac
+		;;
+	transfer)
+		mapfile -t COMPREPLY < <(
+			compgen -W "$(_raftcask_members)" -- "$cur")
+		;;
+	token)
+		[ -n "$action" ] || mapfile -t COMPREPLY < <(
+			compgen -W 'list add remove init' -- "$cur")
 		;;
 	export | import | backup | restore | txn)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
