@@ -32,6 +32,7 @@ struct exchange {
 	uint64_t deadline_ns;
 	bool may_be_done; /* an earlier try may have taken effect            */
 	bool sunk;	  /* some of an answer went into the sink            */
+	bool late;	  /* the last try took too long to connect           */
 	struct buf words; /* what went wrong, a line each                    */
 };
 
@@ -186,9 +187,19 @@ static CURLcode perform(struct exchange *x, const char *url)
 	return curl_easy_perform(curl);
 }
 
-static bool nothing_was_sent(CURLcode code)
+/* It took too long to connect, the handshake of TLS included. */
+static bool connected_too_late(struct exchange *x, CURLcode code)
 {
-	return code == CURLE_COULDNT_CONNECT ||
+	long sent = 0;
+
+	return code == CURLE_OPERATION_TIMEDOUT &&
+	       !curl_easy_getinfo(x->curl, CURLINFO_REQUEST_SIZE, &sent) &&
+	       sent == 0;
+}
+
+static bool nothing_was_sent(struct exchange *x, CURLcode code)
+{
+	return connected_too_late(x, code) || code == CURLE_COULDNT_CONNECT ||
 	       code == CURLE_COULDNT_RESOLVE_HOST ||
 	       code == CURLE_SSL_CONNECT_ERROR || secure_hint(code);
 }
@@ -238,7 +249,7 @@ static void note_failure(struct exchange *x, CURLcode code,
 static enum outcome outcome_of(struct exchange *x, CURLcode code)
 {
 	if (code && !x->a->sink_ended)
-		return nothing_was_sent(code) ? NOT_ALIVE : NOT_KNOWN;
+		return nothing_was_sent(x, code) ? NOT_ALIVE : NOT_KNOWN;
 	if (x->a->status == 503)
 		return NOT_DONE;
 	return x->a->status == 504 ? NOT_KNOWN : ANSWERED;
@@ -255,6 +266,7 @@ static enum outcome try_endpoint(struct exchange *x, const char *endpoint)
 	x->err = make_url(endpoint, x->r->path, &url);
 	if (!x->err)
 		code = perform(x, (char *)url.p);
+	x->late = connected_too_late(x, code);
 	buf_done(&url);
 	curl_easy_getinfo(x->curl, CURLINFO_RESPONSE_CODE, &x->a->status);
 	outcome = outcome_of(x, code);
@@ -292,7 +304,7 @@ static enum outcome try_all(struct exchange *x, bool *again)
 					"raftcask: %s: does not serve (503)\n",
 					x->c->endpoint[i]);
 		*again = may_try_again(x, outcome);
-		wait |= outcome == NOT_DONE || x->a->status == 504;
+		wait |= outcome == NOT_DONE || x->a->status == 504 || x->late;
 	}
 	*again = *again && wait;
 	return outcome;

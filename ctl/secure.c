@@ -84,8 +84,11 @@ bool secure_apply(const struct ctl_secure *s, CURL *curl)
 {
 	CURLcode code = CURLE_OK;
 
+	/* It and nobody else: the system's directory goes with any file. */
 	if (s->cacert)
 		code = curl_easy_setopt(curl, CURLOPT_CAINFO, s->cacert);
+	if (!code && s->cacert)
+		code = curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
 	if (!code && s->cert)
 		code = curl_easy_setopt(curl, CURLOPT_SSLCERT, s->cert);
 	if (!code && s->key)

@@ -180,6 +180,26 @@ same "raftcask with a certificate" w "$(r --cacert "$dir/a-ca.pem" \
 	--cert "$dir/n2-cert.pem" --key "$dir/n2-key.pem" get k)"
 stop_daemon
 
+# An authority that is named is the only one.
+if [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null; then
+	rm -rf "$dir/data"
+	mkdir "$dir/system"
+	cp "$dir/b-ca.pem" "$dir/system/ca.pem"
+	cp "$dir/b-ca.pem" "$dir/system/ca-certificates.crt"
+	echo "security: { $(pair other other) };" >"$dir/conf"
+	start_daemon
+	with_system() {
+		unshare -m sh -c 'mount --bind "$0" /etc/ssl/certs && exec "$@"' \
+			"$dir/system" "$raftcask" -e "$url" "$@" 2>/dev/null
+	}
+	same "the system's authorities count" 0 \
+		"$(with_system put k v >/dev/null; echo $?)"
+	same "not beside the one that is named" 1 \
+		"$(with_system --cacert "$dir/a-ca.pem" get k >/dev/null; echo $?)"
+	same "which does" v "$(with_system --cacert "$dir/b-ca.pem" get k)"
+	stop_daemon
+fi
+
 # What a name stands for only shows when it is bound.
 if [ "$(id -u)" = 0 ] && unshare -m true 2>/dev/null; then
 	: >"$dir/conf"
