@@ -15,6 +15,7 @@
 #include "engine/loc.h"
 #include "engine/snapshot.h"
 #include "tests/lib/engine_world.h"
+#include "tests/lib/fail_alloc.h"
 
 enum { VALUE_BYTES = 6000 };
 
@@ -301,6 +302,99 @@ static void a_lost_value_is_not_handed_out(void **state)
 	world_done(&w);
 }
 
+/* Nor is what lies behind a header that cannot be read left out in silence. */
+static void a_damaged_header_ends_it(void **state)
+{
+	struct engine_snapshot *s;
+	struct engine_info info;
+	struct world w;
+	struct record r;
+	char key[16], path[64];
+	enum err err;
+
+	(void)state;
+	world_init(&w, 7, 1);
+	world_reopen(&w);
+	for (uint32_t i = 0; i < 60; i++)
+		change(&w, RECORD_PUT, (uint8_t)(i % WORLD_KEYS));
+	assert_int_equal(
+		engine_peek(w.e, 0, bytes_of(key, world_key(5, key)), &info),
+		OK);
+	snprintf(path, sizeof(path), "data/%08x.log", loc_file_id(info.loc));
+	assert_int_equal(vfs_sim_flip(w.sim, path, loc_off(info.loc) + 20, 4),
+			 OK);
+	assert_int_equal(engine_snapshot_open(w.e, &s), OK);
+	while (!(err = engine_snapshot_next(s, &r)))
+		;
+	assert_int_equal(err, ERR_CORRUPT);
+	engine_snapshot_close(s);
+	world_done(&w);
+}
+
+/* All of it, taken and read through; the first error. */
+static enum err pass_through(struct world *w, bool one_partition)
+{
+	struct engine_snapshot *s = NULL;
+	struct record r;
+	enum err err = one_partition
+			       ? engine_snapshot_open_partition(w->e, 0, &s)
+			       : engine_snapshot_open(w->e, &s);
+
+	while (!err)
+		err = engine_snapshot_next(s, &r);
+	engine_snapshot_close(s);
+	return err == ERR_NOT_FOUND ? OK : err;
+}
+
+static enum err count_name(void *ctx, const char *name)
+{
+	++*(uint32_t *)ctx;
+	return OK;
+}
+
+static uint32_t names(struct world *w)
+{
+	uint32_t n = 0;
+
+	assert_int_equal(vfs_list(w->o.vfs, "data", count_name, &n), OK);
+	return n;
+}
+
+/* A file that stayed pinned would neither be recycled nor unlinked. */
+static void whatever_allocation_fails_no_file_is_held(void **state)
+{
+	uint64_t tries = 0;
+	uint32_t before;
+	struct world w;
+
+	(void)state;
+	world_init(&w, 8, 2);
+	world_reopen(&w);
+	for (uint32_t i = 0; i < 300; i++)
+		change(&w, RECORD_PUT, (uint8_t)(i * 5 % WORLD_KEYS));
+	assert_int_equal(world_merge(&w), OK);
+	before = names(&w);
+	for (int one = 0; one < 2; one++) {
+		for (uint64_t nth = 1;; nth++, tries++) {
+			enum err err;
+
+			fail_alloc_at(nth, false);
+			err = pass_through(&w, one);
+			if (!fail_alloc_off()) {
+				assert_int_equal(err, OK);
+				break;
+			}
+			assert_int_equal(err, ERR_NOMEM);
+		}
+	}
+	assert_true(tries >= 8);
+	for (uint32_t i = 0; i < 300; i++)
+		change(&w, RECORD_PUT, (uint8_t)(i * 5 % WORLD_KEYS));
+	assert_int_equal(world_merge(&w), OK);
+	assert_true(names(&w) <= before + 1);
+	world_done(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -310,6 +404,8 @@ int main(void)
 			a_merge_while_an_entry_is_settled_loses_no_key),
 		cmocka_unit_test(what_is_not_written_yet_is_not_in_the_picture),
 		cmocka_unit_test(a_lost_value_is_not_handed_out),
+		cmocka_unit_test(a_damaged_header_ends_it),
+		cmocka_unit_test(whatever_allocation_fails_no_file_is_held),
 	};
 
 	log_set_level(LOG_ERROR);
