@@ -65,6 +65,7 @@ def told(got):
 
 # --- memory and descriptors ------------------------------------------------
 
+LONG_S = 240
 RING_KIB = 32 << 10  # entries kept for sending: CACHE_BYTES, group_log.c
 
 
@@ -107,12 +108,13 @@ class Samples:
 
     def judge(self, seconds):
         """Of who lived long: the middle of its last third is not much above
-        that of its second. Medians, so that no single burst counts. Of a
-        minute the first third is warming up: threads, and their arenas."""
+        that of its second. Medians, so that no single burst counts. Only a
+        long life says it: tables, histories and the arenas of threads fill in
+        the first minutes."""
         wrong = []
         for (name, generation), taken in self.taken.items():
             lived = taken[-1][0] - taken[0][0]
-            if lived < 60 or lived < seconds / 3:
+            if lived < LONG_S or lived < seconds / 3:
                 continue
             third = len(taken) // 3
             for what, column, slack in (("KiB of memory", 1, 6144),
