@@ -408,6 +408,37 @@ static void many_threads_write_read_and_watch_at_once(void **state)
 	store_rig_expect(&rig, "h3/1", "v");
 }
 
+/* A start that lacks memory says so, and the next one finds everything. */
+static void every_allocation_of_a_start_may_fail(void **state)
+{
+	struct store_rig *r = &rig;
+	uint64_t nth = 1, rev;
+
+	assert_int_equal(store_rig_put(r, "a/b", "c", &rev), OK);
+	store_rig_stop(r);
+	for (;; nth++) {
+		enum err err;
+
+		fail_alloc_at(nth, false);
+		err = store_rig_try_start(r);
+		if (!fail_alloc_off()) {
+			assert_int_equal(err, OK);
+			break;
+		}
+		/*
+		 * What can be done without is, as a larger cache; the
+		 * simulated disk takes memory too, then a write fails.
+		 */
+		assert_true(err == OK || err == ERR_NOMEM || err == ERR_IO);
+		if (!err) {
+			store_rig_expect(r, "a/b", "c");
+			store_rig_stop(r);
+		}
+	}
+	assert_true(nth > 50);
+	store_rig_expect(r, "a/b", "c");
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -416,6 +447,7 @@ int main(void)
 		T(after_a_failed_fsync_nothing_is_acknowledged),
 		T(what_waits_when_the_store_stops_is_told),
 		T(every_allocation_may_fail_under_every_write),
+		T(every_allocation_of_a_start_may_fail),
 		T(wake_comes_only_when_the_core_may_sleep),
 		T(gathered_requests_wake_nobody_until_go),
 		T(a_backup_holds_the_state_it_began_with_and_an_end),
