@@ -266,9 +266,8 @@ enum err datafile_read(struct datafile *df, uint64_t off, uint64_t n,
 
 	if (off > df->bytes || n > df->bytes - off)
 		return ERR_CORRUPT;
-	if (df->map) {
-		err = guard_copy(dst, df->map + off, n);
-	} else {
+	err = df->map ? guard_copy(dst, df->map + off, n) : ERR_IO;
+	if (err) { /* a hole in a full tmpfs can be read, but not mapped */
 		err = vfs_pread(df->f, dst, n, off, &got);
 		if (!err && got < n)
 			err = ERR_CORRUPT;
