@@ -52,7 +52,8 @@ JOBS ?= $(shell nproc)
 
 .PHONY: help all deps run cluster test check sim chaos mutants bench \
 	bench-programs tests asan tests-asan tsan tests-tsan lint \
-	analyze fuzz cov tests-cov install uninstall deb deb-test clean
+	analyze fuzz cov tests-cov chaos-mutants install uninstall deb \
+	deb-test clean
 .DELETE_ON_ERROR:
 
 # The monitor page: its parts, put together, as numbers for a C array.
@@ -198,6 +199,14 @@ mutants: ## plant known bugs; the simulator must find each (MUTANT=name)
 	@$(MAKE) --no-print-directory -j$(JOBS) $(B)/sim
 	@BUILD=$(B) python3 -B tests/mutants/run.py -n $(or $(SEEDS),400) $(MUTANT)
 
+chaos-mutants: export COMPILE = $(CC) $(STD) $(CPPFLAGS) $(CFLAGS)
+chaos-mutants: export LINK = $(CC) $(LDFLAGS) -pthread -o @OUT@ @OBJECT@ \
+	$(B)/o/node/main.o $(B)/libraftcask.a $(LIBS_DAEMON) $(LIBS_CORE)
+chaos-mutants: ## plant bugs in the daemon; chaos must find each (MUTANT=name)
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(B)/linear
+	@BUILD=$(B) python3 -B tests/mutants/run.py --chaos \
+		-n $(or $(SEEDS),3) $(MUTANT)
+
 asan: tests-asan ## the tests under AddressSanitizer and UBSan
 	@BUILD=$(B)/asan UBSAN_OPTIONS=print_stacktrace=1 tests/run -t 600 \
 		$(patsubst $(B)/t/%,$(B)/asan/t/%,$(TESTS)) \
@@ -245,11 +254,20 @@ $(B)/analyze/httpd/page.gcc $(B)/analyze/httpd/page.clang: $(PAGE)
 analyze: $(patsubst %.c,$(B)/analyze/%.gcc,$(PRODUCT_SRC)) \
 		$(patsubst %.c,$(B)/analyze/%.clang,$(PRODUCT_SRC)) ## static analysis
 
-tests-cov: $(patsubst $(B)/t/%,$(B)/cov/t/%,$(TESTS))
+# Also seeds of the simulator, the corpus, and black-box tests that are cheap
+# and reach what programs do only when they run (COV_SH=).
+COV_SEEDS ?= 20
+COV_SH ?= tests/node/test_damage.sh tests/node/test_daemon.sh \
+	tests/blackbox/test_backup.sh
+COV_TESTS := $(patsubst $(B)/t/%,$(B)/cov/t/%,$(TESTS))
+tests-cov: $(COV_TESTS) $(B)/cov/sim $(B)/cov/raftscript \
+	$(patsubst $(B)/%,$(B)/cov/%,$(PROGRAMS) $(HELPER) $(REPLAYS))
 cov: tests-cov ## which lines the tests reach, by file
 	@find $(B)/cov -name '*.gcda' -delete
-	@BUILD=$(B)/cov tests/run -t 600 $(patsubst $(B)/t/%,$(B)/cov/t/%,$(TESTS))
-	@tests/coverage $(B)/cov $(LIB_SRC)
+	@bad=0; BUILD=$(B)/cov PATIENCE_S=60 tests/run -t 900 $(COV_TESTS) \
+		tests/fuzz/test_corpus.sh $(COV_SH) || bad=1; \
+	$(B)/cov/sim -q -s 1 -n $(COV_SEEDS) -j $(JOBS) || bad=1; \
+	tests/coverage $(B)/cov $(LIB_SRC) && exit $$bad
 
 # Each target runs for FUZZ_SECONDS; what it learns stays below build/fuzz/.
 # With 0 the corpus of the tree runs once, for what it reaches.

@@ -1,6 +1,7 @@
 """run.py - plant a bug, and see that the simulator finds it.
 
     python3 tests/mutants/run.py [-n SEEDS] [-s FIRST] [-j JOBS] [NAME ...]
+    python3 tests/mutants/run.py --chaos [-n SEEDS] [-s FIRST] [NAME ...]
     python3 tests/mutants/run.py --check
 
 Each file tests/mutants/*.mutants holds bugs that consensus and storage engines
@@ -26,13 +27,19 @@ The text to replace must be there exactly once. --check looks at that alone, and
 compiles nothing: a bug that can no longer be planted fails the tests, so the
 list follows the code.
 
-COMPILE and LINK come from the Makefile (`make mutants`).
+With --chaos the bugs of chaos.mutants, and those of the other lists that it
+names behind "also", are linked into a daemon, one after the other, and real
+clusters of it run under tests/chaos, CHAOS_S seconds each, until one is judged
+to be wrong. Those that only chaos can see the simulator is spared.
+
+COMPILE and LINK come from the Makefile (`make mutants`, `make chaos-mutants`).
 """
 import argparse
 import concurrent.futures
 import functools
 import glob
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -40,6 +47,9 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.environ.get("BUILD", "build")
+CHAOS = os.path.join(HERE, "chaos.mutants")
+CHAOS_S = os.environ.get("CHAOS_S", "60")
+ALSO = set()  # names in other lists that are for chaos, too
 
 
 class Mutant:
@@ -56,7 +66,8 @@ def parse(path):
             found.append(Mutant(line[3:].strip(), "%s:%d" % (path, number)))
             part = "why"
         elif not found:
-            continue
+            if line.startswith("also "):
+                ALSO.add(line[5:].strip())
         elif line.startswith("file ") and part == "why":
             found[-1].file = line[5:].strip()
         elif line == "may stall\n" and part == "why":
@@ -94,7 +105,7 @@ def build(m):
         f.write('#line 1 "%s"\n' % m.file + text.replace(m.old, m.new))
     for command in (
             "%s -Wno-error -w -c -o %s.o %s.c" % (os.environ["COMPILE"], base, base),
-            os.environ["LINK"].replace("@OUT@", base + ".sim")
+            os.environ["LINK"].replace("@OUT@", base + ".out")
             .replace("@OBJECT@", base + ".o")):
         done = subprocess.run(command, shell=True, cwd=ROOT,
                               capture_output=True, text=True)
@@ -121,16 +132,36 @@ def simulate(program, seed):
     return lines[-1] if lines else "died of signal %d" % -done.returncode
 
 
+def endanger(daemon, seed):
+    """None, or what a chaos run of the daemon was judged to have done."""
+    done = subprocess.run(
+        [sys.executable, "-B", "tests/chaos/chaos.py", "--seed", str(seed),
+         "--seconds", CHAOS_S, "--daemon", daemon, "--dir",
+         daemon + ".run"], cwd=ROOT, capture_output=True, text=True,
+        errors="replace")
+    shutil.rmtree(os.path.join(ROOT, daemon + ".run"), ignore_errors=True)
+    if done.returncode == 77:
+        sys.exit(done.stdout)
+    lines = [line.strip() for line in done.stdout.splitlines()
+             if line.startswith("   ")]
+    return lines[0][-150:] if done.returncode and lines else None
+
+
 @functools.lru_cache(maxsize=None)
 def is_sound(seed):
     """Does the seed pass without any bug planted?"""
     return not simulate(os.path.join(BUILD, "sim"), seed)
 
 
-def hunt(m, first, seeds):
+def hunt(m, first, seeds, chaos):
     """(seed, what stopped it), or None."""
-    program = os.path.join(BUILD, "mutants", m.name) + ".sim"
+    program = os.path.join(BUILD, "mutants", m.name) + ".out"
     for seed in range(first, first + seeds):
+        if chaos:
+            said = endanger(program, seed)
+            if said:
+                return seed, said
+            continue
         said = simulate(program, seed)
         if said and "not healed" in said and not m.may_stall:
             continue
@@ -144,8 +175,8 @@ def try_one(m, args):
     why = build(m)
     if why:
         return m, "cannot be planted: " + why, False
-    got = hunt(m, args.start, args.seeds)
-    for suffix in (".c", ".o", ".sim"):
+    got = hunt(m, args.start, args.seeds, args.chaos)
+    for suffix in (".c", ".o", ".out"):
         os.unlink(os.path.join(BUILD, "mutants", m.name + suffix))
     took = time.monotonic() - started
     if not got:
@@ -167,14 +198,21 @@ def main():
     p.add_argument("-n", "--seeds", type=int, default=400)
     p.add_argument("-s", "--start", type=int, default=1)
     p.add_argument("-j", "--jobs", type=int, default=os.cpu_count())
+    p.add_argument("--chaos", action="store_true")
     p.add_argument("--check", action="store_true")
     p.add_argument("names", nargs="*")
     args = p.parse_args()
-    mutants = [m for path in sorted(glob.glob(HERE + "/*.mutants"))
-               for m in parse(path)]
+    lists = {path: parse(path)
+             for path in sorted(glob.glob(HERE + "/*.mutants"))}
+    mutants = [m for found in lists.values() for m in found]
     names = [m.name for m in mutants]
-    if len(set(names)) != len(names):
-        sys.exit("a name comes twice")
+    if len(set(names)) != len(names) or ALSO - set(names):
+        sys.exit("a name comes twice, or is not there")
+    if args.chaos:
+        args.jobs = 1  # a cluster needs the whole machine
+        mutants = lists[CHAOS] + [m for m in mutants if m.name in ALSO]
+    elif not args.check:
+        mutants = [m for m in mutants if m not in lists[CHAOS]]
     if args.names:
         mutants = [m for m in mutants
                    if any(n in m.name for n in args.names)]
