@@ -220,6 +220,7 @@ class Spoilt(Member):
 
     def wipe(self):
         unmount(self.mnt)  # without its LOCK nobody knows whose it was
+        self.process.wait(60)  # who hung there goes now, with its ports
         shutil.rmtree(self.data, ignore_errors=True)
 
     def remove(self):
