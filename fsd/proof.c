@@ -15,6 +15,7 @@
  *	LOOKUP a b	rests
  *	GETATTR b	as of a
  *	OPEN b		rests, as LOOKUP
+ *	GETATTR a	UNLINK follows: as the one after LOOKUP / a
  *
  * Noted for each thread of a program before its answer is sent, taken by its
  * next request, whatever that is. Threads share places by number: a note that is
@@ -112,8 +113,11 @@ bool proof_covers(struct call *c)
 
 bool proof_takes_lease(const struct call *c)
 {
-	return c->rests == REST_FOUND && c->proof.found == c->at.node->id &&
-	       c->proof.partition != PROOF_NONE;
+	const struct proof *p = &c->proof;
+	uint64_t id = c->at.node->id;
+
+	return c->rests == REST_FOUND && p->partition != PROOF_NONE &&
+	       p->found && (p->found == id || p->checked == id);
 }
 
 bool proof_is_void(struct call *c)
