@@ -274,8 +274,12 @@ static struct bytes next_name(const char **path)
 	return name;
 }
 
-enum err disk_parent(const struct disk *d, const char *path, uint32_t *dir,
-		     struct bytes *name)
+/*
+ * Split path into its directory's inode and its last name (valid as long as
+ * path; empty for the root itself). ERR_NOT_FOUND: the directory is not there.
+ */
+static enum err disk_parent(const struct disk *d, const char *path,
+			    uint32_t *dir, struct bytes *name)
 {
 	struct bytes last = next_name(&path), next;
 	uint32_t at = DISK_ROOT;

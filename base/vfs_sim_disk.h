@@ -88,13 +88,6 @@ void disk_done(struct disk *d);
 MUST_CHECK enum err disk_copy(const struct disk *from, uint64_t seed,
 			      struct disk *to);
 
-/*
- * Split path into its directory's inode and its last name (valid as long as
- * path; empty for the root itself). ERR_NOT_FOUND: the directory is not there.
- */
-MUST_CHECK enum err disk_parent(const struct disk *d, const char *path,
-				uint32_t *dir, struct bytes *name);
-
 /* The inode that path names. ERR_NOT_FOUND. */
 MUST_CHECK enum err disk_find(const struct disk *d, const char *path,
 			      uint32_t *ino);

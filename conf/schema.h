@@ -77,7 +77,4 @@ MUST_CHECK enum err value_parse_name(const char *text, char *name,
 				     uint32_t name_bytes, char *why,
 				     size_t why_bytes);
 
-/* Append text between quotes, escaped for libconfig. ERR_NOMEM. */
-MUST_CHECK enum err value_format_text(const char *text, struct buf *out);
-
 #endif

@@ -402,7 +402,8 @@ enum err value_parse(struct conf *c, const struct conf_key *key,
 	return OK;
 }
 
-enum err value_format_text(const char *text, struct buf *out)
+/* Append text between quotes, escaped for libconfig. ERR_NOMEM. */
+static enum err value_format_text(const char *text, struct buf *out)
 {
 	enum err err = buf_add(out, "\"", 1);
 

@@ -175,8 +175,3 @@ void progress_end(struct progress *p)
 		fputs("\r\033[K", stderr);
 	p->is_drawn = false;
 }
-
-uint64_t progress_ns(const struct progress *p)
-{
-	return clock_mono_ns(clock_os()) - p->begun_ns;
-}

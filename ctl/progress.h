@@ -37,9 +37,6 @@ void progress_to(struct progress *p, uint64_t done);
 /* The work is over, well or not: the bar goes. */
 void progress_end(struct progress *p);
 
-/* Ns since it began. */
-uint64_t progress_ns(const struct progress *p);
-
 /* The text of a bar or line, cut to width bytes; for progress.c and tests. */
 void progress_text(const struct progress *p, uint64_t now_ns, bool bar,
 		   char *text, unsigned width);

@@ -164,7 +164,12 @@ out_free:
 	return err;
 }
 
-bool merge_is_overtaken(const struct merge *m, uint32_t partition)
+/*
+ * A snapshot was installed for the partition since the merge began: what it
+ * had before is dead, and so is what this merge made of it. Exact under
+ * keep_lock; else, once true, for good.
+ */
+static bool merge_is_overtaken(const struct merge *m, uint32_t partition)
 {
 	return atomic_load(&m->e->partitions[partition].installs) !=
 	       m->parts[partition].installs;

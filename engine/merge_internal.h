@@ -93,13 +93,6 @@ struct merge {
 MUST_CHECK enum err merge_copy_step(struct merge *m);
 MUST_CHECK enum err merge_seal_step(struct merge *m);
 
-/*
- * A snapshot was installed for the partition since the merge began: what it
- * had before is dead, and so is what this merge made of it. Exact under
- * keep_lock; else, once true, for good.
- */
-bool merge_is_overtaken(const struct merge *m, uint32_t partition);
-
 /* Whether df is one of the inputs. */
 bool merge_has_input(const struct merge *m, uint32_t file_id);
 

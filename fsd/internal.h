@@ -381,9 +381,6 @@ void entry_untake(struct fsd *f, uint64_t id);
 /* Answer with them, and release c. */
 void node_answer_attr(struct call *c);
 
-/* Links of the directory node. */
-uint64_t node_subdirs(struct fsd *f, struct node *node, struct bytes path);
-
 /* Operations of libfuse: <fuse_lowlevel.h>. */
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void op_forget(fuse_req_t req, fuse_ino_t id, uint64_t n);

@@ -13,7 +13,9 @@
 
 #include "fsd/internal.h"
 
-uint64_t node_subdirs(struct fsd *f, struct node *node, struct bytes path)
+/* Links of the directory node. */
+static uint64_t node_subdirs(struct fsd *f, struct node *node,
+			     struct bytes path)
 {
 	uint32_t changes, moves = moves_begin(f);
 	uint64_t count = 0;

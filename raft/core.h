@@ -241,10 +241,6 @@ uint64_t log_unclaimed(const struct raft *r);
 /* Nothing is on its way. The slots stay. */
 void inflights_reset(struct inflights *in);
 
-/* An append up to index is on its way; in is not full by count. */
-void inflights_add(const struct raft *r, struct inflights *in, uint64_t index,
-		   uint64_t bytes);
-
 /* All up to index are answered. */
 void inflights_free_to(const struct raft *r, struct inflights *in,
 		       uint64_t index);
@@ -317,23 +313,14 @@ uint32_t conf_voters(const struct raft_conf *c, uint8_t role);
  */
 void become_follower(struct raft *r, uint64_t term, uint64_t leader);
 
-/* A candidate that is a member has won: it leads, with a no-op of its own. */
-void become_leader(struct raft *r);
-
 /*
  * Ask for pre-votes, or for votes (forced: the leader hands over). Nothing
  * where r leads, may not, or has membership changes to apply first.
  */
 void start_election(struct raft *r, bool forced);
 
-/* Is it this node's place to lead? */
-bool is_promotable(const struct raft *r);
-
 /* Has a leader been heard within the shortest election timeout? */
 bool is_voter_leased(const struct raft *r);
-
-/* Draw a new one, from one to two of r->c.election_ticks. */
-void reset_election_timeout(struct raft *r);
 
 /* -------------------------------------------- messages, one file for each --
  *

@@ -14,7 +14,7 @@
 #include "raft/core.h"
 
 /* Different for each node, so that seldom two stand at once (paper 5.2). */
-void reset_election_timeout(struct raft *r)
+static void reset_election_timeout(struct raft *r)
 {
 	r->election_timeout =
 		r->c.election_ticks +
@@ -90,7 +90,8 @@ static void become_pre_candidate(struct raft *r)
 	TRACE(r, .kind = RAFT_EV_ROLE, .a = r->term);
 }
 
-void become_leader(struct raft *r)
+/* A candidate that is a member has won: it leads, with a no-op of its own. */
+static void become_leader(struct raft *r)
 {
 	struct progress *me = progress_find(r, r->c.id);
 
@@ -115,7 +116,8 @@ void become_leader(struct raft *r)
 	acknowledge_own_log(r);
 }
 
-bool is_promotable(const struct raft *r)
+/* Is it this node's place to lead? */
+static bool is_promotable(const struct raft *r)
 {
 	const struct progress *me = progress_of(r, r->c.id);
 

@@ -27,8 +27,9 @@ bool inflights_full(const struct raft *r, const struct inflights *in)
 	       in->bytes >= r->c.inflight_bytes_max;
 }
 
-void inflights_add(const struct raft *r, struct inflights *in, uint64_t index,
-		   uint64_t bytes)
+/* An append up to index is on its way; in is not full by count. */
+static void inflights_add(const struct raft *r, struct inflights *in,
+			  uint64_t index, uint64_t bytes)
 {
 	CHECK(in->count < r->c.inflight_max);
 	in->slot[(in->start + in->count) % r->c.inflight_max] =

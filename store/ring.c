@@ -27,7 +27,8 @@ static uint64_t mix(uint64_t x)
 	return x ^ x >> 31;
 }
 
-uint32_t ring_slot(struct bytes key)
+/* Which slot the top component of a key falls into. */
+static uint32_t ring_slot(struct bytes key)
 {
 	struct bytes top = key_top(key);
 	uint64_t h = 0xcbf29ce484222325;

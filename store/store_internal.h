@@ -399,9 +399,6 @@ void status_publish(struct partition *p);
 /* All keys of users in p, counted anew for status. At start, after installs. */
 void count_keys(struct store *s, struct partition *p);
 
-/* Which slot the top component of a key falls into. */
-uint32_t ring_slot(struct bytes key);
-
 /* The value that bytes p..n make, as if read from the store (copied). */
 MUST_CHECK enum err value_of_bytes(struct bytes data, uint64_t rev,
 				   struct store_value **v);
