@@ -3,6 +3,8 @@
  */
 #include "store/members_plan.h"
 
+enum { VOTERS_FEW = 3 }; /* with fewer, no voter may fail */
+
 struct plan {
 	const struct members *ms;
 	const struct raft_conf *conf;
@@ -130,6 +132,25 @@ static bool is_kept_for(const struct plan *p, uint64_t id)
 	return false;
 }
 
+/* Would few vote without id, which does, while one more is about to? */
+static bool is_kept_for_now(const struct plan *p, uint64_t id)
+{
+	uint32_t voters = 0;
+	bool one_comes = false;
+
+	for (uint32_t i = 0; i < p->conf->count; i++) {
+		uint64_t other = p->conf->id[i];
+		const struct member *m = find(p->ms, other);
+
+		voters += (p->conf->role[i] & RAFT_VOTER) != 0;
+		one_comes |= p->conf->role[i] == RAFT_LEARNER && m &&
+			     !m->leaving && !m->m.stays_learner &&
+			     p->f->is_up(p->f->ctx, other);
+	}
+	return voters <= VOTERS_FEW && one_comes &&
+	       (id == p->f->self || p->f->is_up(p->f->ctx, id));
+}
+
 static bool remove_voter(struct plan *p)
 {
 	bool self_too = false;
@@ -140,7 +161,8 @@ static bool remove_voter(struct plan *p)
 		if (!(p->conf->role[i] & RAFT_VOTER) || !is_to_go(p->ms, id))
 			continue;
 		p->waits = true;
-		if (is_kept_for(p, id) || is_kept_here(p, id))
+		if (is_kept_for(p, id) || is_kept_for_now(p, id) ||
+		    is_kept_here(p, id))
 			continue;
 		if (id == p->f->self)
 			self_too = true; /* last */

@@ -222,6 +222,32 @@ static void removal_that_costs_the_quorum_waits(void **state)
 	assert_string_equal(step(), "done");
 }
 
+static void one_of_three_stays_until_the_learner_votes(void **state)
+{
+	begin(3);
+	add(0);
+	caught_up[4] = false;
+	assert_string_equal(step(), "learner 4");
+	of(2)->leaving = true;
+	assert_string_equal(step(), "wait");
+	up[4] = false; /* who may never vote keeps nobody */
+	assert_string_equal(step(), "remove 2");
+	begin(3);
+	add(0);
+	caught_up[4] = false;
+	assert_string_equal(step(), "learner 4");
+	of(2)->leaving = true;
+	up[2] = false; /* the dead one is of no use */
+	assert_string_equal(step(), "remove 2");
+	begin(3);
+	add(0);
+	of(2)->leaving = true;
+	assert_string_equal(step(), "learner 4");
+	assert_string_equal(step(), "voter 4");
+	assert_string_equal(step(), "remove 2");
+	assert_string_equal(step(), "done");
+}
+
 static void dead_voter_goes_before_a_live_one(void **state)
 {
 	begin(4);
@@ -402,6 +428,7 @@ int main(void)
 		cmocka_unit_test(replacement_replaced_again),
 		cmocka_unit_test(group_0_lets_go_last),
 		cmocka_unit_test(removal_that_costs_the_quorum_waits),
+		cmocka_unit_test(one_of_three_stays_until_the_learner_votes),
 		cmocka_unit_test(dead_voter_goes_before_a_live_one),
 		cmocka_unit_test(promotion_that_costs_the_quorum_waits),
 		cmocka_unit_test(leader_goes_last_and_hands_over),
