@@ -10,6 +10,10 @@
  * else it sleeps in a poll of the epoll descriptors first. The eventfd is edge
  * triggered and never read.
  *
+ * The library takes 128 events at a time, and when it got exactly so many it
+ * waits for more, as long as it was told to, before it looks at them. With as
+ * many connections as that could come true for, the loop sleeps in the poll.
+ *
  * When to go on without sleeping: the library knows (MHD_get_timeout) unless
  * requests are offered, for these it always calls due. Then
  *
@@ -37,6 +41,7 @@ enum {
 	OFFER_MS = 5,	   /* nothing at all happened meanwhile              */
 	OFFER_MS_MAX = 50, /* then a request is suspended                    */
 	HOLD_MS = 100,	   /* a slow reader is one for a while               */
+	INSIDE_MAX = 100,  /* connections, of 128 events less what else wakes */
 };
 
 /*
@@ -192,9 +197,20 @@ static void sleep_and_run(struct loop *l)
 	atomic_store(&l->asleep, false);
 }
 
+static bool may_sleep_inside(const struct loop *l)
+{
+	const union MHD_DaemonInfo *info;
+
+	if (l->daemon_count != 1 || l->offered)
+		return false;
+	info = MHD_get_daemon_info(l->daemons[0],
+				   MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+	return info->num_connections < INSIDE_MAX;
+}
+
 static void turn(struct loop *l, int wait_ms)
 {
-	bool inside = wait_ms && l->daemon_count == 1 && !l->offered;
+	bool inside = wait_ms && may_sleep_inside(l);
 
 	if (wait_ms && !inside)
 		rest(l, wait_ms);

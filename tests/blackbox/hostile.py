@@ -4,6 +4,7 @@ and holds no more memory or descriptors afterwards. SEED= and ROUNDS= steer the
 random part."""
 import os
 import random
+import signal
 import socket
 import time
 
@@ -320,6 +321,23 @@ def _():
         c.close()
     time.sleep(0.2)
     equal(node.list(prefix="up/")["keys"], [], "nothing of them is stored")
+
+
+@case("however many requests are there at once, all are answered")
+def _():
+    # The library takes events by 128: that many and not one more have to come
+    # while the daemon does not look.
+    for count in (127, 128, 129, 256):
+        conns = [Conn(node.port, 5) for _ in range(count)]
+        for _ in range(3):
+            os.kill(node.process.pid, signal.SIGSTOP)
+            for c in conns:
+                c.send(head("GET", "/keep/1"))
+            os.kill(node.process.pid, signal.SIGCONT)
+            for c in conns:
+                equal(c.reply("GET").status, 200, "one of", count)
+        for c in conns:
+            c.close()
 
 
 @case("past the limit of connections: 429 or 503 or hung up, never a crash")
