@@ -7,8 +7,8 @@
  * so (FRAME_HEALED): its put is no entry, only the bytes of that version of the
  * key, and it counts wherever the base is.
  *
- * The key directory is pointed at them when they are durable, and only if the
- * key still has that version. Until then, and after a crash before, it points
+ * The key directory is pointed at them when they are durable and a mark proves
+ * it, and only if the key still has that version. Until then, and after a crash before, it points
  * at the damaged place, which answers ERR_CORRUPT.
  */
 #include <stdlib.h>
@@ -249,10 +249,22 @@ static enum err point_at(struct engine *e, const struct heal *h)
 	return err;
 }
 
+/*
+ * A mark behind them, durable too: damage in what nothing proves is taken for
+ * a torn end by the next start, and cut. Of an entry a peer sends that again,
+ * of a key nobody knows that it was here.
+ */
+static enum err prove(struct engine *e)
+{
+	enum err err = log_mark(&e->log);
+
+	return err ? err : log_sync(&e->log);
+}
+
 enum err engine_heal_settle(struct engine *e)
 {
 	struct damage *d = &e->damage;
-	enum err err = OK;
+	enum err err = d->heal_count > 0 ? prove(e) : OK;
 
 	while (!err && d->heal_count > 0) {
 		struct heal *h = &d->heals[d->heal_count - 1];

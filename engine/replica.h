@@ -101,7 +101,11 @@ MUST_CHECK enum err engine_heal_entry(struct engine *e,
 MUST_CHECK enum err engine_heal_record(struct engine *e,
 				       const struct record *r);
 
-/* After engine_sync: point the key directory at what was healed. Writer. */
+/*
+ * After engine_sync: write and sync a mark that proves it, and point the key
+ * directory at what was healed. ERR_NOSPC, ERR_NOMEM: what is left waits for
+ * the next call; else as engine_sync. Thread: writer.
+ */
 MUST_CHECK enum err engine_heal_settle(struct engine *e);
 
 /*

@@ -567,7 +567,7 @@ static enum err settle_healed(struct store *s)
 	err = engine_sync(s->engine);
 	if (!err)
 		err = engine_heal_settle(s->engine);
-	if (err == ERR_NOMEM)
+	if (err == ERR_NOMEM || err == ERR_NOSPC)
 		return OK; /* again in the next round */
 	if (!err)
 		s->repair->healed = false;
