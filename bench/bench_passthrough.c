@@ -5,10 +5,11 @@
  *	bench_passthrough SOURCE MOUNTPOINT
  *
  * Built as libfuse's example passthrough_hp is: the low-level API, an O_PATH
- * descriptor for each file that the kernel knows, one table of them, entries and
- * attributes cached for a day, pages and listings kept, writeback cache, splice,
- * the library's own loop and threads. Only what the benchmark asks for, which it
- * shares with nothing of the product. Ends with SIGTERM or when unmounted.
+ * descriptor for each file that the kernel knows, one table of them, entries
+ * and attributes cached for a day, pages and listings kept, writeback cache,
+ * splice, the library's own loop and threads. Only what the benchmark asks for,
+ * which it shares with nothing of the product. Ends with SIGTERM or when
+ * unmounted.
  */
 #define FUSE_USE_VERSION 312
 #include <dirent.h>

@@ -55,8 +55,9 @@ struct http_answer {
 };
 
 /*
- * Make the exchange, in at most c->timeout_ms. CTL_OK: an answer came whole, whatever its status;
- * release it with http_answer_done. Otherwise it has been said why.
+ * Make the exchange, in at most c->timeout_ms. CTL_OK: an answer came whole,
+ * whatever its status; release it with http_answer_done. Otherwise it has been
+ * said why.
  */
 enum ctl_exit http_call(const struct ctl *c, const struct http_request *r,
 			struct http_answer *a);

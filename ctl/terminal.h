@@ -3,7 +3,8 @@
  *
  * Whatever ends the process short of SIGKILL (return, exit, SIGINT, SIGTERM,
  * SIGHUP, SIGQUIT), the terminal is as it was: line mode and echo on, cursor
- * shown, the old screen back. SIGTSTP gives it back until SIGCONT. Thread: main.
+ * shown, the old screen back. SIGTSTP gives it back until SIGCONT. Thread:
+ * main.
  */
 #ifndef CTL_TERMINAL_H
 #define CTL_TERMINAL_H

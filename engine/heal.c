@@ -8,8 +8,8 @@
  * key, and it counts wherever the base is.
  *
  * The key directory is pointed at them when they are durable and a mark proves
- * it, and only if the key still has that version. Until then, and after a crash before, it points
- * at the damaged place, which answers ERR_CORRUPT.
+ * it, and only if the key still has that version. Until then, and after a crash
+ * before, it points at the damaged place, which answers ERR_CORRUPT.
  */
 #include <stdlib.h>
 

@@ -83,9 +83,9 @@ MUST_CHECK enum err hint_load(struct vfs *vfs, const char *path,
 			      const struct hint_file *file, struct hint **hint);
 
 /*
- * Only the table of a hint: what hint_partition says, without run and spans. Reads
- * header and table, which have a checksum of their own, so it tells nothing
- * of the items. *parts is released with free(). Errors as hint_load.
+ * Only the table of a hint: what hint_partition says, without run and spans.
+ * Reads header and table, which have a checksum of their own, so it tells
+ * nothing of the items. *parts is released with free(). Errors as hint_load.
  */
 MUST_CHECK enum err hint_load_table(struct vfs *vfs, const char *path,
 				    const struct hint_file *file,

@@ -3,8 +3,8 @@
  *
  * A sealed log segment is walked once; each partition in it gets a run of the
  * settled records that are part of its log. While a tail points into it, it is
- * not known what will be settled of it, so the hint waits. A merged file whose hint
- * was lost gets it back the same way.
+ * not known what will be settled of it, so the hint waits. A merged file whose
+ * hint was lost gets it back the same way.
  */
 #include <stdlib.h>
 

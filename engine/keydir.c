@@ -14,9 +14,9 @@
  *
  * A change first gets all the memory it may need, so running out of it leaves
  * everything as it was. A full leaf splits in the middle; at its end or start
- * when keys come in ascending or descending order, so that it stays full. A node with fewer than
- * NODE_MERGE_BELOW slots joins a neighbour under the same parent if both then
- * fit into NODE_JOINED_MAX; an empty one always leaves.
+ * when keys come in ascending or descending order, so that it stays full. A
+ * node with fewer than NODE_MERGE_BELOW slots joins a neighbour under the same
+ * parent if both then fit into NODE_JOINED_MAX; an empty one always leaves.
  */
 #include "engine/keydir.h"
 

@@ -182,8 +182,9 @@ bool load_hint_is_dead(const struct manifest *m, const struct hint_partition *h)
 
 /*
  * Is the hint older than what was decided since? A merge may have raised a base
- * over some of the entries that it names; a recovery may have ended the segment before its
- * last frame and copied that elsewhere, or let the writer go on in it.
+ * over some of the entries that it names; a recovery may have ended the segment
+ * before its last frame and copied that elsewhere, or let the writer go on in
+ * it.
  */
 static bool hint_outlived(const struct manifest *m, uint64_t limit,
 			  const struct hint *hint)

@@ -506,10 +506,11 @@ static enum err say_missing(struct load *l, uint32_t partition, uint64_t first)
 }
 
 /*
- * A node that is alone, and an entry of which nothing stands in the log: an open
- * comes so far only if its place was given up with consent. What lies behind was
- * not settled and cannot be without it, so the log ends before it. (The next
- * entry has a higher term and ends the log there for every later open.)
+ * A node that is alone, and an entry of which nothing stands in the log: an
+ * open comes so far only if its place was given up with consent. What lies
+ * behind was not settled and cannot be without it, so the log ends before it.
+ * (The next entry has a higher term and ends the log there for every later
+ * open.)
  */
 static bool cut_given_up(struct load *l, struct partition *p)
 {

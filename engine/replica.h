@@ -66,9 +66,9 @@ MUST_CHECK enum err engine_log_read(struct engine *e, uint16_t partition,
 
 /*
  * Entries at or above index are still wanted by a peer: merges leave the log
- * segments that hold them alone, but never more than the four newest sealed ones
- * (a lagging peer must not pin the disk). UINT64_MAX: nobody waits (the start).
- * Thread: writer.
+ * segments that hold them alone, but never more than the four newest sealed
+ * ones (a lagging peer must not pin the disk). UINT64_MAX: nobody waits (the
+ * start). Thread: writer.
  */
 void engine_log_keep(struct engine *e, uint16_t partition, uint64_t index);
 
@@ -109,8 +109,8 @@ MUST_CHECK enum err engine_heal_record(struct engine *e,
 MUST_CHECK enum err engine_heal_settle(struct engine *e);
 
 /*
- * A settled key whose value was found damaged: by a read, a merge, a snapshot or
- * the open. At most 256 are remembered until they are taken.
+ * A settled key whose value was found damaged: by a read, a merge, a snapshot
+ * or the open. At most 256 are remembered until they are taken.
  */
 struct engine_damaged {
 	uint16_t partition;

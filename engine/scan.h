@@ -84,8 +84,8 @@ struct scan {
 };
 
 /*
- * Look through df, to the frame limit (UINT64_MAX: to the end). s->err tells: OK,
- * ERR_IO, ERR_NOMEM. Damage is an event, not an error. Thread: any.
+ * Look through df, to the frame limit (UINT64_MAX: to the end). s->err tells:
+ * OK, ERR_IO, ERR_NOMEM. Damage is an event, not an error. Thread: any.
  */
 void scan_segment(struct engine *e, struct datafile *df, uint64_t limit,
 		  struct scan *s);

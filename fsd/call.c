@@ -11,8 +11,8 @@
  * A change waits FSD_LEADER_MS for a leader: an election is a pause, not an
  * error. A barrier waits FSD_FRESH_MS, and when that was in vain once, not at
  * all until there is a leader: without a quorum reads and listings go on, from
- * what this node knows. A request that the kernel interrupts ends with EINTR while
- * it is not in the store.
+ * what this node knows. A request that the kernel interrupts ends with EINTR
+ * while it is not in the store.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -10,11 +10,11 @@
  *                 |   '--- own call carries it --'   |
  *                 '--- failed: again with the next   '- waiters go on
  *
- * If a write that carries it fails because nobody could take it (EIO), or with an
- * outcome that is not known, that was its last attempt of its own accord: the
- * program is told that nothing happened, so the key must not be found empty when
- * there is a leader again. It goes with a later write, or fsync; or with the last
- * close it is forgotten.
+ * If a write that carries it fails because nobody could take it (EIO), or with
+ * an outcome that is not known, that was its last attempt of its own accord:
+ * the program is told that nothing happened, so the key must not be found empty
+ * when there is a leader again. It goes with a later write, or fsync; or with
+ * the last close it is forgotten.
  *
  * One call at a time carries it; who needs the outcome waits in its list. Of a
  * create whose name has come to be meanwhile, the other file is taken if the
@@ -237,8 +237,8 @@ static void retarget(struct call *c, const struct defer *d)
 }
 
 /*
- * The kernel has times of the directory that are not so. To be told makes it ask
- * for the mode too, at every step into the directory.
+ * The kernel has times of the directory that are not so. To be told makes it
+ * ask for the mode too, at every step into the directory.
  */
 static void tell_parent(struct fsd *f, struct node *parent)
 {
@@ -291,8 +291,8 @@ static bool adopt(struct call *c, enum err *err)
 }
 
 /*
- * A truncation that its carrier did not bring about before the file was removed:
- * the orphan is cut, if it is not by now.
+ * A truncation that its carrier did not bring about before the file was
+ * removed: the orphan is cut, if it is not by now.
  */
 static void cut_orphan(struct call *c, bool failed)
 {

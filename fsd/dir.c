@@ -2,8 +2,8 @@
  * fsd/dir.c - listings.
  *
  * The names of a directory are taken down when it is read from the start: what
- * comes and goes meanwhile does not disturb, and rewinding looks anew. What each
- * name is now is asked when it is shown; who is gone by then is left out.
+ * comes and goes meanwhile does not disturb, and rewinding looks anew. What
+ * each name is now is asked when it is shown; who is gone by then is left out.
  *
  * The cookie of an entry is a hash of its name, and entries are listed in the
  * order of their cookies. So a cookie means the same in every listing of the
@@ -141,8 +141,8 @@ static int compare_entries(const void *a, const void *b, void *names)
 }
 
 /*
- * By cookie; what was deferred may have been applied meanwhile, then it is there
- * twice. Two names of one hash get two cookies.
+ * By cookie; what was deferred may have been applied meanwhile, then it is
+ * there twice. Two names of one hash get two cookies.
  */
 static void put_in_order(struct dir *d)
 {

@@ -325,8 +325,8 @@ bool call_may_change(struct fsd *f, fuse_req_t req);
 MUST_CHECK enum err call_paths(struct call *c);
 
 /*
- * Wait until this node's state is fresh, or cannot be; then c->run. c->rests: on
- * what it may rest instead.
+ * Wait until this node's state is fresh, or cannot be; then c->run. c->rests:
+ * on what it may rest instead.
  */
 void call_fresh(struct call *c);
 
@@ -475,8 +475,8 @@ struct node *defer_undated(struct fsd *f, const struct node *dir,
 			   uint64_t by_ns);
 
 /*
- * When the newest of the other files whose creation in dir is deferred was made,
- * wall clock; 0: there is none. The table is locked.
+ * When the newest of the other files whose creation in dir is deferred was
+ * made, wall clock; 0: there is none. The table is locked.
  */
 uint64_t defer_made_ns(struct fsd *f, const struct node *dir);
 
@@ -508,8 +508,9 @@ void defer_spoil(struct fsd *f, struct node *node, enum err err);
 
 /*
  * h is about to be released: begin to commit what its open has deferred, or
- * whatever is deferred of its node if it is the last handle; forget that if it is
- * spoiled. What another handle's open has deferred is that one's to write to.
+ * whatever is deferred of its node if it is the last handle; forget that if it
+ * is spoiled. What another handle's open has deferred is that one's to write
+ * to.
  */
 void defer_close(struct fsd *f, const struct handle *h);
 
@@ -572,8 +573,8 @@ void orphan_dir(struct fsd *f, struct node *node);
 
 /*
  * The same of node, a file, before a whole state takes the place of all that is
- * known: if path is something else in it, node's content can be read, and nothing
- * be written to it, for it may be there by another name. Thread: core.
+ * known: if path is something else in it, node's content can be read, and
+ * nothing be written to it, for it may be there by another name. Thread: core.
  */
 void orphan_keep(struct fsd *f, struct node *node, struct bytes path);
 
@@ -614,8 +615,9 @@ bool orphan_can_open(const struct orphan *o);
  * While a rename is applied, what lies below has moved in the store and not in
  * the table: neither name leads to it. Nor does any lead to what has just lost
  * its last name of several, which the observer has yet to find out. Wait until
- * none is (2 s at most; not on the core thread, which applies it); what was then found by a path is right if
- * moves_passed does not say that one was applied meanwhile. Thread: any.
+ * none is (2 s at most; not on the core thread, which applies it); what was
+ * then found by a path is right if moves_passed does not say that one was
+ * applied meanwhile. Thread: any.
  */
 uint32_t moves_begin(struct fsd *f);
 bool moves_passed(struct fsd *f, uint32_t moves);
@@ -629,10 +631,10 @@ enum tell_kind { TELL_ENTRY, TELL_INODE, TELL_ATTR, TELL_END };
 
 /*
  * The kernel is to forget what it knows: of name in the directory parent
- * (ENTRY), of the content and attributes of node id, which is called so (INODE),
- * of its attributes only (ATTR). parent and name may be unknown but for ENTRY.
- * rev of partition did it; 0: nothing that is held. END: that was all of rev; the
- * store hears of it when it is done. Thread: any.
+ * (ENTRY), of the content and attributes of node id, which is called so
+ * (INODE), of its attributes only (ATTR). parent and name may be unknown but
+ * for ENTRY. rev of partition did it; 0: nothing that is held. END: that was
+ * all of rev; the store hears of it when it is done. Thread: any.
  */
 void tell(struct fsd *f, enum tell_kind kind, uint64_t id,
 	  const struct node *parent, struct bytes name, uint32_t partition,

@@ -142,8 +142,8 @@ static bool is_open_unnamed(const struct node *node)
 
 /*
  * A node of path's file that somebody has open, of which only names are known
- * that are gone by now: of a file with several names, or that was to be made when
- * it came to be. With a reference, or NULL.
+ * that are gone by now: of a file with several names, or that was to be made
+ * when it came to be. With a reference, or NULL.
  */
 static struct node *take_unnamed(struct fsd *f, struct bytes path)
 {
@@ -433,7 +433,8 @@ static struct node *walk_to(struct seen_at *at, struct bytes path,
 
 /*
  * The directory name in dir, known or from now on. Both with a reference; dir's
- * is given. path is the directory's. NULL: no memory, or there is no such thing.
+ * is given. path is the directory's. NULL: no memory, or there is no such
+ * thing.
  */
 static struct node *enter_dir(struct seen_at *at, struct node *dir,
 			      struct bytes name, struct bytes path)
@@ -466,8 +467,9 @@ static struct node *enter_dir(struct seen_at *at, struct node *dir,
 }
 
 /*
- * Who has a file open follows it into directories that nobody has looked at: let
- * all that path lies in be known. The last, with a reference; NULL: not possible.
+ * Who has a file open follows it into directories that nobody has looked at:
+ * let all that path lies in be known. The last, with a reference; NULL: not
+ * possible.
  */
 static struct node *enter_dirs(struct seen_at *at, struct bytes path)
 {

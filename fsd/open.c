@@ -57,8 +57,8 @@ static void set_fi(struct fuse_file_info *fi, struct handle *h)
 /* -------------------------------------------------------------------- open */
 
 /*
- * O_TRUNC waits for the first write; the serial of what waits. d is used up. The
- * table is locked.
+ * O_TRUNC waits for the first write; the serial of what waits. d is used up.
+ * The table is locked.
  */
 static uint64_t defer_truncation(struct fsd *f, struct node *node,
 				 struct defer *d, bool drops_setid)

@@ -8,10 +8,10 @@
  * who stands in a removed directory.
  *
  * A file of several names that loses one is taken down too: the same entry may
- * take the others. It is an orphan only when gone says so. So is every open file
- * before a whole state is installed, for it may not be in that one. Or it has
- * been renamed meanwhile, which nobody tells: what is then kept can be read, but
- * not written to, lest it be lost.
+ * take the others. It is an orphan only when gone says so. So is every open
+ * file before a whole state is installed, for it may not be in that one. Or it
+ * has been renamed meanwhile, which nobody tells: what is then kept can be
+ * read, but not written to, lest it be lost.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -35,8 +35,8 @@ struct orphan {
 
 /*
  * Is path, which is file, node as it was made? Not one whose creation is still
- * deferred, unless an entry has brought that and its call has yet to hear of it.
- * The table is locked.
+ * deferred, unless an entry has brought that and its call has yet to hear of
+ * it. The table is locked.
  */
 static bool is_made(const struct node *node, const struct store_file *file)
 {

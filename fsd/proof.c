@@ -2,10 +2,10 @@
  * fsd/proof.c - one read index for the requests of one system call.
  *
  * With several members nothing is cached, so a path costs the kernel two
- * requests a component, and each answer has to know of all that was acknowledged
- * before its system call began. A read index that was asked within the same call
- * says so. Which requests those are follows from how the kernel goes along a
- * path (docs/decisions/0022-proofs.md has the argument):
+ * requests a component, and each answer has to know of all that was
+ * acknowledged before its system call began. A read index that was asked within
+ * the same call says so. Which requests those are follows from how the kernel
+ * goes along a path (docs/decisions/0022-proofs.md has the argument):
  *
  *	GETATTR /	asks
  *	LOOKUP / a	rests: who looks into a directory has just had its
@@ -18,8 +18,8 @@
  *	GETATTR a	UNLINK follows: as the one after LOOKUP / a
  *
  * Noted for each thread of a program before its answer is sent, taken by its
- * next request, whatever that is. Threads share places by number: a note that is
- * lost costs a question.
+ * next request, whatever that is. Threads share places by number: a note that
+ * is lost costs a question.
  */
 #include <linux/fuse.h>
 #include <string.h>

@@ -8,20 +8,20 @@
  *   observer -> held -> ready -> teller -> kernel
  *                '--> dropped: this mount's own change, which the kernel knows
  *
- * Which entries are this mount's own is known when their changes end, just after
- * they are applied and in their order. So while a change of this mount's is in
- * the store items are held, at most HELD_MS.
+ * Which entries are this mount's own is known when their changes end, just
+ * after they are applied and in their order. So while a change of this mount's
+ * is in the store items are held, at most HELD_MS.
  *
  * The items of an entry come one by one, and the teller may be done with the
  * first before there is a second: only an END says that the entry is told.
  *
- * Listings that the kernel keeps go with the pages of their directory. A name is
- * made invalid first: that waits for listings under way, of before the change,
- * whose pages are there then.
+ * Listings that the kernel keeps go with the pages of their directory. A name
+ * is made invalid first: that waits for listings under way, of before the
+ * change, whose pages are there then.
  *
- * An item about a file first makes its name expire: that waits for lookups of it
- * that are under way, so that the inode that one of them brings with attributes
- * of before is there when these are made invalid.
+ * An item about a file first makes its name expire: that waits for lookups of
+ * it that are under way, so that the inode that one of them brings with
+ * attributes of before is there when these are made invalid.
  */
 #include <stdlib.h>
 #include <string.h>

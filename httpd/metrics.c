@@ -2,9 +2,9 @@
  * httpd/metrics.c - /_/metrics in Prometheus' text format.
  *
  * What other parts of the node count (a mount, certificates) comes last, from
- * httpd_options.metrics. Names end in their unit (_bytes, _seconds) and counters in _total; every
- * family has HELP and TYPE. One table names the plain ones, so that a name
- * and its help stand side by side.
+ * httpd_options.metrics. Names end in their unit (_bytes, _seconds) and
+ * counters in _total; every family has HELP and TYPE. One table names the plain
+ * ones, so that a name and its help stand side by side.
  */
 #include <stdlib.h>
 

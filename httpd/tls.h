@@ -48,7 +48,8 @@ MUST_CHECK enum err tls_begin(struct tls *t, gnutls_session_t session);
 
 /*
  * Revocation lists among pem, an authority's file: what they name is refused by
- * sessions with these credentials. A code of GnuTLS, 0 also where there is none.
+ * sessions with these credentials. A code of GnuTLS, 0 also where there is
+ * none.
  */
 int tls_set_revoked(gnutls_certificate_credentials_t credentials,
 		    struct bytes pem);

@@ -189,8 +189,8 @@ static uint64_t free_bytes(void *ctx)
 
 /*
  * From here on a kill can leave this process hanging in its own mount; the next
- * start finds out by its number (mountpoint_prepare). Without a mount LOCK stays
- * as it is, so that who only looks or refuses changes no byte.
+ * start finds out by its number (mountpoint_prepare). Without a mount LOCK
+ * stays as it is, so that who only looks or refuses changes no byte.
  */
 static void sign_lock(const struct conf *c)
 {

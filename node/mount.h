@@ -12,12 +12,12 @@ struct store;
 
 /*
  * Can the keys be mounted where the configuration says? A mount that its daemon
- * has left behind is detached; a directory that is missing is made. NODE_CONFIG:
- * not a directory, not empty, a mount point, or one of it and the data directory
- * lies in the other; an owner that there is not. why: as node_start. Nothing to
- * do without mount.path; where a helper mounts (node/mount_fd.h), the place is
- * its care. Thread: main, before the node opens its files, and again by
- * mount_start.
+ * has left behind is detached; a directory that is missing is made.
+ * NODE_CONFIG: not a directory, not empty, a mount point, or one of it and the
+ * data directory lies in the other; an owner that there is not. why: as
+ * node_start. Nothing to do without mount.path; where a helper mounts
+ * (node/mount_fd.h), the place is its care. Thread: main, before the node opens
+ * its files, and again by mount_start.
  */
 enum node_exit mount_check(const struct conf *c, struct buf *why);
 
@@ -34,10 +34,10 @@ enum node_exit mount_start(const struct conf *c, struct store *store,
 /*
  * End it: what is under way may finish (for 3 s, unless failed), the directory
  * is what it was before, the threads are gone. The core thread goes on, unless
- * it has failed. A mount that a helper made is not taken off its directory, which
- * this process may not: it is dead once the descriptor is closed, and the
- * helper's to detach. If a thread then hangs in the kernel, which nobody here can
- * end, the process ends: NODE_RUNTIME. NULL is accepted. Thread: main.
+ * it has failed. A mount that a helper made is not taken off its directory,
+ * which this process may not: it is dead once the descriptor is closed, and the
+ * helper's to detach. If a thread then hangs in the kernel, which nobody here
+ * can end, the process ends: NODE_RUNTIME. NULL is accepted. Thread: main.
  */
 void mount_stop(struct mount *m, bool failed);
 

@@ -1,11 +1,12 @@
 /*
  * node/mount_await.h - waiting for the mount that root's helper brings.
  *
- * Under systemd the helper comes after READY=1 (node/mount_fd.h), while only the
- * core thread may put a mount over the store: a thread of its own receives the
- * descriptor and wakes core, which takes it. A node that waits for its cluster
- * takes it late, for the helper too late; so after some seconds the helper is
- * told that all is well, and who looks into the mount waits as the node does.
+ * Under systemd the helper comes after READY=1 (node/mount_fd.h), while only
+ * the core thread may put a mount over the store: a thread of its own receives
+ * the descriptor and wakes core, which takes it. A node that waits for its
+ * cluster takes it late, for the helper too late; so after some seconds the
+ * helper is told that all is well, and who looks into the mount waits as the
+ * node does.
  */
 #ifndef NODE_MOUNT_AWAIT_H
 #define NODE_MOUNT_AWAIT_H
@@ -16,8 +17,9 @@ struct mount_await;
 
 /*
  * Listen, and wait on a thread. *a NULL: there is no helper (mount_fd_helper),
- * or no mount.path. wake(ctx) is called, by that thread, once there is something
- * to take. NODE_RUNTIME: why gets a sentence. Thread: main, before READY=1.
+ * or no mount.path. wake(ctx) is called, by that thread, once there is
+ * something to take. NODE_RUNTIME: why gets a sentence. Thread: main, before
+ * READY=1.
  */
 enum node_exit mount_await_start(const struct conf *c, void (*wake)(void *ctx),
 				 void *ctx, struct mount_await **a,

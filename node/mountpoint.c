@@ -1,13 +1,13 @@
 /*
  * node/mountpoint.c - what must hold of a directory before keys are mounted
- * over it, so that nothing of the user's is hidden: it is empty, nothing else is
- * mounted there, and neither it nor the data directory lies in the other.
+ * over it, so that nothing of the user's is hidden: it is empty, nothing else
+ * is mounted there, and neither it nor the data directory lies in the other.
  *
- * A daemon that was killed leaves its mount behind, and every access to it fails
- * with ENOTCONN: that is how it is known. Unless it hangs: its teller makes the
- * kernel forget a name in a directory, which somebody holds who waits for an
- * answer of the daemon. Neither ends, nor does the process, until the connection
- * is aborted, and nobody else will do that.
+ * A daemon that was killed leaves its mount behind, and every access to it
+ * fails with ENOTCONN: that is how it is known. Unless it hangs: its teller
+ * makes the kernel forget a name in a directory, which somebody holds who waits
+ * for an answer of the daemon. Neither ends, nor does the process, until the
+ * connection is aborted, and nobody else will do that.
  */
 #include "node/mountpoint.h"
 

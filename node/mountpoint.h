@@ -10,7 +10,8 @@
 
 /*
  * Make path fit to be mounted over: detach a mount whose daemon is gone, make
- * the directory when it is missing. False: it does not fit; why gets a sentence.
+ * the directory when it is missing. False: it does not fit; why gets a
+ * sentence.
  */
 bool mountpoint_prepare(const char *path, const char *data_dir,
 			struct buf *why);

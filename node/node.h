@@ -38,8 +38,8 @@ enum node_exit node_start(const struct conf *c, struct wake *trouble,
 			  struct node **n, struct buf *why);
 
 /*
- * Stop cleanly: hand leadership over (a few seconds at most), drain HTTP, finish what the store has begun, sync, close.
- * NULL is accepted.
+ * Stop cleanly: hand leadership over (a few seconds at most), drain HTTP,
+ * finish what the store has begun, sync, close. NULL is accepted.
  */
 void node_stop(struct node *n);
 

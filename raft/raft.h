@@ -282,8 +282,8 @@ struct raft_config {
 	 */
 	bool lazy_commit;
 	/*
-	 * Who asks the leader for a read says its term, and needs no round if it
-	 * and the leader are a quorum (raft/read_index.c).
+	 * Who asks the leader for a read says its term, and needs no round if
+	 * it and the leader are a quorum (raft/read_index.c).
 	 */
 	bool asker_confirms;
 	/*

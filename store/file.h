@@ -18,9 +18,9 @@
  * STORE_INO_BLOCK that it has reserved.
  *
  * RECORDS. Attributes lie in the record of the key (store/attrs.h). A file with
- * several names has an inode record under a hidden key, which its names' records
- * only name; every change of it writes all of them, so revision, size and
- * watches of each name need no second look.
+ * several names has an inode record under a hidden key, which its names'
+ * records only name; every change of it writes all of them, so revision, size
+ * and watches of each name need no second look.
  *
  * Everything here is decided by the leader like any write, atomic, one log
  * entry, exactly once. Threads as in store/store.h.
@@ -253,8 +253,8 @@ MUST_CHECK enum err store_file_change(struct store *s,
 				      struct store_file_op *op);
 
 /*
- * The time that a directory gets by a file that was made in it at made_ns, if it
- * has had the time `was` so far: it does not go back for a change that was
+ * The time that a directory gets by a file that was made in it at made_ns, if
+ * it has had the time `was` so far: it does not go back for a change that was
  * handed in late, but does for a time that somebody has set in advance.
  */
 static inline uint64_t store_dir_time(uint64_t was_ns, uint64_t made_ns)

@@ -2,9 +2,9 @@
  * store/forward.h - requests that this node cannot decide go to who can.
  *
  * Every request (a write, a file operation, a piece of an upload, a membership
- * change) has a form on the wire. The leader runs it like one of its own and sends the
- * result back; the asking node answers its client when it has itself applied
- * the index of the result.
+ * change) has a form on the wire. The leader runs it like one of its own and
+ * sends the result back; the asking node answers its client when it has itself
+ * applied the index of the result.
  *
  * EXACTLY ONCE (Ongaro's thesis 6.3). A forwarded request carries (node id,
  * incarnation, sequence) and the term of the leader that it is for; only that

@@ -10,13 +10,13 @@
  *                                two in one joint change
  *    leaving or gone             remove
  *
- * What keeps a quorum: no change after which, of the voters, no majority is
- * up. Three voters of which one is dead: removing that one leaves two of two;
+ * What keeps a quorum: no change after which, of the voters, no majority is up.
+ * Three voters of which one is dead: removing that one leaves two of two;
  * exchanging it leaves two of three throughout, in both halves. A dead voter
  * that is being replaced is kept until then: it still counts in favour of the
- * size of the quorum that the operator wants. A live one of the last three stays
- * while a learner that is up is to vote soon: of two voters none may fail. The
- * last voter is never removed.
+ * size of the quorum that the operator wants. A live one of the last three
+ * stays while a learner that is up is to vote soon: of two voters none may
+ * fail. The last voter is never removed.
  *
  * Group 0 lets go last: who is out of it does not hear of the map any more, and
  * if it led another group, nobody would change that one.

@@ -381,7 +381,8 @@ void store_go(struct store *s);
  * A value that comes in pieces. Up to STORE_INLINE_BYTES_MAX it is kept in
  * memory; more is staged as chunks in the log, invisible until a store_write
  * that names the upload commits it with one small entry. About 8 MiB of it are
- * held in memory at most, 2 MiB when many are open. An upload belongs to one thread at a time.
+ * held in memory at most, 2 MiB when many are open. An upload belongs to one
+ * thread at a time.
  *
  * done: called (core thread) when, after an ERR_PENDING, there is room for
  * more, with OK or the error that ends the upload.

@@ -5,9 +5,10 @@
  * STORE_INLINE_BYTES_MAX, each time STAGE_BYTES are together, it goes to the
  * core thread, which appends them as chunk records under a content id that no
  * key names yet, with a marker (the staging); meanwhile the owner fills the
- * other, and waits only when that is full as well. The write that names the upload is one small entry:
- * the last chunks, the key's record that names the content, the marker's
- * deletion. An upload that ends below STAGE_BYTES needs no staging at all.
+ * other, and waits only when that is full as well. The write that names the
+ * upload is one small entry: the last chunks, the key's record that names the
+ * content, the marker's deletion. An upload that ends below STAGE_BYTES needs
+ * no staging at all.
  *
  *    add ... add --STAGE--> entry(marker, chunks) ... --> done
  *    store_write            entry(last chunks, key -> content, -marker)

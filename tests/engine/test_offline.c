@@ -256,8 +256,8 @@ static void lose_the_third(struct world *w,
 }
 
 /*
- * Whole frames behind the lost one, none of them settled yet: the log ends before
- * it, and goes on there in a higher term.
+ * Whole frames behind the lost one, none of them settled yet: the log ends
+ * before it, and goes on there in a higher term.
  */
 static void what_lies_behind_a_lost_frame_is_given_up(void **state)
 {
@@ -322,8 +322,8 @@ static void give_back_the_third(struct world *w, uint64_t index, uint64_t term)
 }
 
 /*
- * The same of a member of a cluster that was repaired by force: what lies behind
- * was acknowledged and stays, the lost one is asked for and put back.
+ * The same of a member of a cluster that was repaired by force: what lies
+ * behind was acknowledged and stays, the lost one is asked for and put back.
  */
 static void a_member_keeps_what_lies_behind_a_lost_frame(void **state)
 {

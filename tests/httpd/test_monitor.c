@@ -1,6 +1,6 @@
 /*
- * tests/httpd/test_monitor.c - proves httpd/monitor.c and httpd/page.c: who gets
- * the page and the figures, how many, and what it costs when nobody looks.
+ * tests/httpd/test_monitor.c - proves httpd/monitor.c and httpd/page.c: who
+ * gets the page and the figures, how many, and what it costs when nobody looks.
  */
 #include "tests/httpd/server_fixture.h"
 

@@ -6,9 +6,10 @@
  * with the next one that must come, and when a watch has nothing more to tell,
  * nothing of what its node has applied may be missing.
  *
- * Once a node serves, a watch is opened there. It goes on from the last event of some other node's watch
- * where it can: nothing may be lost or told twice on the way. It begins anew
- * where a snapshot was installed or where its node does not remember so much.
+ * Once a node serves, a watch is opened there. It goes on from the last event
+ * of some other node's watch where it can: nothing may be lost or told twice on
+ * the way. It begins anew where a snapshot was installed or where its node does
+ * not remember so much.
  */
 #include <stdlib.h>
 

@@ -313,26 +313,39 @@ static void on_commit(struct store_write *w)
 	*(bool *)w->user = true;
 }
 
-/* Handed in while a piece is staged, a commit comes behind it. */
+/* A commit that was handed in while a piece is staged. */
+struct early_commit {
+	struct store_op op;
+	struct store_write w;
+	struct piece_done p;
+	bool done;
+};
+
+static void commit_early(struct early_commit *c, struct bytes v)
+{
+	*c = (struct early_commit){ .op = { .kind = STORE_PUT,
+					    .key = bytes_str("k") } };
+	c->w = (struct store_write){ .then_ops = &c->op,
+				     .then_count = 1,
+				     .done = on_commit,
+				     .user = &c->done };
+	c->w.upload = open_upload(&c->p);
+	assert_int_equal(add(c->w.upload, v), OK);
+	assert_int_equal(store_write(rig.store, &c->w), OK);
+}
+
+/* It comes behind the piece. */
 static void a_commit_waits_for_the_piece_before_it(void **state)
 {
 	struct bytes v = make_value((1 << 20) + 5, 6);
-	struct store_op op = { .kind = STORE_PUT, .key = bytes_str("k") };
-	bool done = false;
-	struct store_write w = { .then_ops = &op,
-				 .then_count = 1,
-				 .done = on_commit,
-				 .user = &done };
-	struct piece_done p;
+	struct early_commit c;
 
-	w.upload = open_upload(&p);
-	assert_int_equal(add(w.upload, v), OK);
-	assert_int_equal(store_write(rig.store, &w), OK);
-	for (int i = 0; i < 100 && !done; i++)
+	commit_early(&c, v);
+	for (int i = 0; i < 100 && !c.done; i++)
 		assert_int_equal(store_rig_step(&rig), OK);
-	assert_true(done);
-	assert_int_equal(w.err, OK);
-	store_upload_close(w.upload);
+	assert_true(c.done);
+	assert_int_equal(c.w.err, OK);
+	store_upload_close(c.w.upload);
 	assert_int_equal(store_rig_step(&rig), OK);
 	expect_stored("k", v);
 	assert_int_equal(engine_keys(), 1 + 17);
@@ -358,22 +371,14 @@ static void an_upload_closed_under_a_piece_leaves_nothing(void **state)
 static void a_piece_that_fails_fails_the_commit(void **state)
 {
 	struct bytes v = make_value(1 << 20, 8);
-	struct store_op op = { .kind = STORE_PUT, .key = bytes_str("k") };
-	bool done = false;
-	struct store_write w = { .then_ops = &op,
-				 .then_count = 1,
-				 .done = on_commit,
-				 .user = &done };
-	struct piece_done p;
+	struct early_commit c;
 
-	w.upload = open_upload(&p);
-	assert_int_equal(add(w.upload, v), OK);
-	assert_int_equal(store_write(rig.store, &w), OK);
+	commit_early(&c, v);
 	vfs_sim_power_off(rig.disk, VFS_SIM_ALL, 1, false);
 	assert_int_equal(store_rig_step(&rig), ERR_IO);
-	assert_true(done);
-	assert_int_not_equal(w.err, OK);
-	store_upload_close(w.upload);
+	assert_true(c.done);
+	assert_int_not_equal(c.w.err, OK);
+	store_upload_close(c.w.upload);
 	store_rig_stop(&rig);
 	vfs_sim_crash(rig.disk);
 	store_rig_start(&rig);
