@@ -3,7 +3,7 @@
  *
  * libmicrohttpd parses the framing leniently: it takes two Content-Length
  * fields, Transfer-Encoding beside Content-Length, a space before a colon,
- * and a NUL inside the request line. Two parsers that disagree on where a
+ * and a NUL anywhere in the head. Two parsers that disagree on where a
  * request ends is how requests are smuggled, so each of these is refused
  * here and the connection closed.
  */
@@ -29,8 +29,9 @@ static enum method method_of(const char *text)
 
 struct collected {
 	struct request *r;
-	uint32_t length_count, encoding_count;
+	uint32_t length_count, encoding_count, host_count;
 	const char *request_id;
+	const char *end; /* of the text before the next field, in its head   */
 	const char *why; /* the first thing wrong, or NULL                   */
 	bool framing;	 /* and it puts the framing in doubt                 */
 };
@@ -68,12 +69,16 @@ static void take_tags(struct collected *c, struct field_tags *tags,
 }
 
 /* Who asks, and from where. */
-static void take_who(struct fields *f, const char *name, const char *value)
+static void take_who(struct collected *c, const char *name, const char *value)
 {
+	struct fields *f = &c->r->f;
+
 	if (strcasecmp(name, "Authorization") == 0) {
 		f->many_authorizations = f->authorization != NULL;
 		f->authorization = value;
 	} else if (strcasecmp(name, "Host") == 0) {
+		if (c->host_count++)
+			object(c, "two Host fields", true);
 		f->host = value;
 	} else if (strcasecmp(name, "Origin") == 0) {
 		f->origin = value;
@@ -113,15 +118,37 @@ static void take_field(struct collected *c, const char *name, const char *value)
 	else if (strcasecmp(name, "X-Request-Id") == 0)
 		c->request_id = value;
 	else
-		take_who(f, name, value);
+		take_who(c, name, value);
+}
+
+/*
+ * libmicrohttpd cuts the head into strings where it lies: what ends a line
+ * becomes NULs, and a value ends at the first of them. So a field begins one
+ * (LF) or two (CRLF) bytes behind the end of the one before, unless that had a
+ * NUL of its own, and was cut there, or a folded line, which it loses. A line
+ * that begins with a NUL even ends the head: see ends_early. From 1.0 on the
+ * library refuses both itself.
+ */
+static bool is_cut(const char *end, const char *next)
+{
+	return MHD_VERSION < 0x01000000 &&
+	       (next <= end || next > end + 2 || *end || next[-1]);
 }
 
 static enum MHD_Result on_field(void *cls, enum MHD_ValueKind kind,
-				const char *name, const char *value)
+				const char *name, size_t name_n,
+				const char *value, size_t value_n)
 {
 	struct collected *c = cls;
 
 	(void)kind;
+	if (is_cut(c->end, name))
+		object(c, "a NUL or a folded line in a field", true);
+	c->end = value + value_n;
+	if (memchr(value, '\r', value_n))
+		object(c, "a lone carriage return in a field", true);
+	if (name_n == 0)
+		object(c, "a field without a name", true);
 	/* The first letters of the few that matter. */
 	switch (*name | 0x20) {
 	case 'c':
@@ -169,12 +196,32 @@ static void set_request_id(struct request *r, const char *given)
 }
 
 /*
- * libmicrohttpd cuts the request line into strings in place: target, NUL,
- * version. If the target ended before that NUL, it had one of its own.
+ * libmicrohttpd cuts the request line into strings in place: method, NUL,
+ * target, NUL, version. What ended before that NUL had one of its own, or more
+ * than one space behind it.
  */
-static bool has_inner_nul(const struct request *r, const char *version)
+static bool has_inner_nul(const struct request *r, const char *method,
+			  const char *version)
 {
-	return version != r->raw_at + r->raw_n + 1;
+	return version != r->raw_at + r->raw_n + 1 ||
+	       r->raw_at != method + strlen(method) + 1;
+}
+
+/*
+ * The head, bytes long with its empty line, went on behind end: two line ends
+ * have no more than four bytes.
+ */
+static bool ends_early(const char *end, const char *head, size_t bytes)
+{
+	size_t rest = bytes - (size_t)(end - head);
+
+	if (MHD_VERSION >= 0x01000000)
+		return false;
+	if (end < head || (size_t)(end - head) > bytes || rest > 4)
+		return true;
+	while (rest && !end[rest - 1])
+		rest--;
+	return rest > 0;
 }
 
 static enum MHD_Result bad_request(struct request *r, const char *why)
@@ -356,15 +403,16 @@ static enum MHD_Result route_held(struct request *r)
 	return reply_error(r, ERR_STARTING);
 }
 
-static enum MHD_Result begin(struct request *r, const char *version,
-			     const struct collected *c)
+static enum MHD_Result begin(struct request *r, const char *method,
+			     const char *version, const struct collected *c)
 {
 	enum MHD_Result result;
 
 	r->close = c->framing;
-	if (has_inner_nul(r, version)) {
+	if (has_inner_nul(r, method, version)) {
 		r->close = true;
-		return bad_request(r, "a NUL in the request line");
+		return bad_request(r, "a NUL or two spaces in the "
+				      "request line");
 	}
 	if (r->f.is_chunked && r->f.has_length) {
 		r->close = true;
@@ -395,17 +443,22 @@ static enum MHD_Result begin(struct request *r, const char *version,
 enum MHD_Result route_begin(struct request *r, const char *method,
 			    const char *version)
 {
-	struct collected c = { .r = r };
+	struct collected c = { .r = r, .end = version + strlen(version) };
+	const union MHD_ConnectionInfo *info;
 	enum MHD_Result result;
 
 	r->method = method_of(method);
 	r->is_options = strcmp(method, "OPTIONS") == 0;
-	MHD_get_connection_values(r->mhd, MHD_HEADER_KIND, on_field, &c);
+	MHD_get_connection_values_n(r->mhd, MHD_HEADER_KIND, on_field, &c);
+	info = MHD_get_connection_info(r->mhd,
+				       MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+	if (ends_early(c.end, method, info->header_size))
+		object(&c, "a NUL or a field without a name", true);
 	set_request_id(r, c.request_id);
 	/* By libmicrohttpd's reading, whatever we think of it. */
 	if (r->f.is_chunked || r->f.content_bytes)
 		request_stage(r, STAGE_RECEIVING, request_transfer_ns(r, 0));
-	result = begin(r, version, &c);
+	result = begin(r, method, version, &c);
 	if (r->phase == PHASE_NEW)
 		r->phase = PHASE_BODY;
 	return result;

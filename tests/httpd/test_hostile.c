@@ -50,13 +50,71 @@ static void doubtful_framing_is_refused_and_closed(void **state)
 	expect_status(404);
 }
 
-static void a_nul_in_the_request_line_is_refused(void **state)
-{
-	const char text[] = "GET /a\0b HTTP/1.1\r\nHost: t\r\n\r\n";
+#define HEAD(text)                                                             \
+	{                                                                      \
+		(text), sizeof(text) - 1,                                      \
+	}
 
-	client_raw(fixture.port, text, sizeof(text) - 1, false, &fixture.a);
-	expect_error(400, "bad_request");
-	assert_true(fixture.a.closed);
+/* What libmicrohttpd cuts short, joins or takes for the end of the head. */
+static void a_head_that_can_be_read_in_two_ways_is_refused(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t n;
+	} bad[] = {
+		HEAD("GET /a\0b HTTP/1.1\r\nHost: t\r\n\r\n"),
+		HEAD("GET\0 /f HTTP/1.1\r\nHost: t\r\n\r\n"),
+		HEAD("GET  /f HTTP/1.1\r\nHost: t\r\n\r\n"),
+		HEAD("GET /f HTTP/1.1\r\nHost: t\0x\r\nA: b\r\n\r\n"),
+		HEAD("GET /f HTTP/1.1\r\nHost: t\0\r\nA: b\r\n\r\n"),
+		HEAD("GET /f HTTP/1.1\r\nHost: t\0\r\n\r\n"),
+		HEAD("GET /f HTTP/1.1\r\nHost: t\0: x\r\n\r\n"),
+		HEAD("GET /f HTTP/1.1\nHost: t\0x\n\n"),
+		HEAD("GET /f HTTP/1.1\r\nHost: t\r\n\0A: b\r\n"
+		     "GET /_/health HTTP/1.1\r\nHost: t\r\n\r\n"),
+		HEAD("GET /f HTTP/1.1\r\nHost: t\r\n\0\r\n\r\n"),
+		HEAD("GET /f HTTP/1.0\r\n\0A: b\r\n\r\n"),
+		HEAD("GET /f HTTP/1.1\r\nHost: t\r\n: b\r\n"
+		     "GET /_/health HTTP/1.1\r\nHost: t\r\n\r\n"),
+		HEAD("GET /f HTTP/1.1\r\n: b\r\nHost: t\r\n\r\n"),
+		HEAD("GET /f HTTP/1.1\r\nHost: t\r\nA: b\r\n c\r\n\r\n"),
+		HEAD("GET /f HTTP/1.1\r\nHost: t\r\nA: b\r\n c\r\n"
+		     "B: d\r\n\r\n"),
+		HEAD("GET /f HTTP/1.1\r\nHost: t\r\nA: b\rC: d\r\n\r\n"),
+		HEAD("GET /f HTTP/1.1\r\nHost: t\r\nHost: t\r\n\r\n"),
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		client_raw(fixture.port, bad[i].text, bad[i].n, false,
+			   &fixture.a);
+		if (fixture.a.status != 400 || !fixture.a.closed)
+			fail_msg("case %zu: %d, closed %d", i, fixture.a.status,
+				 fixture.a.closed);
+		expect_error(400, "bad_request");
+		answer_done(&fixture.a);
+	}
+}
+
+/* Unusual, but there is one way only to read it. */
+static void an_odd_head_is_taken(void **state)
+{
+	const char *odd[] = {
+		"GET /f HTTP/1.1\nHost: t\n\n",
+		"GET /f HTTP/1.1\r\nHost: t\n\r\n",
+		"GET /f HTTP/1.1\nHost: t\r\nA: b\r\n\n",
+		"GET /f HTTP/1.1\r\nHost: t \t \r\nA:\t b\r\n\r\n",
+		"GET /f HTTP/1.1\r\nHost: t\r\nA:\r\nB:  \r\nC:\r\n\r\n",
+		"GET /f HTTP/1.1\r\nHost: t\r\nCookie: a=b; c=\"d\"\r\n\r\n",
+		"GET /f?x=y&z HTTP/1.1\r\nHost: t\r\nA: \xc3\xa4\r\n\r\n",
+		"GET /f HTTP/1.0\r\n\r\n",
+		"\r\nGET /f HTTP/1.0\n\n",
+	};
+
+	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
+		send_raw(odd[i]);
+		if (fixture.a.status != 404)
+			fail_msg("case %zu: %d", i, fixture.a.status);
+	}
 }
 
 static void senseless_requests_end(void **state)
@@ -391,7 +449,8 @@ int main(void)
 	cmocka_unit_test_setup_teardown(f, fixture_start, fixture_stop)
 	const struct CMUnitTest tests[] = {
 		hostile_test(doubtful_framing_is_refused_and_closed),
-		hostile_test(a_nul_in_the_request_line_is_refused),
+		hostile_test(a_head_that_can_be_read_in_two_ways_is_refused),
+		hostile_test(an_odd_head_is_taken),
 		hostile_test(senseless_requests_end),
 		hostile_test(huge_headers_are_refused),
 		hostile_test(expect_continue_is_refused_before_the_body),
