@@ -86,7 +86,8 @@ static void check_members(struct checker *k)
 	    k->c->node_name);
 }
 
-bool conf_addr_is_loopback(const struct conf_addr *a)
+/* True for 127.0.0.0/8, ::1 and localhost. */
+static bool addr_is_loopback(const struct conf_addr *a)
 {
 	struct in6_addr v6;
 	struct in_addr v4;
@@ -113,7 +114,7 @@ static void check_listen(struct checker *k)
 	const struct conf_addrs *list = &k->c->http_listen;
 
 	for (uint32_t i = 0; i < list->count; i++) {
-		if (conf_addr_is_loopback(&list->addr[i]) ||
+		if (addr_is_loopback(&list->addr[i]) ||
 		    conf_http_is_guarded(k->c))
 			continue;
 		say(k, !k->c->insecure, "http.listen",
@@ -207,7 +208,7 @@ static void check_cluster_listen(struct checker *k)
 		a = &c->members.member[i].peer;
 	}
 	if ((!was_set(c, "cluster.listen") && !c->members.count) ||
-	    conf_addr_is_loopback(a) || conf_cluster_is_guarded(c))
+	    addr_is_loopback(a) || conf_cluster_is_guarded(c))
 		return;
 	say(k, !c->insecure, key,
 	    c->insecure ? "%s is not a loopback address: anyone who reaches it "

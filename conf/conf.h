@@ -173,9 +173,6 @@ MUST_CHECK enum err conf_compare(const struct conf *a, const struct conf *b,
 MUST_CHECK enum err conf_where(const struct conf *c, const char *key,
 			       struct buf *out);
 
-/* True for 127.0.0.0/8, ::1 and localhost. */
-bool conf_addr_is_loopback(const struct conf_addr *a);
-
 /*
  * Is it settled who may ask (a token, a certificate of tls_ca), and hidden
  * what they say? Of clients, and of the other members, for whom a secret

@@ -62,15 +62,6 @@ struct top {
 /* Ask them all. Whoever does not answer is kept as not answering. */
 void top_sample(const struct ctl *c, struct top *t);
 
-/* Per second between the two samples; below 0: not known. */
-struct top_rates {
-	double gets, sets, deletes;
-	double commit_p50_s, commit_p99_s;
-};
-
-/* Those of n. */
-void top_rates(const struct top_node *n, struct top_rates *r);
-
 /*
  * The picture in at most height lines of at most width columns. clock: the
  * time of day to show. ERR_NOMEM.

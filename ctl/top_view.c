@@ -41,7 +41,13 @@ static double share_of(const struct top_node *n, double share)
 	return -1;
 }
 
-void top_rates(const struct top_node *n, struct top_rates *r)
+/* Per second between the two samples; below 0: not known. */
+struct rates {
+	double gets, sets, deletes;
+	double commit_p50_s, commit_p99_s;
+};
+
+static void rates_of(const struct top_node *n, struct rates *r)
 {
 	r->gets = rate_of(n, n->now.gets, n->before.gets);
 	r->sets = rate_of(n, n->now.sets, n->before.sets);
@@ -179,9 +185,9 @@ static void add_node(struct picture *p, const struct top *t,
 	char deletes[CELL_BYTES], p50[CELL_BYTES], p99[CELL_BYTES];
 	char disk[CELL_BYTES], lag[CELL_BYTES], role[CELL_BYTES];
 	double all = (double)(n->live_bytes + n->dead_bytes);
-	struct top_rates r;
+	struct rates r;
 
-	top_rates(n, &r);
+	rates_of(n, &r);
 	if (!n->answered) {
 		snprintf(line, sizeof(line), "%-8.8s %-9.9s %5s %5s", n->name,
 			 state_of(n), "-", short_count(n->lag, lag));
@@ -271,9 +277,9 @@ static void add_number(struct json_object *o, const char *name, uint64_t n)
 static struct json_object *node_json(const struct top_node *n)
 {
 	struct json_object *o = json_object_new_object();
-	struct top_rates r;
+	struct rates r;
 
-	top_rates(n, &r);
+	rates_of(n, &r);
 	json_object_object_add(o, "name", json_object_new_string(n->name));
 	json_object_object_add(o, "state", json_object_new_string(state_of(n)));
 	json_object_object_add(

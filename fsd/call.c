@@ -73,6 +73,13 @@ static enum err find_place(struct fsd *f, struct place *p, uint64_t id,
 	return p->node ? OK : ERR_STALE;
 }
 
+/* A finish that answers with err. */
+static bool say_it(struct call *c, enum err err)
+{
+	call_say(c, err);
+	return true;
+}
+
 static struct call *new_call(struct fsd *f, fuse_req_t req)
 {
 	struct call *c = calloc(1, sizeof(*c));
@@ -85,7 +92,7 @@ static struct call *new_call(struct fsd *f, fuse_req_t req)
 	c->fresh = true;
 	c->op.user = c;
 	c->barrier.user = c;
-	c->finish = call_done;
+	c->finish = say_it;
 	c->began_ns = fsd_now(f);
 	c->kind = req ? figures_hand() : FIGURE_NONE;
 	c->proof = proof_hand();
@@ -175,12 +182,6 @@ void call_answer(struct call *c, enum err err)
 {
 	call_say(c, err);
 	call_free(c);
-}
-
-bool call_done(struct call *c, enum err err)
-{
-	call_say(c, err);
-	return true;
 }
 
 bool call_may_change(struct fsd *f, fuse_req_t req)
@@ -273,7 +274,8 @@ static bool paths_differ(struct call *c)
 
 /* ------------------------------------------------------------------- waits */
 
-void call_later(struct call *c, void (*run)(struct call *c))
+/* c->run after FSD_RETRY_MS, on the ticker. */
+static void call_later(struct call *c, void (*run)(struct call *c))
 {
 	struct fsd *f = c->f;
 

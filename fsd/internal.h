@@ -336,9 +336,6 @@ void call_fresh(struct call *c);
  */
 void call_change(struct call *c);
 
-/* c->run after FSD_RETRY_MS, on the ticker. */
-void call_later(struct call *c, void (*run)(struct call *c));
-
 /* Have ms passed since it came? */
 bool call_is_late(struct call *c, uint64_t ms);
 
@@ -354,9 +351,6 @@ struct call *call_pop(struct call_list *list);
 
 /* The ticker: run what is due. Returns when the next is, UINT64_MAX: never. */
 uint64_t call_tick(struct fsd *f);
-
-/* A finish that answers with err. */
-bool call_done(struct call *c, enum err err);
 
 /* ------------------------------------------------------------- lookup.c -- */
 

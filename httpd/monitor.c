@@ -168,8 +168,15 @@ static enum err add_all(struct httpd *h, const struct report *own,
 	return err ? err : buf_addf(b, "]}");
 }
 
-enum err monitor_add_json(struct httpd *h, const struct report *own,
-			  uint64_t number, struct buf *b)
+/*
+ * Append what one look shows: {"number":n,"wall_ms":n,"node":"..","id":n,
+ * "cluster":"..","address":"..","members":[{"id":n,"name":"..","peer":"..",
+ * "http":"..","learner":b,"leaving":b,"up":b,"last_contact_ms":n|null,
+ * "report_age_ms":n|null,"report":{..}|null},..]}; reports as httpd_report_json.
+ * ERR_NOMEM.
+ */
+static enum err add_look(struct httpd *h, const struct report *own,
+			 uint64_t number, struct buf *b)
 {
 	struct others *o = calloc(1, sizeof(*o));
 	enum err err = ERR_NOMEM;
@@ -217,7 +224,7 @@ static bool make_text(struct httpd *h, const struct report *own)
 	t->number = atomic_load(&h->monitor.number) + 1;
 	err = buf_addf(&t->bytes, "event: figures\ndata: ");
 	if (!err)
-		err = monitor_add_json(h, own, t->number, &t->bytes);
+		err = add_look(h, own, t->number, &t->bytes);
 	if (!err)
 		err = buf_addf(&t->bytes, "\n\n");
 	if (err)

@@ -59,14 +59,4 @@ enum MHD_Result monitor_events(struct request *r);
 /* The connection is done with r: let go of what it was sent from. */
 void monitor_end(struct request *r);
 
-/*
- * Append what one look shows: {"number":n,"wall_ms":n,"node":"..","id":n,
- * "cluster":"..","address":"..","members":[{"id":n,"name":"..","peer":"..",
- * "http":"..","learner":b,"leaving":b,"up":b,"last_contact_ms":n|null,
- * "report_age_ms":n|null,"report":{..}|null},..]}; reports as httpd_report_json.
- * ERR_NOMEM. Thread: any.
- */
-MUST_CHECK enum err monitor_add_json(struct httpd *h, const struct report *own,
-				     uint64_t number, struct buf *b);
-
 #endif

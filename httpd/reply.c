@@ -129,7 +129,7 @@ static bool is_retryable(unsigned status)
 	return status == 429 || status == 503;
 }
 
-enum MHD_Result reply_refusal(struct request *r)
+static enum MHD_Result reply_refusal(struct request *r)
 {
 	struct buf b = BUF_INIT;
 	struct MHD_Response *resp;

@@ -43,9 +43,6 @@ enum MHD_Result reply_error(struct request *r, enum err err);
 /* 405 with Allow. */
 enum MHD_Result reply_not_allowed(struct request *r, const char *allow);
 
-/* Tell r->problem, the body being in. */
-enum MHD_Result reply_refusal(struct request *r);
-
 /*
  * Write the answer to r->problem straight to the socket, past libmicrohttpd,
  * which cannot answer in the middle of a body; the connection must end then.

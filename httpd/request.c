@@ -59,7 +59,8 @@ static void release(struct request *r)
 	buf_done(&r->stream);
 }
 
-void request_unref(struct request *r)
+/* Let go; the last one releases everything. Thread: any. */
+static void unref(struct request *r)
 {
 	int old = atomic_fetch_sub(&r->refs, 1);
 
@@ -114,7 +115,7 @@ void request_end(struct request *r)
 	atomic_store(&c->deadline_ns,
 		     httpd_now(h) + h->o.idle_timeout_ms * ns_per_ms);
 	if (c->spare || atomic_load(&r->refs) > 1) {
-		request_unref(r);
+		unref(r);
 		return;
 	}
 	release(r); /* nobody else has it: the next request will */
@@ -131,7 +132,7 @@ void request_arm(struct request *r)
 void request_disarm(struct request *r)
 {
 	atomic_store(&r->wait, WAIT_NONE);
-	request_unref(r);
+	unref(r);
 }
 
 void request_arm_watch(struct request *r)
@@ -178,7 +179,7 @@ bool request_wake_late(struct request *r)
 void request_done(struct request *r)
 {
 	request_notify(r);
-	request_unref(r);
+	unref(r);
 }
 
 /* Thread: the store's. */

@@ -9,9 +9,6 @@
 /* A new request with one reference; NULL: out of memory. Copies target. */
 struct request *request_new(struct conn *c, const char *target);
 
-/* Let go; the last one releases everything. Thread: any. */
-void request_unref(struct request *r);
-
 /*
  * The connection is done with r: close its watch, give memory back to the
  * server, count it, let go. Thread: the connection's.

@@ -261,7 +261,8 @@ static void cluster_text(const struct node *n, char text[33], uint64_t *node_id)
 		snprintf(text + 2 * i, 3, "%02x", cluster_id[i]);
 }
 
-enum err node_attach(struct node *n)
+/* Let HTTP have the store. ERR_NOMEM. */
+static enum err attach_http(struct node *n)
 {
 	char text[33];
 	uint64_t node_id;
@@ -415,7 +416,7 @@ static enum node_exit bring_up(struct node *n, struct buf *why)
 		result = start_mount(n, -1, why);
 	if (result)
 		return result;
-	if (n->httpd && node_attach(n)) {
+	if (n->httpd && attach_http(n)) {
 		(void)!buf_addf(why, "out of memory\n");
 		return NODE_RUNTIME;
 	}

@@ -137,9 +137,6 @@ enum node_exit node_open_engine(struct node *n, struct buf *why);
  */
 enum node_exit node_take_mount(struct node *n, struct buf *why);
 
-/* Let HTTP have the store. ERR_NOMEM. */
-MUST_CHECK enum err node_attach(struct node *n);
-
 /* --------------------------------------------------------- security.c ---- */
 
 /*

@@ -421,13 +421,7 @@ bool committed_in_term(const struct raft *r);
 
 /* --------------------------------------------------------- membership.c -- */
 
-/*
- * conf, of at most r->c.members_max, is in force; what is known of members in
- * both stays. A leader commits, sends or steps down as follows from it.
- */
-void switch_conf(struct raft *r, const struct raft_conf *conf);
-
-/* Likewise of a snapshot: nothing is known of anyone, and nothing follows. */
+/* conf, a snapshot's, is in force: nothing is known of anyone. */
 void restore_conf(struct raft *r, const struct raft_conf *conf);
 
 /* If r leads, is to, and may: append the entry that leaves the joint one. */

@@ -89,7 +89,11 @@ static void probe_new_members(struct raft *r)
 	}
 }
 
-void switch_conf(struct raft *r, const struct raft_conf *conf)
+/*
+ * conf, of at most r->c.members_max, is in force; what is known of members in
+ * both stays. A leader commits, sends or steps down as follows from it.
+ */
+static void switch_conf(struct raft *r, const struct raft_conf *conf)
 {
 	uint8_t mine;
 
