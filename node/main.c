@@ -27,6 +27,7 @@ struct daemon {
 	struct wake wake;
 	_Atomic bool stop, reload;
 	sigset_t signals;
+	struct conf *taken; /* over by the last reload; NULL: none yet */
 };
 
 static void *signal_main(void *arg)
@@ -96,19 +97,39 @@ static void log_text(enum log_level level, const char *event,
 	}
 }
 
-static void note_difference(void *ctx, const char *key, bool reloadable)
+static void note_taken(void *ctx, const char *key, bool reloadable)
 {
+	(void)ctx;
 	if (reloadable)
 		log_info("conf", "changed key=%s", key);
-	else
+}
+
+static void note_kept(void *ctx, const char *key, bool reloadable)
+{
+	(void)ctx;
+	if (!reloadable)
 		log_warn("conf",
 			 "changed key=%s takes_effect=\"at the next "
 			 "start\"",
 			 key);
 }
 
+/*
+ * Name what c changes: what can be reloaded beside what held until now, the
+ * rest beside what the node was started with and goes on with.
+ */
+static enum err note_changes(const struct conf *started_with,
+			     const struct conf *held, const struct conf *c)
+{
+	enum err err = conf_compare(held, c, note_taken, NULL);
+
+	if (err)
+		return err;
+	return conf_compare(started_with, c, note_kept, NULL);
+}
+
 /* A configuration with faults changes nothing: the running one stays. */
-static void reload(struct node *n, const struct options *o,
+static void reload(struct daemon *d, struct node *n, const struct options *o,
 		   const struct conf *started_with)
 {
 	struct buf errors = BUF_INIT, warnings = BUF_INIT;
@@ -122,15 +143,18 @@ static void reload(struct node *n, const struct options *o,
 	if (!err)
 		err = node_reload(n, c, &errors);
 	if (!err)
-		err = conf_compare(started_with, c, note_difference, NULL);
+		err = note_changes(started_with,
+				   d->taken ? d->taken : started_with, c);
 	if (!err) {
 		log_text(LOG_WARN, "note", &warnings);
 		log_info("conf", "reloaded");
+		conf_free(d->taken);
+		d->taken = c;
 	} else {
 		log_text(LOG_ERROR, "fault", &errors);
 		log_error("conf", "reload_refused err=\"%s\"", err_text(err));
+		conf_free(c);
 	}
-	conf_free(c);
 	buf_done(&warnings);
 	buf_done(&errors);
 	notify_send("READY=1");
@@ -162,7 +186,7 @@ static enum node_exit serve(struct daemon *d, struct node *n,
 			notify_send("WATCHDOG=1");
 		}
 		if (atomic_exchange(&d->reload, false))
-			reload(n, o, c);
+			reload(d, n, o, c);
 		if (!served && node_serves(n)) {
 			served = true;
 			say_ready(n, c);
@@ -200,6 +224,7 @@ static enum node_exit run(const struct options *o, const struct conf *c)
 	log_info("node", "stopping");
 	node_stop(n);
 	log_info("node", "stopped");
+	conf_free(d.taken);
 	return result;
 }
 

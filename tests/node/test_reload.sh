@@ -67,6 +67,11 @@ for _ in $(seq 100); do
 	sleep 0.1
 done
 same "writes go on" 204 "$(code -T "$dir/2k" "$url/big")"
+check "a key that goes back to what it was is named" \
+	grep -q 'changed key=storage.min_free_disk$' "$dir/log"
+check "nothing that changes" reload <<'E'
+E
+same "no key is named twice" "" "$(grep 'changed key=' "$dir/log")"
 check "a pages' origin" reload <<'E'
 security: { allow_origin = "https://a.example"; };
 E
