@@ -101,11 +101,12 @@ MUST_CHECK enum err httpd_attach(struct httpd *h, struct store *store,
 				 const char *cluster_id, uint64_t node_id);
 
 /*
- * Serve nothing (more): /_/health answers 200, /_/ready 503 with reason
- * (copied), everything else 503 `starting`. What is under way goes on: the
- * store must live. Without a store that is so from the start. Thread: any.
+ * Serve nothing (more): /_/health answers 200, /_/ready 503 with code (which
+ * lives for ever) and reason (copied; not shown where tokens are asked for),
+ * everything else 503 `starting`. What is under way goes on: the store must
+ * live. Without a store that is so from the start. Thread: any.
  */
-void httpd_hold(struct httpd *h, const char *reason);
+void httpd_hold(struct httpd *h, const char *code, const char *reason);
 
 /* The port that address i of the options is bound to. */
 uint16_t httpd_port(const struct httpd *h, uint32_t i);

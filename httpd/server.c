@@ -544,6 +544,7 @@ static struct httpd *new_httpd(const struct httpd_options *o)
 	h->id_salt = (uint32_t)seed_next(&seed);
 	h->start_ns = httpd_now(h);
 	h->serving = o->store != NULL;
+	h->hold_code = "starting";
 	snprintf(h->hold_reason, sizeof(h->hold_reason), "starting");
 	pthread_mutex_init(&h->lock, NULL);
 	pthread_cond_init(&h->tick, NULL);
@@ -738,9 +739,10 @@ enum err httpd_attach(struct httpd *h, struct store *store,
 	return OK;
 }
 
-void httpd_hold(struct httpd *h, const char *reason)
+void httpd_hold(struct httpd *h, const char *code, const char *reason)
 {
 	pthread_mutex_lock(&h->lock);
+	h->hold_code = code;
 	snprintf(h->hold_reason, sizeof(h->hold_reason), "%s", reason);
 	pthread_mutex_unlock(&h->lock);
 	atomic_store(&h->serving, false);

@@ -117,10 +117,11 @@ struct httpd {
 	struct trace_budget trace_refused, trace_failed;
 	uint64_t swept_version; /* the deadline thread's            */
 	char allow_origin[HTTPD_ORIGIN_BYTES_MAX]; /* guarded by lock        */
-	_Atomic bool serving;	/* there is a store, and it may be asked      */
-	char hold_reason[1024]; /* guarded by lock                            */
-	_Atomic bool stopping;	/* no new requests                            */
-	_Atomic bool closing; /* no new parks; for good                      */
+	_Atomic bool serving;  /* there is a store, and it may be asked      */
+	const char *hold_code; /* guarded by lock, as is the next            */
+	char hold_reason[1024];
+	_Atomic bool stopping; /* no new requests                            */
+	_Atomic bool closing;  /* no new parks; for good                      */
 	_Atomic uint64_t memory_bytes;
 	_Atomic uint32_t parked; /* wait, and nobody has woken them yet      */
 	_Atomic uint64_t next_id;

@@ -31,20 +31,22 @@ enum MHD_Result system_health(struct request *r)
 static enum MHD_Result reply_held(struct request *r)
 {
 	char reason[sizeof(r->h->hold_reason)];
+	const char *code;
 	enum err err;
 
 	pthread_mutex_lock(&r->h->lock);
+	code = r->h->hold_code;
 	memcpy(reason, r->h->hold_reason, sizeof(reason));
 	pthread_mutex_unlock(&r->h->lock);
 	/* Names of nodes and files are not for strangers; the log has it. */
 	if (atomic_load(&r->h->wants_tokens))
-		return reply_error(r, ERR_STARTING);
+		return reply_problem(r, 503, code, "not serving");
 	/* Messages stand as they are in the answer: escape it here. */
 	err = json_add_string(&r->stream, bytes_str(reason));
 	if (err)
 		return reply_error(r, err);
 	r->stream.p[r->stream.n - 1] = 0; /* in place of the last quote */
-	return reply_problem(r, 503, "starting", (char *)r->stream.p + 1);
+	return reply_problem(r, 503, code, (char *)r->stream.p + 1);
 }
 
 enum MHD_Result system_ready(struct request *r)

@@ -109,7 +109,7 @@ static void on_removed(void *ctx, const char *by)
 		 n->conf->data_dir);
 	log_error("cluster", "removed by=%s saved=\"%s\" reason=\"%s\"", by,
 		  err_text(err), reason);
-	node_hold(n, reason);
+	node_hold(n, "removed", reason);
 	atomic_store(&n->serving, false);
 }
 
@@ -637,7 +637,7 @@ enum node_exit cluster_wait(struct node *n, bool *done, struct buf *why)
 	if (!err && !*done) {
 		say_hurt(k, &reason);
 		(void)!buf_add(&reason, "", 1); /* its end */
-		node_hold(n,
+		node_hold(n, "starting",
 			  reason.n > 1 ? (const char *)reason.p : "starting");
 		(void)!links_wait(k->links, wait_ms, &idle); /* no store */
 	} else if (!err) {

@@ -445,11 +445,11 @@ void node_climbed(struct node *n)
 	pthread_mutex_unlock(&n->climb);
 }
 
-void node_hold(struct node *n, const char *reason)
+void node_hold(struct node *n, const char *code, const char *reason)
 {
 	pthread_mutex_lock(&n->lock);
 	if (n->httpd)
-		httpd_hold(n->httpd, reason);
+		httpd_hold(n->httpd, code, reason);
 	pthread_mutex_unlock(&n->lock);
 }
 
@@ -474,7 +474,7 @@ static void hold(struct node *n)
 	if (n->cluster.damaged) {
 		snprintf(reason, sizeof(reason), "%.*s", (int)n->cluster.hurt.n,
 			 (char *)n->cluster.hurt.p);
-		httpd_hold(n->httpd, reason);
+		httpd_hold(n->httpd, "starting", reason);
 	}
 	if (n->cluster.plan != PLAN_REMOVED)
 		return;
@@ -482,7 +482,7 @@ static void hold(struct node *n)
 		 "this node was removed from its cluster; empty %s to add it "
 		 "again",
 		 n->conf->data_dir);
-	httpd_hold(n->httpd, reason);
+	httpd_hold(n->httpd, "removed", reason);
 	log_error("cluster", "removed reason=\"%s\"", reason);
 }
 

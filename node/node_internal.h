@@ -122,8 +122,11 @@ enum node_exit node_bring_up(struct node *n, struct buf *why);
 bool node_climb(struct node *n);
 void node_climbed(struct node *n);
 
-/* HTTP, if it is still there, says why this node does not serve. Thread: core. */
-void node_hold(struct node *n, const char *reason);
+/*
+ * HTTP, if it is still there, says why this node does not serve: code as in
+ * httpd_hold. Thread: core.
+ */
+void node_hold(struct node *n, const char *code, const char *reason);
 
 /*
  * Open the engine in the data directory. NODE_OK: n->engine is set, or its

@@ -689,6 +689,20 @@ static void a_node_without_a_state_sends_nobody_away(void **state)
 	expect_error(401, "unauthorized");
 }
 
+/* That it was removed is said; of what names nodes and files, nothing. */
+static void a_node_that_was_removed_says_so_to_strangers(void **state)
+{
+	httpd_hold(fixture.httpd, "removed", "empty /srv/secret first");
+	ask("GET", "/_/ready", "", NULL);
+	expect_error(503, "removed");
+	expect_header("Retry-After", "1");
+	assert_null(strstr((char *)fixture.a.body.p, "secret"));
+	httpd_hold(fixture.httpd, "starting", "waits for n2");
+	ask("GET", "/_/ready", "", NULL);
+	expect_error(503, "starting");
+	assert_null(strstr((char *)fixture.a.body.p, "n2"));
+}
+
 static void asking_for_tokens_begins_and_ends_at_once(void **state)
 {
 	struct httpd_access access = { .tokens = false };
@@ -723,6 +737,7 @@ int main(void)
 		with_tokens(a_body_that_ends_after_its_token_changes_nothing),
 		with_tokens(a_read_that_waited_is_as_new),
 		with_tokens(a_node_without_a_state_sends_nobody_away),
+		with_tokens(a_node_that_was_removed_says_so_to_strangers),
 		with_tokens(asking_for_tokens_begins_and_ends_at_once),
 	};
 

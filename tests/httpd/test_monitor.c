@@ -110,7 +110,7 @@ static void only_who_wants_html_gets_it_at_the_root(void **state)
 
 static void a_node_that_waits_has_the_page_and_no_figures(void **state)
 {
-	httpd_hold(fixture.httpd, "waits for n2");
+	httpd_hold(fixture.httpd, "starting", "waits for n2");
 	ask("GET", "/_/monitor", "", NULL);
 	expect_status(200);
 	ask("GET", "/", "Accept: text/html\r\n", NULL);

@@ -269,11 +269,11 @@ check "it is removed, and that is waited for" \
 same "it is no member" "" "$(status_of 1 |
 	jq -r '.members[] | select(.name == "n4") | .role')"
 check "it is told so and stops to serve" \
-	within 150 waits_for 4 "removed"
+	within 150 waits_for 4 '"code":"removed"'
 down 4 TERM
 up 4
 check "it does not come back with its old data" \
-	within 100 waits_for 4 "removed"
+	within 100 waits_for 4 '"code":"removed"'
 same "nor serves it" 503 \
 	"$(curl -s -o /dev/null -w '%{http_code}' "$(url 4)/key1")"
 kill_all
