@@ -238,7 +238,11 @@ static void note_failure(struct exchange *x, CURLcode code,
 {
 	const char *text = x->err ? err_text(x->err) : curl_easy_strerror(code);
 	const char *hint = x->err ? NULL : secure_hint(code);
+	long connects = 0;
 
+	curl_easy_getinfo(x->curl, CURLINFO_NUM_CONNECTS, &connects);
+	if (!x->err && !hint && connects)
+		hint = secure_guess(&x->c->secure, endpoint, code);
 	if (x->words.n > WORDS_BYTES_MAX)
 		return;
 	(void)!buf_addf(&x->words, "raftcask: %s: %s\n", endpoint, text);

@@ -22,7 +22,7 @@ static const struct ctl_verb verbs[] = {
 	  "  --if-absent     only if there is no such key\n"
 	  "  --if-rev REV    only if its revision is REV",
 	  verb_put },
-	{ "del", "KEY...",
+	{ "del", "KEY... | --prefix P",
 	  "delete keys; a key that is not there is no error\n"
 	  "  --prefix P      all keys that begin with P, at once\n"
 	  "  --if-rev REV    only if its revision is REV",
@@ -41,8 +41,9 @@ static const struct ctl_verb verbs[] = {
 	  "store a value if KEY's revision is REV; 0: if there is no KEY",
 	  verb_cas },
 	{ "append", "KEY VALUE | KEY - | KEY @FILE",
-	  "add to the end of a value, up to 1 MiB at once; without one it is\n"
-	  "  made. Done once: what may have been done is not sent again",
+	  "add to the end of a value, or make it\n"
+	  "  Up to 1 MiB at once. Done once: what may have been done is not sent\n"
+	  "  again",
 	  verb_append },
 	{ "rename", "FROM TO",
 	  "give a key, or a directory with all below it, another name\n"
@@ -69,7 +70,8 @@ static const struct ctl_verb verbs[] = {
 	  "  files' bytes that a merge would drop. q ends, + and - change -d",
 	  verb_top },
 	{ "members",
-	  "[list] | add NAME PEER [HTTP] | {remove|promote|replace} NAME",
+	  "[list] | add NAME PEER [HTTP] |\n"
+	  "       raftcask members {remove|promote|replace} NAME",
 	  "show or change who belongs to the cluster\n"
 	  "  list            who is there, and how far behind\n"
 	  "  add             a node at PEER (host:port), clients at HTTP; it\n"
@@ -129,7 +131,7 @@ static const struct ctl_verb verbs[] = {
 	  "  --check         only verify the backup",
 	  verb_restore },
 	{ "recover", "--data-dir DIR [--force-new-cluster]",
-	  "offline: go on from one member when the majority is lost for good\n"
+	  "offline: go on from one member, the majority is lost for good\n"
 	  "  says what this member has and what may be lost\n"
 	  "  --force-new-cluster  make a new cluster of one of it, with an id\n"
 	  "                  and revisions of its own. Everything in its log\n"
@@ -307,7 +309,9 @@ int main(int argc, char **argv)
 	}
 	if (argc)
 		c.verb = find_verb(argv[0]);
-	if (g.help || (argc && strcmp(argv[0], "help") == 0))
+	if (argc && strcmp(argv[0], "help") == 0)
+		return say_help(argc > 1 ? find_verb(argv[1]) : NULL);
+	if (g.help)
 		return say_help(c.verb);
 	if (!c.verb) {
 		if (argc)

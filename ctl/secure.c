@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static const char head[] = "Authorization: Bearer ";
 
@@ -112,6 +113,28 @@ const char *secure_hint(CURLcode code)
 		       "certificate";
 	case CURLE_SSL_CERTPROBLEM:
 		return "--cert, --key: these files cannot be used";
+	default:
+		return NULL;
+	}
+}
+
+const char *secure_guess(const struct ctl_secure *s, const char *url,
+			 CURLcode code)
+{
+	bool is_https = strncasecmp(url, "https:", 6) == 0;
+
+	switch (code) {
+	case CURLE_SSL_CONNECT_ERROR:
+		return "no TLS came back: if it serves plain HTTP, call it "
+		       "http://";
+	case CURLE_GOT_NOTHING:
+	case CURLE_RECV_ERROR:
+	case CURLE_SEND_ERROR:
+		if (!is_https)
+			return "if it serves HTTPS, call it https://";
+		if (s->cert)
+			return "it may refuse the certificate of --cert";
+		return "it may ask for a certificate: --cert, --key";
 	default:
 		return NULL;
 	}

@@ -25,4 +25,11 @@ const char *secure_header(const struct ctl_secure *s);
 /* What to do about a code of curl that is about trust, or NULL. Static. */
 const char *secure_hint(CURLcode code);
 
+/*
+ * What it may be that a node at url broke a new connection off with that code
+ * and without a word, or NULL. Static.
+ */
+const char *secure_guess(const struct ctl_secure *s, const char *url,
+			 CURLcode code);
+
 #endif

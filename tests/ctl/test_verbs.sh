@@ -22,6 +22,13 @@ for verb in get put del ls stat cas watch txn status members transfer token merg
 	rebuild-hints repair; do
 	check "help names $verb" grep -q "^  $verb " <<<"$out"
 done
+same "help: every line is on the screen whole" "" "$({
+	r --help
+	r --help | sed -n 's/^  \([a-z][a-z-]*\)  .*/\1/p' |
+		while read -r verb; do r "$verb" --help; done
+} | grep -E '.{81}')"
+run help append
+same "help of a verb, asked for in words" "$(r append --help)" "$out"
 run
 same "no verb is usage" 2 "$status"
 run fetch

@@ -178,6 +178,15 @@ same "expired: nothing" "" "$(show old "$url/k?raw")"
 same "health, too" "" "$(c "$url/_/health")"
 same "raftcask with a certificate" w "$(r --cacert "$dir/a-ca.pem" \
 	--cert "$dir/n2-cert.pem" --key "$dir/n2-key.pem" get k)"
+r --cacert "$dir/a-ca.pem" get k 2>"$dir/err"
+check "raftcask without one is told what it may be" \
+	grep -q 'may ask for a certificate: --cert, --key' "$dir/err"
+r --cacert "$dir/a-ca.pem" --cert "$dir/other-cert.pem" \
+	--key "$dir/other-key.pem" get k 2>"$dir/err"
+check "with another authority's, too" \
+	grep -q 'may refuse the certificate' "$dir/err"
+"$raftcask" -e "http://${url#https://}" get k 2>"$dir/err"
+check "and with the wrong scheme" grep -q 'call it https://' "$dir/err"
 stop_daemon
 
 # An authority that is named is the only one.
