@@ -1028,8 +1028,13 @@ document.addEventListener("visibilitychange", () => {
 /* --------------------------------------------------------- what one does -- */
 
 const THEMES = ["auto", "light", "dark"];
+const DARK = [...document.styleSheets[0].cssRules].find(
+	(r) => r.media && r.media.mediaText.includes("prefers-color-scheme"));
+/* When the dark colours hold. */
+const DARK_WHEN = { auto: DARK.media.mediaText, light: "not all", dark: "all" };
 
 function setTheme(theme) {
+	DARK.media.mediaText = DARK_WHEN[theme];
 	if (theme === "auto")
 		document.documentElement.removeAttribute("data-theme");
 	else
