@@ -36,6 +36,16 @@ enum MHD_Result body_take_json(struct request *r, const void *p, size_t n)
 	return err ? reply_error(r, err) : MHD_YES;
 }
 
+enum MHD_Result body_expect_json(struct request *r)
+{
+	if (!r->f.has_length && !r->f.is_chunked)
+		return reply_problem(r, 411, "length_required",
+				     "a body needs Content-Length or chunked "
+				     "encoding");
+	r->take = body_take_json;
+	return MHD_YES;
+}
+
 /* Thread: the store's. */
 static void piece_done(void *user, enum err err)
 {

@@ -248,7 +248,6 @@ static enum MHD_Result rename_run(struct request *r)
 
 enum MHD_Result rename_begin(struct request *r)
 {
-	r->take = body_take_json;
 	r->run = rename_run;
-	return MHD_YES;
+	return body_expect_json(r);
 }

@@ -39,6 +39,9 @@ bool read_is_fresh(struct request *r, int32_t partition);
  * what exceeds STORE_INLINE_BYTES_MAX into r->upload.
  */
 enum MHD_Result body_take_json(struct request *r, const void *p, size_t n);
+
+/* Have body_take_json take the body; 411 if the head names none. */
+enum MHD_Result body_expect_json(struct request *r);
 enum MHD_Result body_take_raw(struct request *r, const void *p, size_t n);
 
 /* A piece that was pending is taken care of: OK, or what became of it. */

@@ -289,10 +289,8 @@ static enum MHD_Result begin_change(struct request *r,
 		return reply_error(r, ERR_NOMEM);
 	r->change->kind = kind;
 	r->change->force = kind == STORE_MEMBER_REPLACE && r->q.force;
-	if (run == run_with_body)
-		r->take = body_take_json;
 	r->run = run;
-	return MHD_YES;
+	return run == run_with_body ? body_expect_json(r) : MHD_YES;
 }
 
 enum MHD_Result transfer_begin(struct request *r)

@@ -141,7 +141,7 @@ static enum err unit_ns(struct bytes unit, uint64_t *ns)
 	return ERR_INVALID;
 }
 
-enum err target_parse_span(struct bytes text, uint64_t *ns)
+static enum err parse_span(struct bytes text, uint64_t *ns)
 {
 	const uint64_t max = 36525ull * 864 * 1000000000ull * 100;
 	uint64_t whole = 0, unit, parts = 0, scale = 1, total;
@@ -168,9 +168,19 @@ enum err target_parse_span(struct bytes text, uint64_t *ns)
 	if (__builtin_mul_overflow(whole, unit, &total) || total > max)
 		return ERR_INVALID;
 	total += (uint64_t)((__uint128_t)parts * unit / scale);
-	if (total == 0 || total > max)
+	if (total > max)
 		return ERR_INVALID;
 	*ns = total;
+	return OK;
+}
+
+enum err target_parse_span(struct bytes text, uint64_t *ns)
+{
+	uint64_t span_ns;
+
+	if (parse_span(text, &span_ns) || span_ns == 0)
+		return ERR_INVALID;
+	*ns = span_ns;
 	return OK;
 }
 
@@ -267,9 +277,7 @@ static enum err take_parameter(struct target_query *q, enum name name,
 		return OK;
 	case NAME_WAIT:
 		q->has_wait = true;
-		if (bytes_equal(value, bytes_str("0")))
-			return OK;
-		return target_parse_span(value, &q->wait_ns);
+		return parse_span(value, &q->wait_ns); /* 0: only ask */
 	case NAME_PREFIX:
 		q->has_prefix = true;
 		return parse_bound(value, &q->prefix);

@@ -271,8 +271,9 @@ static enum MHD_Result begin_change(struct request *r,
 
 static enum MHD_Result begin_add(struct request *r)
 {
-	r->take = body_take_json;
-	return begin_change(r, STORE_TOKEN_ADD, add_run);
+	enum MHD_Result result = begin_change(r, STORE_TOKEN_ADD, add_run);
+
+	return r->change ? body_expect_json(r) : result;
 }
 
 static enum MHD_Result begin_remove(struct request *r, struct bytes name)

@@ -412,7 +412,6 @@ enum MHD_Result txn_begin(struct request *r)
 	if (r->f.content_bytes > JSON_BODY_BYTES_MAX)
 		return reply_problem(r, 413, "value_too_large",
 				     "a batch has at most 1 MiB");
-	r->take = body_take_json;
 	r->run = txn_run;
-	return MHD_YES;
+	return body_expect_json(r);
 }

@@ -468,6 +468,16 @@ static void parameters_are_checked(void **state)
 	expect_error(411, "length_required");
 	ask("PUT", "/k/", "", NULL);
 	expect_status(201);
+	ask("POST", "/_/txn", "", NULL);
+	expect_error(411, "length_required");
+	ask("POST", "/_/rename", "", NULL);
+	expect_error(411, "length_required");
+	ask("POST", "/_/members", "", NULL);
+	expect_error(411, "length_required");
+	ask("POST", "/_/transfer", "", NULL);
+	expect_error(411, "length_required");
+	ask("POST", "/_/tokens", "", NULL);
+	expect_error(411, "length_required");
 }
 
 static int barriers_of_a_get(const char *target, enum err barrier)

@@ -74,6 +74,8 @@ static void a_wait_of_zero_only_asks(void **state)
 	expect_status(204);
 	ask("GET", "/k?watch&after=0&wait=0", "", NULL);
 	expect_status(200);
+	ask("GET", "/k?watch&after=1&wait=0ms", "", NULL);
+	expect_status(204);
 	ask("GET", "/k?watch&after=0&wait=-1", "", NULL);
 	expect_error(400, "bad_request");
 }
