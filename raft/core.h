@@ -158,6 +158,12 @@ void output_send(struct raft *r, struct raft_msg *m);
 /* Drop queued appends that name entries at or behind from. */
 void output_drop_appends(struct raft *r, uint64_t from);
 
+/*
+ * Who leads, or the table of peers, is another now. Queued SNAPSHOTs that no
+ * peer waits for are dropped, the others name what their peer waits for.
+ */
+void output_keep_snapshots(struct raft *r);
+
 /* Queued answers acknowledge no more than index from now on. */
 void output_limit_acks(struct raft *r, uint64_t index);
 

@@ -49,6 +49,7 @@ static void reset(struct raft *r, uint64_t term)
 		if (p->id == r->c.id)
 			p->match = log_durable(r, r->log.last);
 	}
+	output_keep_snapshots(r); /* none: nobody waits for one any more */
 	r->pending_change = 0;
 	r->uncommitted_bytes = 0;
 	r->read_count = 0;

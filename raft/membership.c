@@ -70,6 +70,7 @@ static void rebuild_peers(struct raft *r, const struct raft_conf *conf,
 	r->peer = r->peer_spare;
 	r->peer_spare = old;
 	r->conf = *conf;
+	output_keep_snapshots(r);
 	TRACE(r, .kind = RAFT_EV_CONF);
 }
 

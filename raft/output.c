@@ -76,6 +76,24 @@ void output_drop_appends(struct raft *r, uint64_t from)
 	r->out.count = n;
 }
 
+void output_keep_snapshots(struct raft *r)
+{
+	uint32_t i, n = 0;
+
+	for (i = 0; i < r->out.count; i++) {
+		struct raft_msg *m = &r->out.slot[i];
+		const struct progress *p = progress_of(r, m->to);
+
+		if (m->type == RAFT_MSG_SNAPSHOT) {
+			if (!p || p->flow != RAFT_FLOW_SNAPSHOT)
+				continue;
+			m->snapshot = &p->snapshot;
+		}
+		r->out.slot[n++] = *m;
+	}
+	r->out.count = n;
+}
+
 void output_limit_acks(struct raft *r, uint64_t index)
 {
 	uint32_t i;

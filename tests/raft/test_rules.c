@@ -921,6 +921,79 @@ static void follower_behind_the_log_gets_a_snapshot(void **state)
 }
 
 /* docs/testing.md, fault 15 */
+/* What a ready hands out says what it is, or is not there. */
+static void queued_snapshot_ends_with_the_office(void **state)
+{
+	const uint64_t terms[] = { 1, 1, 1 };
+	struct raft_msg no = { .type = RAFT_MSG_APPEND_REPLY,
+			       .from = 2,
+			       .to = 1,
+			       .term = 2,
+			       .reject = true,
+			       .index = 3 };
+	struct raft_msg newer = { .type = RAFT_MSG_VOTE,
+				  .from = 3,
+				  .to = 1,
+				  .term = 3,
+				  .force = true,
+				  .log_term = 2,
+				  .index = 4 };
+	struct raft_progress p;
+	struct solo s;
+
+	solo_init(&s, 3, terms, 3, 3);
+	solo_start(&s);
+	elect(&s);
+	raft_compacted(s.r, 4);
+	assert_int_equal(raft_step(s.r, &no, &s.accepted), OK);
+	assert_true(raft_progress_of(s.r, 2, &p));
+	assert_int_equal(p.flow, RAFT_FLOW_SNAPSHOT);
+	assert_int_equal(raft_step(s.r, &newer, &s.accepted), OK);
+	assert_int_equal(status(&s).role, RAFT_FOLLOWER);
+	solo_run(&s);
+	assert_null(sent(&s, RAFT_MSG_SNAPSHOT, 2));
+	solo_done(&s);
+}
+
+/* The table of peers is built anew under it, twice. */
+static void queued_snapshot_outlives_other_changes(void **state)
+{
+	const uint64_t terms[] = { 1, 1, 1 };
+	struct raft_msg no = { .type = RAFT_MSG_APPEND_REPLY,
+			       .from = 3,
+			       .to = 1,
+			       .term = 2,
+			       .reject = true,
+			       .index = 3 };
+	struct raft_change change = { .count = 1 };
+	struct raft_ready rd;
+	struct solo s;
+	uint32_t i, found = 0;
+
+	solo_init(&s, 3, terms, 3, 3);
+	solo_start(&s);
+	elect(&s);
+	raft_compacted(s.r, 4);
+	assert_int_equal(raft_step(s.r, &no, &s.accepted), OK);
+	change.item[0].op = RAFT_REMOVE;
+	change.item[0].id = 2;
+	assert_int_equal(raft_apply_conf(s.r, &change), OK);
+	change.item[0].op = RAFT_ADD_LEARNER;
+	change.item[0].id = 9;
+	assert_int_equal(raft_apply_conf(s.r, &change), OK);
+	raft_ready(s.r, &rd);
+	for (i = 0; i < rd.msg_count; i++) {
+		if (rd.msgs[i].type != RAFT_MSG_SNAPSHOT)
+			continue;
+		assert_int_equal(rd.msgs[i].to, 3);
+		assert_int_equal(rd.msgs[i].snapshot->index, s.applied);
+		assert_int_equal(rd.msgs[i].snapshot->conf.count, 3);
+		found++;
+	}
+	assert_int_equal(found, 1);
+	solo_done(&s);
+}
+
 static void lease_ends_with_time_transfer_and_restart(void **state)
 {
 	struct raft_msg beat = { .type = RAFT_MSG_HEARTBEAT_REPLY,
@@ -1171,6 +1244,8 @@ int main(void)
 		cmocka_unit_test(stale_snapshot_never_truncates),
 		cmocka_unit_test(snapshot_replaces_log_and_membership),
 		cmocka_unit_test(follower_behind_the_log_gets_a_snapshot),
+		cmocka_unit_test(queued_snapshot_ends_with_the_office),
+		cmocka_unit_test(queued_snapshot_outlives_other_changes),
 		cmocka_unit_test(lease_ends_with_time_transfer_and_restart),
 		cmocka_unit_test(
 			restarted_voter_grants_nothing_while_a_lease_may_hold),

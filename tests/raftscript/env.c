@@ -147,12 +147,12 @@ static uint64_t entry_bytes(const struct entry *e)
 	uint64_t data = e->data_bytes;
 	uint32_t i;
 
-	if (e->type != ENTRY_NORMAL) {
+	if (e->type != ENTRY_NORMAL || e->refused) {
 		n += 2;
 		for (i = 0; i < e->change.count; i++)
 			data += 3 + varint_bytes(e->change.item[i].id) +
 				(e->type == ENTRY_CHANGE_V2 ? 2 : 0);
-		if (e->type == ENTRY_CHANGE_V2 && e->change.count > 0)
+		if (e->type == ENTRY_CHANGE_V2 && !e->own)
 			data += 2;
 	}
 	return data ? n + data + 1 + varint_bytes(data) : n;
@@ -213,6 +213,7 @@ static void node_free(struct node *n)
 	raft_free(n->raft);
 	free(n->log.at);
 	free(n->disk.at);
+	free(n->gone.at);
 	free(n->history);
 	free(n->store_work.at);
 	free(n->apply_work.at);
@@ -241,6 +242,7 @@ void node_after_input(struct node *n)
 
 		e->index = own.index;
 		e->term = own.term;
+		e->own = true;
 		if (own.leave_joint)
 			e->type = ENTRY_CHANGE_V2;
 		entries_put(&n->log, e);
@@ -347,7 +349,8 @@ static const char *forward(struct node *n, const struct entry *draft,
 			   const struct raft_status *s)
 {
 	struct message *m =
-		message_new(n->env, TYPE_PROPOSAL, n->id, s->leader);
+		message_new(n->env, TYPE_PROPOSAL,
+			    n->arriving ? n->arriving->from : n->id, s->leader);
 
 	m->entries = arena_alloc(&n->env->arena, sizeof(*m->entries));
 	m->entries[0] = draft;
@@ -408,6 +411,8 @@ static const char *lead_propose(struct node *n, const struct entry *draft)
 			refuse_change(n, &e->change, why, &s);
 			e->type = ENTRY_NORMAL;
 			e->data_bytes = 0;
+			e->change.count = 0;
+			e->refused = true;
 		}
 	}
 	e->index = s.last_index + 1;
@@ -439,11 +444,7 @@ const char *node_propose(struct node *n, const struct entry *draft)
 	case OK:
 		return lead_propose(n, draft);
 	case ERR_BUSY:
-		log_line(n->env, LEVEL_DEBUG,
-			 "%llx [term %llu] transfer "
-			 "leadership to %llx is in progress; dropping proposal",
-			 (unsigned long long)n->id, (unsigned long long)s.term,
-			 (unsigned long long)s.transferee);
+		dropped_words(n->env, &s);
 		return "raft proposal dropped";
 	default:
 		return "raft proposal dropped";
@@ -481,6 +482,7 @@ const char *node_step(struct node *n, struct message *m)
 {
 	const char *text = NULL;
 
+	n->arriving = m;
 	switch (m->type) {
 	case TYPE_RAFT:
 		text = step_raft(n, m);
@@ -497,6 +499,7 @@ const char *node_step(struct node *n, struct message *m)
 	default:
 		text = "not for a node";
 	}
+	n->arriving = NULL;
 	node_after_input(n);
 	return text;
 }

@@ -34,6 +34,8 @@ struct entry {
 	const char *data;
 	size_t data_bytes;
 	struct raft_change change;
+	bool own;     /* raft made it                                        */
+	bool refused; /* a change, before                                    */
 };
 
 struct snap {
@@ -94,12 +96,14 @@ struct node {
 	struct raft_config config;
 	bool async; /* disk and state machine answer by messages             */
 	struct entries log, disk;
+	struct entries gone; /* compacted; a message may name them still     */
 	struct raft_hard_state hard, shown_hard;
 	const struct snap **history; /* state after each applied entry       */
 	uint32_t history_count, history_cap;
 	struct messages store_work, apply_work;
 	struct messages proposals; /* to be forwarded with the next ready    */
 	uint32_t *proposal_pos;
+	const struct message *arriving; /* while it is stepped               */
 };
 
 enum { NODES_MAX = 64 };
@@ -146,6 +150,7 @@ const char *node_process_apply(struct node *n);
 /* text.c: how things are shown */
 const char *role_name(enum raft_role role);
 const char *type_name(const struct message *m);
+bool is_type_name(const char *name);
 void text_entry(struct env *env, const struct entry *e);
 void text_message(struct env *env, const char *indent, const struct message *m);
 void text_snapshot(struct env *env, const struct raft_snapshot *s);
@@ -157,6 +162,7 @@ void text_change(struct buf *b, const struct raft_change *c);
 /* words.c: events as log lines */
 void log_line(struct env *env, int level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+void dropped_words(struct env *env, const struct raft_status *s);
 void words_of_event(void *ctx, const struct raft *r,
 		    const struct raft_event *e);
 

@@ -20,16 +20,18 @@ bool to_number(const char *text, uint64_t *v)
 	return *text && *end == 0;
 }
 
-/* The spellings of the original; what is neither is false. */
-static bool to_bool(const char *text)
+/* The spellings of the original. False: it is none of them. */
+static bool to_bool(const char *text, bool *v)
 {
-	static const char *const yes[] = {
-		"1", "t", "T", "true", "TRUE", "True"
-	};
+	static const char *const words[] = { "0",     "1",    "f",     "t",
+					     "F",     "T",    "false", "true",
+					     "FALSE", "TRUE", "False", "True" };
 
-	for (size_t i = 0; i < sizeof(yes) / sizeof(*yes); i++)
-		if (strcmp(text, yes[i]) == 0)
+	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+		*v = i % 2;
+		if (strcmp(text, words[i]) == 0)
 			return true;
+	}
 	return false;
 }
 
@@ -70,8 +72,9 @@ const char *value_of(const struct command *c, const char *key)
 }
 
 /* Nodes given by plain arguments; all when there are none. */
-static uint32_t node_args(struct env *env, const struct command *c,
-			  struct node **nodes, bool all_if_none)
+static const char *node_args(struct env *env, const struct command *c,
+			     struct node **nodes, uint32_t *count,
+			     bool all_if_none)
 {
 	uint32_t n = 0;
 	int i;
@@ -79,14 +82,17 @@ static uint32_t node_args(struct env *env, const struct command *c,
 	for (i = 0; i < c->arg_count; i++) {
 		struct node *x = find_node(env, c->arg[i].key);
 
-		if (c->arg[i].value_count == 0 && x && n < NODES_MAX)
-			nodes[n++] = x;
+		if (c->arg[i].value_count > 0)
+			continue;
+		if (!x || n == NODES_MAX)
+			return "no such node";
+		nodes[n++] = x;
 	}
-	if (n > 0 || !all_if_none)
-		return n;
-	for (; n < env->node_count; n++)
-		nodes[n] = env->node[n];
-	return n;
+	for (; n == 0 && all_if_none && *count < env->node_count; ++*count)
+		nodes[*count] = env->node[*count];
+	if (n > 0)
+		*count = n;
+	return NULL;
 }
 
 /* Run f and indent what it writes by two blanks. */
@@ -129,47 +135,78 @@ static const char *add_members(struct raft_conf *conf, const struct arg *a,
 	return NULL;
 }
 
+static const char *read_mode_option(struct env *env, struct raft_config *config,
+				    const char *v)
+{
+	if (strcmp(v, "lease-based") == 0)
+		config->read_mode = RAFT_READ_LEASE;
+	else if (strcmp(v, "safe") == 0)
+		config->read_mode = RAFT_READ_INDEX;
+	else
+		return wrong(env, "invalid read-only option \"%s\"", v);
+	return NULL;
+}
+
+static const char *number_option(struct env *env, struct raft_config *config,
+				 struct snap *snap, const char *key,
+				 const char *v)
+{
+	uint64_t number;
+
+	if (strcmp(key, "inflight") != 0 && strcmp(key, "index") != 0 &&
+	    strcmp(key, "max-committed-size-per-ready") != 0 &&
+	    strcmp(key, "max-size-per-msg") != 0)
+		return wrong(env, "unknown option %s", key);
+	if (!to_number(v, &number))
+		return wrong(env, "no number: %s", v);
+	if (strcmp(key, "inflight") == 0)
+		config->inflight_max = (uint32_t)number;
+	else if (strcmp(key, "index") == 0)
+		snap->meta.index = number;
+	else if (strcmp(key, "max-committed-size-per-ready") == 0)
+		config->apply_bytes_max = number;
+	else
+		config->append_bytes_max = number;
+	return NULL;
+}
+
 static const char *node_option(struct env *env, struct raft_config *config,
 			       struct snap *snap, bool *async,
 			       const struct arg *a)
 {
 	const char *v = a->value_count ? a->value[0] : "";
-	uint64_t number = 0;
+	const struct {
+		const char *key;
+		bool *on;
+	} switches[] = {
+		{ "async-storage-writes", async },
+		{ "prevote", &config->prevote },
+		{ "checkquorum", &config->check_quorum },
+		{ "disable-conf-change-validation",
+		  &config->unchecked_changes },
+		{ "step-down-on-removal", &config->step_down_on_removal },
+	};
+	size_t i;
 
-	(void)to_number(v, &number); /* those that are numbers */
+	for (i = 0; i < sizeof(switches) / sizeof(*switches); i++) {
+		if (strcmp(a->key, switches[i].key) != 0)
+			continue;
+		return to_bool(v, switches[i].on)
+			       ? NULL
+			       : wrong(env, "neither true nor false: %s", v);
+	}
 	if (strcmp(a->key, "voters") == 0)
 		return add_members(&snap->meta.conf, a, RAFT_VOTER);
 	if (strcmp(a->key, "learners") == 0)
 		return add_members(&snap->meta.conf, a, RAFT_LEARNER);
-	if (strcmp(a->key, "inflight") == 0) {
-		config->inflight_max = (uint32_t)number;
-	} else if (strcmp(a->key, "index") == 0) {
-		snap->meta.index = number;
-	} else if (strcmp(a->key, "content") == 0) {
+	if (strcmp(a->key, "read-only") == 0)
+		return read_mode_option(env, config, v);
+	if (strcmp(a->key, "content") == 0) {
 		snap->data = arena_string(&env->arena, v, strlen(v));
 		snap->data_bytes = strlen(v);
-	} else if (strcmp(a->key, "async-storage-writes") == 0) {
-		*async = to_bool(v);
-		config->apply_unpersisted = !*async;
-	} else if (strcmp(a->key, "prevote") == 0) {
-		config->prevote = to_bool(v);
-	} else if (strcmp(a->key, "checkquorum") == 0) {
-		config->check_quorum = to_bool(v);
-	} else if (strcmp(a->key, "max-committed-size-per-ready") == 0) {
-		config->apply_bytes_max = number;
-	} else if (strcmp(a->key, "max-size-per-msg") == 0) {
-		config->append_bytes_max = number;
-	} else if (strcmp(a->key, "disable-conf-change-validation") == 0) {
-		config->unchecked_changes = to_bool(v);
-	} else if (strcmp(a->key, "step-down-on-removal") == 0) {
-		config->step_down_on_removal = to_bool(v);
-	} else if (strcmp(a->key, "read-only") == 0) {
-		if (strcmp(v, "lease-based") == 0)
-			config->read_mode = RAFT_READ_LEASE;
-		else if (strcmp(v, "safe") != 0)
-			return wrong(env, "invalid read-only option \"%s\"", v);
+		return NULL;
 	}
-	return NULL;
+	return number_option(env, config, snap, a->key, v);
 }
 
 static const char *cmd_add_nodes(struct env *env, const struct command *c)
@@ -193,13 +230,13 @@ static const char *cmd_add_nodes(struct env *env, const struct command *c)
 	config.check_quorum = false;
 	config.restart_guard = false;
 	config.step_down_on_removal = false;
-	config.apply_unpersisted = true;
 	if (c->arg_count == 0 || !to_number(c->arg[0].key, &n))
 		return "how many?";
 	for (i = 1; i < c->arg_count && !err; i++)
 		err = node_option(env, &config, snap, &async, &c->arg[i]);
 	if (err)
 		return err;
+	config.apply_unpersisted = !async;
 	if (snap->meta.conf.count > 0 || snap->meta.index > 0 ||
 	    snap->data_bytes > 0) {
 		if (snap->meta.index <= 1)
@@ -284,29 +321,50 @@ static uint32_t deliver(struct env *env, const struct recipient *r,
 	return n;
 }
 
+enum { RECIPIENTS_MAX = 2 * NODES_MAX };
+
+/* To r, which has *count already; nobody comes twice. */
+static const char *add_recipient(struct env *env, struct recipient *r,
+				 uint32_t *count, const char *id, bool drop)
+{
+	uint32_t i;
+
+	if (*count == RECIPIENTS_MAX || !to_number(id, &r[*count].id))
+		return wrong(env, "bad recipient %s", id);
+	for (i = 0; i < *count && drop; i++) {
+		if (r[i].id == r[*count].id)
+			return wrong(env,
+				     "can't both deliver and drop msgs to %s",
+				     id);
+	}
+	r[(*count)++].drop = drop;
+	return NULL;
+}
+
 static const char *cmd_deliver_msgs(struct env *env, const struct command *c)
 {
-	const char *type = value_of(c, "type");
-	struct recipient r[2 * ARGS_MAX];
+	const char *type = value_of(c, "type"), *err = NULL;
+	struct recipient r[RECIPIENTS_MAX];
 	uint32_t count = 0, n = 0, k;
 	int i, v;
 
-	for (i = 0; i < c->arg_count; i++) {
+	if (type && !is_type_name(type))
+		return wrong(env, "unknown message type %s", type);
+	for (i = 0; i < c->arg_count && !err; i++) {
 		const struct arg *a = &c->arg[i];
 
-		if (a->value_count == 0) {
-			r[count].drop = false;
-			if (!to_number(a->key, &r[count++].id))
-				return "bad recipient";
-		}
-		for (v = 0; strcmp(a->key, "drop") == 0 && v < a->value_count &&
-			    count < ARGS_MAX;
-		     v++) {
-			r[count].drop = true;
-			if (!to_number(a->value[v], &r[count++].id))
-				return "bad recipient";
-		}
+		if (a->value_count == 0)
+			err = add_recipient(env, r, &count, a->key, false);
+		else if (strcmp(a->key, "drop") != 0 &&
+			 strcmp(a->key, "type") != 0)
+			err = wrong(env, "unknown option %s", a->key);
+		for (v = 0;
+		     strcmp(a->key, "drop") == 0 && !err && v < a->value_count;
+		     v++)
+			err = add_recipient(env, r, &count, a->value[v], true);
 	}
+	if (err)
+		return err;
 	for (k = 0; k < count; k++)
 		n += deliver(env, &r[k], type);
 	if (n == 0)
@@ -397,11 +455,13 @@ static const char *stabilize(struct env *env, struct node **nodes, uint32_t n)
 static const char *cmd_stabilize(struct env *env, const struct command *c)
 {
 	struct node *nodes[NODES_MAX];
-	uint32_t n = node_args(env, c, nodes, true);
-	const char *level = value_of(c, "log-level");
+	const char *level = value_of(c, "log-level"), *err;
 	int before = env->level;
-	const char *err;
+	uint32_t n = 0;
 
+	err = node_args(env, c, nodes, &n, true);
+	if (err)
+		return err;
 	if (level) {
 		if (parse_level(level) < 0)
 			return bad_level;
@@ -427,9 +487,11 @@ static const char *for_nodes(struct env *env, const struct command *c,
 			     const char *what, const char *(*f)(struct node *))
 {
 	struct node *nodes[NODES_MAX];
-	uint32_t i, n = node_args(env, c, nodes, false);
-	const char *err = NULL;
+	uint32_t i, n = 0;
+	const char *err = node_args(env, c, nodes, &n, false);
 
+	if (err)
+		return err;
 	if (n == 1)
 		return f(nodes[0]);
 	for (i = 0; i < n && !err; i++) {
@@ -465,7 +527,7 @@ static const char *cmd_propose(struct env *env, const struct command *c)
 	struct entry *draft = arena_alloc(&env->arena, sizeof(*draft));
 	struct node *n = node_arg(env, c, 0);
 
-	if (!n || c->arg_count != 2)
+	if (!n || c->arg_count != 2 || c->arg[1].value_count > 0)
 		return "usage: propose <id> <data>";
 	draft->data_bytes = strlen(c->arg[1].key);
 	draft->data =
@@ -518,6 +580,7 @@ static const char *cmd_propose_conf_change(struct env *env,
 	const char *transition = value_of(c, "transition");
 	const char *v1 = value_of(c, "v1"), *err;
 	struct node *n = node_arg(env, c, 0);
+	bool is_v1 = false;
 	char *text = arena_string(&env->arena, (char *)c->input.p, c->input.n);
 
 	if (!n)
@@ -534,7 +597,9 @@ static const char *cmd_propose_conf_change(struct env *env,
 	err = parse_changes(env, &draft->change, text);
 	if (err)
 		return err;
-	if (v1 && to_bool(v1)) {
+	if (v1 && !to_bool(v1, &is_v1))
+		return wrong(env, "neither true nor false: %s", v1);
+	if (is_v1) {
 		if (draft->change.count != 1 ||
 		    draft->change.transition != RAFT_AUTO)
 			return "v1 conf change can only have one operation "
@@ -590,8 +655,10 @@ const char *env_handle(struct env *env, const struct command *c)
 	size_t i;
 
 	env->out.n = 0;
+	if (c->malformed)
+		err = "cannot parse this line";
 	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-		if (strcmp(c->name, commands[i].name) == 0)
+		if (!c->malformed && strcmp(c->name, commands[i].name) == 0)
 			err = commands[i].run(env, c);
 	}
 	/* an error is shown even when all else is silenced */

@@ -167,10 +167,17 @@ const char *cmd_forget_leader(struct env *env, const struct command *c)
 const char *cmd_unreachable(struct env *env, const struct command *c)
 {
 	struct node *n = node_arg(env, c, 0), *to = node_arg(env, c, 1);
+	struct raft_progress p;
+	struct raft_status s;
 
 	if (!n || !to)
 		return "must specify exactly two node indexes: node on which "
 		       "to report, and reported node";
+	raft_status(n->raft, &s);
+	if (s.role == RAFT_LEADER && !raft_progress_of(n->raft, to->id, &p))
+		log_line(env, LEVEL_DEBUG,
+			 "%llx no progress available for %llx",
+			 (unsigned long long)n->id, (unsigned long long)to->id);
 	raft_unreachable(n->raft, to->id);
 	return NULL;
 }
@@ -191,6 +198,10 @@ const char *cmd_compact(struct env *env, const struct command *c)
 	if (index > s.applied)
 		return "requested index is not applied";
 	raft_compacted(n->raft, index + 1);
+	if (n->log.first > n->gone.last + 1)
+		entries_reset(&n->gone, n->log.first - 1, 0);
+	for (i = n->log.first; i <= index; i++)
+		entries_put(&n->gone, entries_get(&n->log, i));
 	n->disk.base_term = entries_get(&n->disk, index)->term;
 	n->log.base_term = n->disk.base_term;
 	for (i = index + 1; i <= n->disk.last; i++)

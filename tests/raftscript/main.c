@@ -76,8 +76,10 @@ static bool run_file(const char *path, enum mode mode)
 	drop_last_newline(&result);
 	if (mode == MODE_PRINT)
 		fwrite(result.p, 1, result.n, stdout);
-	if (mode == MODE_REWRITE)
+	if (mode == MODE_REWRITE && !s.bad)
 		same = write_file(path, &result);
+	if (s.bad)
+		same = false;
 	buf_done(&result);
 	command_done(&c);
 	script_close(&s);

@@ -30,6 +30,8 @@ static void attach_entries(struct node *n, struct message *m, uint64_t from,
 	for (i = from; i <= to; i++) {
 		const struct entry *e = entries_get(&n->log, i);
 
+		if (!e)
+			e = entries_get(&n->gone, i);
 		CHECK(e != NULL);
 		m->entries[m->entry_count++] = e;
 	}
@@ -296,8 +298,17 @@ static void answer_self(struct node *n, const struct message *store,
 	uint32_t i;
 
 	for (i = 0; store && i < store->response_count; i++) {
-		if (store->response[i]->to == n->id)
-			(void)node_step(n, store->response[i]); /* itself */
+		const struct message *m = store->response[i];
+		struct raft_status s;
+
+		if (m->to != n->id || !node_step(n, store->response[i]))
+			continue;
+		raft_status(n->raft, &s); /* it is no member any more */
+		if (s.role == RAFT_LEADER)
+			log_line(n->env, LEVEL_DEBUG,
+				 "%llx no progress available for %llx",
+				 (unsigned long long)n->id,
+				 (unsigned long long)n->id);
 	}
 	if (applied)
 		(void)node_step(n, applied->response[0]);

@@ -42,6 +42,8 @@ bool script_open(struct script *s, const char *path)
 
 void script_close(struct script *s)
 {
+	while (s->subtest_count > 0)
+		free(s->subtest[--s->subtest_count]);
 	free(s->text);
 	buf_done(&s->copied);
 }
@@ -55,12 +57,13 @@ static char *take_line(struct script *s, bool copy)
 		return NULL;
 	s->line++;
 	end = strchr(line, '\n');
-	if (end) {
+	s->next = end ? end + 1 : line + strlen(line);
+	if (end)
 		*end = 0;
-		s->next = end + 1;
-	} else {
-		s->next = line + strlen(line);
-	}
+	else
+		end = s->next;
+	if (end > line && end[-1] == '\r')
+		end[-1] = 0;
 	if (copy) {
 		add(&s->copied, line, strlen(line));
 		add(&s->copied, "\n", 1);
@@ -73,34 +76,46 @@ static bool is_blank(const char *line)
 	return line[strspn(line, " \t\r")] == 0;
 }
 
-/* "(a,b c)" or "a" -> values. Cuts the text in place. */
-static void split_values(struct arg *a, char *text)
+/* "(a,b c)" or "a" -> values. Cuts the text in place. False: too many. */
+static bool split_values(struct arg *a, char *text)
 {
 	size_t n = strlen(text);
 	char *save = NULL, *p;
 
-	if (text[0] == '(' && n > 1 && text[n - 1] == ')') {
-		text[n - 1] = 0;
-		text++;
-		for (p = strtok_r(text, ", ", &save);
-		     p && a->value_count < VALUES_MAX;
-		     p = strtok_r(NULL, ", ", &save))
-			a->value[a->value_count++] = p;
-	} else {
+	if (text[0] != '(' || text[n - 1] != ')') {
 		a->value[a->value_count++] = text;
+		return true;
 	}
+	text[n - 1] = 0;
+	for (p = strtok_r(text + 1, ", ", &save); p;
+	     p = strtok_r(NULL, ", ", &save)) {
+		if (a->value_count == VALUES_MAX)
+			return false;
+		a->value[a->value_count++] = p;
+	}
+	if (a->value_count == 0)
+		a->value[a->value_count++] = text + 1;
+	return true;
 }
 
-/* Words end at spaces outside of brackets. */
-static char *next_word(char **text)
+/*
+ * Words end at spaces, but in a list of values, which begins behind a '='. Sets
+ * *open where such a list does not end.
+ */
+static char *next_word(char **text, bool *open)
 {
-	char *p = *text + strspn(*text, " \t\r"), *word = p;
+	char *p = *text + strspn(*text, " \t"), *word = p;
 	int depth = 0;
 
 	if (*p == 0)
 		return NULL;
-	for (; *p && (depth > 0 || !strchr(" \t\r", *p)); p++)
-		depth += (*p == '(') - (*p == ')');
+	for (; *p && (depth > 0 || *p != ' '); p++) {
+		if (*p == '(' && (depth > 0 || (p > word && p[-1] == '=')))
+			depth++;
+		else if (*p == ')' && depth > 0)
+			depth--;
+	}
+	*open = depth > 0;
 	if (*p)
 		*p++ = 0;
 	*text = p;
@@ -109,19 +124,79 @@ static char *next_word(char **text)
 
 static void split_command(struct command *c, char *line)
 {
-	char *word = next_word(&line);
+	bool open = false;
+	char *word;
 
-	c->name = word;
-	while ((word = next_word(&line)) && c->arg_count < ARGS_MAX) {
-		struct arg *a = &c->arg[c->arg_count++];
+	c->name = next_word(&line, &open);
+	while ((word = next_word(&line, &open))) {
+		struct arg *a = &c->arg[c->arg_count];
 		char *eq = strchr(word, '=');
 
+		if (open || c->arg_count == ARGS_MAX) {
+			c->malformed = true;
+			return;
+		}
+		c->arg_count++;
 		a->key = word;
 		if (!eq)
 			continue;
 		*eq = 0;
-		split_values(a, eq + 1);
+		if (!split_values(a, eq + 1))
+			c->malformed = true;
 	}
+}
+
+/* The command that begins with line, with the lines on which it goes on. */
+static void join_lines(struct script *s, struct command *c, const char *line)
+{
+	bool more = true;
+
+	while (line && more) {
+		size_t n = strlen(line);
+
+		while (n > 0 && strchr(" \t", line[n - 1]))
+			n--;
+		more = n > 0 && line[n - 1] == '\\';
+		add(&c->text, line, more ? n - 1 : n);
+		add(&c->text, " ", more ? 1 : 0);
+		if (more)
+			line = take_line(s, true);
+	}
+	terminate(&c->text);
+}
+
+static bool is_below(const char *name, const char *outer)
+{
+	size_t n = strlen(outer);
+
+	return strncmp(name, outer, n) == 0 && name[n] == '/';
+}
+
+/* "subtest NAME" and "subtest end [NAME]" have neither input nor output. */
+static void enter_or_leave_subtest(struct script *s, const struct command *c)
+{
+	const char *name = c->arg_count > 0 ? c->arg[0].key : "";
+	int n = s->subtest_count;
+	const char *outer = n > 0 ? s->subtest[n - 1] : NULL;
+
+	if (strcmp(name, "end") == 0) {
+		s->bad = !outer || c->arg_count > 2 ||
+			 (c->arg_count == 2 &&
+			  strcmp(c->arg[1].key, outer) != 0);
+		if (!s->bad)
+			free(s->subtest[--s->subtest_count]);
+	} else {
+		s->bad = c->arg_count != 1 || n == SUBTESTS_MAX ||
+			 (outer && !is_below(name, outer));
+		if (!s->bad) {
+			s->subtest[n] = strdup(name);
+			CHECK(s->subtest[n] != NULL);
+			s->subtest_count++;
+		}
+	}
+	if (s->bad)
+		printf("line %d: no subtest can begin or end like this\n",
+		       c->line);
 }
 
 static bool is_separator(const char *line)
@@ -154,23 +229,50 @@ static void read_expected(struct script *s, struct command *c)
 	terminate(&c->expected);
 }
 
-bool script_next(struct script *s, struct command *c)
+/* The next line with a command, split. False: no more. */
+static bool read_command(struct script *s, struct command *c)
 {
 	char *line;
 
 	memset(c, 0, sizeof(*c));
-	s->copied.n = 0;
-	do {
+	while (!c->name) {
 		line = take_line(s, true);
 		if (!line)
 			return false;
-	} while (is_blank(line) || line[0] == '#');
-	c->line = s->line;
-	split_command(c, line);
+		if (line[strspn(line, " \t")] == '#')
+			continue;
+		c->line = s->line;
+		c->text.n = 0;
+		join_lines(s, c, line);
+		split_command(c, (char *)c->text.p);
+	}
+	return true;
+}
+
+bool script_next(struct script *s, struct command *c)
+{
+	char *line;
+
+	s->copied.n = 0;
+	while (read_command(s, c) && strcmp(c->name, "subtest") == 0) {
+		enter_or_leave_subtest(s, c);
+		buf_done(&c->text);
+		if (s->bad)
+			return false;
+	}
+	if (!c->name) {
+		s->bad = s->subtest_count > 0;
+		if (s->bad)
+			printf("subtest %s has no end\n",
+			       s->subtest[s->subtest_count - 1]);
+		return false;
+	}
 	while ((line = take_line(s, true)) && !is_separator(line)) {
 		add(&c->input, line, strlen(line));
 		add(&c->input, "\n", 1);
 	}
+	if (!line)
+		add(&s->copied, "----\n", 5);
 	terminate(&c->input);
 	read_expected(s, c);
 	return true;
@@ -178,13 +280,28 @@ bool script_next(struct script *s, struct command *c)
 
 void command_done(struct command *c)
 {
+	buf_done(&c->text);
 	buf_done(&c->input);
 	buf_done(&c->expected);
 }
 
+static bool has_blank_line(const char *text)
+{
+	const char *line = text;
+
+	while (line && *line) {
+		if (line[strspn(line, " \t")] == '\n')
+			return true;
+		line = strchr(line, '\n');
+		if (line)
+			line++;
+	}
+	return false;
+}
+
 void script_emit(struct buf *to, const char *actual)
 {
-	bool twice = actual[0] == '\n' || strstr(actual, "\n\n");
+	bool twice = has_blank_line(actual);
 
 	if (twice)
 		add(to, "----\n", 5);

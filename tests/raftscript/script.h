@@ -8,6 +8,8 @@
  *    expected output up to an empty line
  *
  * If the output itself has empty lines it stands between two pairs of "----".
+ * A command line that ends with a backslash goes on in the next one. Commands
+ * between "subtest NAME" and "subtest end" are run like all others.
  */
 #ifndef TESTS_RAFTSCRIPT_SCRIPT_H
 #define TESTS_RAFTSCRIPT_SCRIPT_H
@@ -17,7 +19,7 @@
 
 #include "base/bytes.h"
 
-enum { ARGS_MAX = 64, VALUES_MAX = 64 };
+enum { ARGS_MAX = 64, VALUES_MAX = 64, SUBTESTS_MAX = 16 };
 
 struct arg {
 	char *key;
@@ -26,7 +28,9 @@ struct arg {
 };
 
 struct command {
-	int line; /* of the file, from 1 */
+	int line;	 /* of the file, from 1 */
+	struct buf text; /* what name and arguments point into */
+	bool malformed;	 /* brackets do not close, or there is too much */
 	char *name;
 	struct arg arg[ARGS_MAX];
 	int arg_count;
@@ -38,6 +42,9 @@ struct script {
 	char *text, *next;
 	int line;
 	struct buf copied; /* what lies before the command: comments */
+	char *subtest[SUBTESTS_MAX]; /* names, the innermost last */
+	int subtest_count;
+	bool bad; /* a subtest begins or ends where it may not */
 };
 
 /* Read the file. False: message printed to stderr. */
@@ -46,7 +53,7 @@ void script_close(struct script *s);
 
 /*
  * The next command; s->copied is everything up to its "----", inclusive.
- * False: end of file; s->copied is the rest.
+ * False: end of file, or s->bad, which was told; s->copied is the rest.
  */
 bool script_next(struct script *s, struct command *c);
 void command_done(struct command *c);

@@ -10,3 +10,20 @@ for file in tests/raftscript/*.txt; do
 		echo "not ok $name"
 	fi
 done
+
+# A subtest that has no end, and one that ends where none began.
+dir=$(mktemp -d) || exit 1
+printf 'subtest a\nraft-state\n----\nok\n' >"$dir/open.txt"
+printf 'subtest a\nsubtest end b\n' >"$dir/other.txt"
+cp "$dir/open.txt" "$dir/before"
+bad=0
+for file in "$dir/open.txt" "$dir/other.txt"; do
+	for mode in --check --rewrite; do
+		"${BUILD:-build}/raftscript" $mode "$file" >"$dir/said" && bad=1
+		grep -q subtest "$dir/said" || bad=1
+	done
+done
+cmp -s "$dir/open.txt" "$dir/before" || bad=1
+rm -r "$dir"
+[ $bad = 0 ] && echo "ok subtests_begin_and_end" ||
+	echo "not ok subtests_begin_and_end"

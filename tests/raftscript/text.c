@@ -59,8 +59,33 @@ const char *type_name(const struct message *m)
 	return "?";
 }
 
+/* Also of what only the original's messages are called. */
+bool is_type_name(const char *name)
+{
+	static const char *const others[] = {
+		"MsgHup",	    "MsgBeat",
+		"MsgProp",	    "MsgUnreachable",
+		"MsgSnapStatus",    "MsgCheckQuorum",
+		"MsgStorageAppend", "MsgStorageAppendResp",
+		"MsgStorageApply",  "MsgStorageApplyResp",
+		"MsgForgetLeader",
+	};
+	size_t i;
+
+	for (i = 1; i < RAFT_MSG_TYPE_MAX; i++) {
+		if (strcmp(name, raft_type_names[i]) == 0)
+			return true;
+	}
+	for (i = 0; i < sizeof(others) / sizeof(*others); i++) {
+		if (strcmp(name, others[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
 static void quote(struct env *env, const char *p, size_t n)
 {
+	static const char letters[] = "abtnvfr"; /* 7 to 13 */
 	size_t i;
 
 	out_text(env, " \"");
@@ -69,10 +94,8 @@ static void quote(struct env *env, const char *p, size_t n)
 
 		if (c == '"' || c == '\\')
 			out_text(env, "\\%c", c);
-		else if (c == '\n')
-			out_text(env, "\\n");
-		else if (c == '\t')
-			out_text(env, "\\t");
+		else if (c >= 7 && c <= 13)
+			out_text(env, "\\%c", letters[c - 7]);
 		else if (c < ' ' || c == 127)
 			out_text(env, "\\x%02x", c);
 		else

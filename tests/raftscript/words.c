@@ -33,6 +33,7 @@ struct words {
 	const struct raft_event *e;
 	struct raft_status s;
 	const char *type;
+	uint64_t from; /* whom the message that arrives is shown to be from  */
 	char progress[128]; /* of e->peer */
 	char conf[512];
 };
@@ -92,6 +93,14 @@ static void vote_words(struct words *w)
 	}
 }
 
+void dropped_words(struct env *env, const struct raft_status *s)
+{
+	log_line(env, LEVEL_DEBUG,
+		 "%llx [term %llu] transfer leadership to %llx is in progress; "
+		 "dropping proposal",
+		 (ull)s->id, (ull)s->term, (ull)s->transferee);
+}
+
 static void role_words(struct words *w)
 {
 	static const char *const roles[] = { "follower", "pre-candidate",
@@ -119,13 +128,13 @@ static void role_words(struct words *w)
 		log_line(env, LEVEL_INFO,
 			 "%llx [term: %llu] received a %s "
 			 "message with higher term from %llx [term: %llu]",
-			 id, term, w->type, (ull)e->peer, (ull)e->a);
+			 id, term, w->type, (ull)w->from, (ull)e->a);
 		break;
 	case RAFT_EV_LOWER_TERM:
 		log_line(env, LEVEL_INFO,
 			 "%llx [term: %llu] ignored a %s "
 			 "message with lower term from %llx [term: %llu]",
-			 id, term, w->type, (ull)e->peer, (ull)e->a);
+			 id, term, w->type, (ull)w->from, (ull)e->a);
 		break;
 	case RAFT_EV_FORGET_LEADER:
 		log_line(env, LEVEL_INFO,
@@ -180,6 +189,9 @@ static void role_words(struct words *w)
 			 w->conf);
 		break;
 	case RAFT_EV_LEAVE_JOINT_NOT:
+		if (w->s.transferee != RAFT_NOBODY &&
+		    raft_conf_role(raft_conf(w->r), id) != 0)
+			dropped_words(env, &w->s);
 		log_line(env, LEVEL_DEBUG,
 			 "not initiating automatic "
 			 "transition out of joint configuration %s: raft "
@@ -466,6 +478,7 @@ void words_of_event(void *ctx, const struct raft *r, const struct raft_event *e)
 	struct message shown = { .raft.type = e->msg };
 	struct buf b = BUF_INIT;
 
+	w.from = n->arriving ? n->arriving->from : e->peer;
 	raft_status(r, &w.s);
 	w.type = e->msg ? type_name(&shown) : "";
 	text_conf(&b, raft_conf(r));
