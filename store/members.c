@@ -134,6 +134,12 @@ static enum err drop_window(struct store *s, uint64_t id)
 
 static enum err propose(struct look *l, const struct raft_change *change)
 {
+	static const char *const ops[] = {
+		[RAFT_ADD_VOTER] = "voter",
+		[RAFT_ADD_LEARNER] = "learner",
+		[RAFT_REMOVE] = "remove",
+		[RAFT_UPDATE] = "update",
+	};
 	struct store *s = l->s;
 	uint64_t index;
 	enum err err;
@@ -156,9 +162,9 @@ static enum err propose(struct look *l, const struct raft_change *change)
 	}
 	for (uint32_t i = 0; i < change->count; i++)
 		log_info("store",
-			 "membership partition=%u index=%llu op=%d id=%llu",
+			 "membership partition=%u index=%llu op=%s id=%llu",
 			 (unsigned)l->p->id, (unsigned long long)index,
-			 (int)change->item[i].op,
+			 ops[change->item[i].op],
 			 (unsigned long long)change->item[i].id);
 	return OK;
 }

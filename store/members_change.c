@@ -289,6 +289,31 @@ static enum err know_map(struct store *s)
 	return members_is_pending(s) ? ERR_BUSY : OK;
 }
 
+/* NULL: no change of a member. */
+static const char *verb_of(enum store_change_kind kind)
+{
+	switch (kind) {
+	case STORE_MEMBER_ADD:
+		return "add";
+	case STORE_MEMBER_REMOVE:
+		return "remove";
+	case STORE_MEMBER_PROMOTE:
+		return "promote";
+	case STORE_MEMBER_REPLACE:
+		return "replace";
+	case STORE_MEMBER_CLAIM:
+		return "claim";
+	case STORE_MEMBER_UPDATE:
+		return "update";
+	case STORE_TOKEN_ADD:
+	case STORE_TOKEN_SET:
+	case STORE_TOKEN_REMOVE:
+	case STORE_TRANSFER:
+		break;
+	}
+	return NULL;
+}
+
 static void log_change(const struct store_change *c)
 {
 	switch (c->kind) {
@@ -303,8 +328,10 @@ static void log_change(const struct store_change *c)
 		return;
 	default:
 		log_info("store",
-			 "members_changed kind=%d id=%llu request=\"%s\"",
-			 (int)c->kind, (unsigned long long)c->id, c->tag);
+			 "members_changed what=%s name=%s id=%llu "
+			 "request=\"%s\"",
+			 verb_of(c->kind), c->member.name,
+			 (unsigned long long)c->id, c->tag);
 	}
 }
 

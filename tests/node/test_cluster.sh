@@ -259,6 +259,11 @@ follower=$(($(leader 1) % 3 + 1))
 check "the operator adds it, by one that does not lead, and waits" \
 	timeout 60 "$raftcask" -e "$(url "$follower")" members add --wait \
 	n4 "127.0.0.1:${peer[4]}" "127.0.0.1:${http[4]}"
+id=$(sed -n 's/.* what=members method=POST .* request="\(.*\)"$/\1/p' \
+	"$dir/n$follower.log" | tail -1)
+check "the log of who decided it has the request, too" grep -q \
+	"members_changed what=add name=n4 id=[0-9]* request=\"${id:-?}\"" \
+	"$dir/n1.log" "$dir/n2.log" "$dir/n3.log"
 same "it votes then" voter "$(status_of "$follower" |
 	jq -r '.members[] | select(.name == "n4") | .role')"
 check "it catches up" within 300 reads 4 key1 value1
