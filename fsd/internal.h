@@ -97,13 +97,14 @@ struct proof {
 	int32_t partition; /* that was fresh                                 */
 	uint64_t checked;  /* node whose attributes were asked last, 0: none */
 	uint64_t found;	   /* node that a LOOKUP has just led to, 0: none    */
+	uint64_t again;	   /* directory whose attributes may be asked twice  */
 };
 
 /* Which proof a request may rest on. */
 enum proof_rest {
 	REST_NONE,
 	REST_CHECKED, /* of its node's attributes                            */
-	REST_FOUND,   /* of the LOOKUP of its node, with a lease             */
+	REST_FOUND,   /* of the LOOKUP or GETATTR of its node, with a lease  */
 };
 
 struct fsd {

@@ -17,6 +17,9 @@
  *	OPEN b		rests, as LOOKUP
  *	GETATTR a	UNLINK follows: as the one after LOOKUP / a
  *
+ *	GETATTR a
+ *	GETATTR a	LOOKUP a c, CREATE follow: once, on the leader's lease
+ *
  * Noted for each thread of a program before its answer is sent, taken by its
  * next request, whatever that is. Threads share places by number: a note that
  * is lost costs a question.
@@ -68,15 +71,16 @@ struct proof proof_hand(void)
 	return p;
 }
 
-static void note(struct call *c, uint64_t checked, uint64_t found)
+static void note(struct call *c, uint64_t found, uint64_t again)
 {
 	struct fsd *f = c->f;
 	struct proof p = c->proof;
 
 	if (!c->fresh || !p.thread || p.partition == PROOF_NONE)
 		return;
-	p.checked = checked;
+	p.checked = c->at.node->id;
 	p.found = found;
+	p.again = again;
 	pthread_mutex_lock(&f->proof_lock);
 	f->proofs[p.thread % FSD_PROOFS] = p;
 	pthread_mutex_unlock(&f->proof_lock);
@@ -84,13 +88,25 @@ static void note(struct call *c, uint64_t checked, uint64_t found)
 
 void proof_looked(struct call *c, uint64_t found)
 {
-	note(c, c->at.node->id, found);
+	note(c, found, 0);
+}
+
+/* Whoever waits for a change by asking again and again asks in between. */
+static uint64_t comes_again(struct call *c)
+{
+	struct node *node = c->at.node;
+	bool is_dir;
+
+	table_lock(&c->f->table);
+	is_dir = node->is_dir;
+	table_unlock(&c->f->table);
+	return is_dir && c->proof.again != node->id ? node->id : 0;
 }
 
 void proof_checked(struct call *c)
 {
-	if (c->rests == REST_FOUND)
-		note(c, c->at.node->id, 0);
+	if (c->rests == REST_FOUND && c->proof.thread)
+		note(c, 0, comes_again(c));
 }
 
 /* Is it the partition of c's path that was proved? */
@@ -116,8 +132,10 @@ bool proof_takes_lease(const struct call *c)
 	const struct proof *p = &c->proof;
 	uint64_t id = c->at.node->id;
 
-	return c->rests == REST_FOUND && p->partition != PROOF_NONE &&
-	       p->found && (p->found == id || p->checked == id);
+	if (c->rests != REST_FOUND || p->partition == PROOF_NONE)
+		return false;
+	return p->again == id ||
+	       (p->found && (p->found == id || p->checked == id));
 }
 
 bool proof_is_void(struct call *c)
