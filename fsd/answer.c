@@ -9,6 +9,8 @@
 
 #include "fsd/internal.h"
 
+enum { DIR_BYTES = 4096 };
+
 int answer_errno(enum err err)
 {
 	switch (err) {
@@ -100,7 +102,8 @@ void answer_stat(const struct fsd *f, const struct store_file *file,
 	st->st_uid = file->fields & STORE_HAS_UID ? file->uid : f->o.uid;
 	st->st_gid = file->fields & STORE_HAS_GID ? file->gid : f->o.gid;
 	st->st_rdev = (dev_t)file->rdev;
-	st->st_size = (off_t)file->bytes;
+	/* A directory has the size that disks give it: programs test for it. */
+	st->st_size = is_dir ? DIR_BYTES : (off_t)file->bytes;
 	st->st_blksize = 4096;
 	st->st_blocks = (blkcnt_t)((file->stored_bytes + 511) / 512);
 	st->st_atim = time_of(file->atime_ns);

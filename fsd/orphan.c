@@ -225,7 +225,8 @@ void orphan_attr(struct fsd *f, struct orphan *o, struct stat *st)
 {
 	pthread_mutex_lock(&o->lock);
 	answer_stat(f, &o->file, 0, st);
-	st->st_size = (off_t)o->bytes;
+	if (!S_ISDIR(st->st_mode))
+		st->st_size = (off_t)o->bytes;
 	pthread_mutex_unlock(&o->lock);
 }
 

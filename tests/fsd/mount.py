@@ -335,6 +335,50 @@ def kept_listings():
     run("rm", "-rf", d)
 
 
+@case("a directory is not empty to `test -s`, whoever made it, also when it "
+      "is gone")
+def directory_size():
+    n = shared()
+    d = fresh_dir(n, "sized")
+    n.put("sized/implicit/key", b"x")
+    for path in (n.mnt, d, d + "/implicit"):
+        equal(os.stat(path).st_size, 4096, path)
+        run("test", "-s", path)
+    fd = os.open(d, os.O_RDONLY)
+    run("rm", "-rf", d)
+    equal((os.fstat(fd).st_size, os.fstat(fd).st_nlink), (4096, 0), "gone")
+    os.close(fd)
+
+
+@case("tail -f sees what comes over HTTP, and who has a file open what a PUT "
+      "makes of it")
+def tail_over_http():
+    n = shared()
+    n.put("tailed", b"first\n")
+    out = os.path.join(n.root, "seen")
+    with open(out, "wb") as f:
+        tail = subprocess.Popen(["tail", "-s", "0.05", "-n", "+1", "-f",
+                                 n.at("tailed")], stdout=f,
+                                stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: read(out) == b"first\n", "what was there")
+        n.http("POST", "tailed", b"appended\n", "?append")
+        wait_for(lambda: read(out).endswith(b"appended\n"), "the append")
+        with open(n.at("tailed"), "r+b", buffering=0) as f:
+            equal(f.read(5), b"first", "before")
+            n.put("tailed", b"anew\n")
+            equal((os.fstat(f.fileno()).st_size, os.pread(f.fileno(), 9, 0)),
+                  (5, b"anew\n"), "after the PUT")
+            f.seek(0, os.SEEK_END)
+            f.write(b"more\n")
+        equal(n.get("tailed"), b"anew\nmore\n", "written after it")
+        wait_for(lambda: read(out).endswith(b"more\n"), "tail goes on")
+    finally:
+        tail.kill()
+        tail.wait()
+    n.delete("tailed")
+
+
 @case("the file system says how large it is")
 def file_system_size():
     n = shared()
