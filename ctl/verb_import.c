@@ -339,16 +339,17 @@ static bool open_file(struct import *m)
 {
 	struct stat st;
 
-	m->f = stdin;
 	if (strcmp(m->name, "-") == 0) {
 		m->name = "standard input";
-		return true;
+		m->f = stdin;
+	} else {
+		m->f = fopen(m->name, "r");
 	}
-	m->f = fopen(m->name, "r");
 	if (!m->f || fstat(fileno(m->f), &st)) {
 		ctl_say("%s cannot be read", m->name);
 		return false;
 	}
+	/* What is redirected from a file has an end, too. */
 	if (S_ISREG(st.st_mode))
 		m->progress.total = (uint64_t)st.st_size;
 	return true;

@@ -2,6 +2,7 @@
 stopped; requests go to another node when one fails, and are done once."""
 import json
 import os
+import pty
 import random
 import signal
 import socket
@@ -310,6 +311,33 @@ def _():
                                "k", "v")
         equal(status, 1, "status")
         expect("unknown" in err, err)
+        node.remove()
+
+
+@case("an import shows its share on a terminal, also of redirected input")
+def _():
+    with Scratch() as s:
+        node = fresh()
+        path = s.write("lines", b"".join(
+            b'{"key":"k%d","value":"%s"}\n' % (i, b"v" * 10000)
+            for i in range(2000)))  # no machine does that in 0.2 s
+        for words, given in ((["import", path], None), (["import"], path)):
+            seen, end = pty.openpty()
+            with open(given or os.devnull) as lines:
+                p = subprocess.Popen(
+                    [CLIENT, "-e", url(node), *words], stdin=lines,
+                    stdout=subprocess.DEVNULL, stderr=end, env=ENV)
+            os.close(end)
+            text = b""
+            try:
+                while True:
+                    text += os.read(seen, 65536)
+            except OSError:
+                pass  # the other end is closed
+            os.close(seen)
+            equal(p.wait(), 0, "status")
+            expect(b"[#" in text or b"[-" in text, text)
+            expect(b" left" in text, text)
         node.remove()
 
 
