@@ -14,7 +14,10 @@ static enum err alarm_about(const struct raft *r, const struct raft_msg *m,
 	return ERR_CORRUPT;
 }
 
-/* Which of the message's entries is the first that is not in the log yet? */
+/*
+ * Which of the message's entries is the first that is not in the log yet? None
+ * of those that are committed, which were compared before.
+ */
 static uint32_t count_present(const struct raft *r, const struct raft_msg *m)
 {
 	uint32_t i;
@@ -22,7 +25,8 @@ static uint32_t count_present(const struct raft *r, const struct raft_msg *m)
 	for (i = 0; i < m->entry_count; i++) {
 		uint64_t index = m->index + 1 + i;
 
-		if (log_matches(r, index, m->entry_terms[i]))
+		if (index <= r->log.commit ||
+		    log_matches(r, index, m->entry_terms[i]))
 			continue;
 		if (index <= r->log.last)
 			TRACE(r, .kind = RAFT_EV_CONFLICT, .a = index,
@@ -90,8 +94,13 @@ enum err recv_append(struct raft *r, const struct raft_msg *m,
 	CHECK(r->role == RAFT_FOLLOWER);
 	if (contradicts_committed(r, m, &at))
 		return alarm_about(r, m, at);
-	if (m->index < r->log.commit) {
-		/* old: what is committed matches the leader's log anyway */
+	/*
+	 * Old: what is committed matches the leader's log anyway. But while
+	 * bytes are missing this node is sent all behind them again and again,
+	 * and must take what is new, or the two would never come to rest.
+	 */
+	if (m->index < r->log.commit &&
+	    !(r->missing && log_matches(r, m->index, m->log_term))) {
 		acknowledge(r, m, r->log.commit);
 		return OK;
 	}
