@@ -15,14 +15,19 @@
  *     without a manifest                        manifest; else wait for an id
  *   removed              any                    wait for ever
  */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/log.h"
 #include "node/node_internal.h"
 
 enum { LOOK_MS = 1000, MEMBERS_SECRET_BYTES_MAX = LINKS_SECRET_BYTES_MAX };
+
+/* How long a directory that is in use is looked at again. */
+enum { BUSY_LOOK_MS = 10, BUSY_MS = 2000 };
 
 #define SAY(why, ...) (void)!buf_addf(why, __VA_ARGS__)
 
@@ -504,14 +509,36 @@ void cluster_unlock(struct node *n)
 	n->cluster.lock = NULL;
 }
 
+/*
+ * Who was killed holds the lock until the kernel has taken its memory back,
+ * which with millions of keys lasts longer than starting the next one. Whoever
+ * still has it afterwards is alive: those who lock it will say so.
+ */
+static void await_the_killed(const char *dir)
+{
+	char path[CONF_PATH_BYTES_MAX + 8];
+	struct vfs_file *lock;
+
+	snprintf(path, sizeof(path), "%s/LOCK", dir);
+	for (int ms = 0; ms < BUSY_MS && !access(path, F_OK);
+	     ms += BUSY_LOOK_MS) {
+		if (vfs_lock(vfs_os(), path, &lock) == OK) {
+			vfs_close(lock);
+			return;
+		}
+		(void)!poll(NULL, 0, BUSY_LOOK_MS);
+	}
+}
+
 enum node_exit cluster_begin(struct node *n, struct buf *why)
 {
 	struct cluster *k = &n->cluster;
 	struct buf below = BUF_INIT;
 	enum node_exit result;
-	enum err err = identity_load(vfs_os(), n->conf->data_dir, &k->identity,
-				     &below);
+	enum err err;
 
+	await_the_killed(n->conf->data_dir);
+	err = identity_load(vfs_os(), n->conf->data_dir, &k->identity, &below);
 	if (err)
 		SAY(why, "%.*s\n", (int)below.n, (const char *)below.p);
 	buf_done(&below);

@@ -42,6 +42,24 @@ check "and the address is named" grep -q "${url#http://}" "$dir/err"
 same "the first daemon lives on" 200 \
 	"$(ask -o /dev/null -w '%{http_code}' "$url/_/ready")"
 
+# Like a killed daemon whose memory the kernel is still taking back.
+kill -9 "$pid"
+wait "$pid" 2>/dev/null
+pid=
+mkfifo "$dir/held"
+python3 -B - "$dir/data/LOCK" "$dir/held" <<'EOF' &
+import fcntl, struct, sys, time
+lock = open(sys.argv[1], "r+b")
+whole = struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0)
+fcntl.fcntl(lock, 37, whole)  # F_OFD_SETLK
+open(sys.argv[2], "w").close()
+time.sleep(0.7)
+EOF
+read -r _ <"$dir/held"
+start_daemon
+same "a start waits for the lock of a killed daemon" 200 \
+	"$(ask -o /dev/null -w '%{http_code}' "$url/_/ready")"
+
 echo 'log: { level = "debug"; }; node: { name = "new"; };' >"$dir/conf"
 kill -HUP "$pid"
 for _ in $(seq 100); do
