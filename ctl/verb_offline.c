@@ -5,10 +5,18 @@
  *
  * A member of a cluster is not repaired: what it gives up it has acknowledged,
  * and with a shorter log it would vote for leaders who lack it.
+ *
+ * Root does all this with the rights of whoever owns the directory: what is
+ * made there is the daemon's to read and write, and no name that the daemon's
+ * user put there leads root elsewhere.
  */
+#include <dirent.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/guard.h"
 #include "base/vfs.h"
@@ -38,9 +46,48 @@ struct consent {
 	bool accept_loss, force;
 };
 
+static bool is_node_file(const char *name)
+{
+	size_t n = strlen(name);
+
+	return strcmp(name, "MANIFEST") == 0 || strcmp(name, "state") == 0 ||
+	       strcmp(name, "cluster") == 0 ||
+	       (n > 4 && (strcmp(name + n - 4, ".log") == 0 ||
+			  strcmp(name + n - 4, ".dat") == 0));
+}
+
+/* Nothing of a node is there. What cannot be read is for others to say. */
+static bool is_no_node(const char *dir)
+{
+	DIR *d = opendir(dir);
+	const struct dirent *e;
+	bool found = false;
+
+	if (!d)
+		return false;
+	while (!found && (e = readdir(d)))
+		found = is_node_file(e->d_name);
+	closedir(d);
+	return !found;
+}
+
+/* Not where the owner cannot go, and so runs no daemon. */
+static bool become_owner(const char *dir)
+{
+	struct stat st;
+
+	if (geteuid() != 0 || stat(dir, &st) || st.st_uid == 0)
+		return true;
+	if (setegid(st.st_gid) || seteuid(st.st_uid))
+		return false;
+	if (faccessat(AT_FDCWD, dir, R_OK | W_OK | X_OK, AT_EACCESS) == 0)
+		return true;
+	return seteuid(0) == 0 && setegid(0) == 0;
+}
+
 /* Take --data-dir (and consent, where it is allowed). */
-static bool take_dir(struct ctl *c, int argc, char **argv, const char **dir,
-		     struct consent *consent)
+static enum ctl_exit take_dir(struct ctl *c, int argc, char **argv,
+			      const char **dir, struct consent *consent)
 {
 	struct consent given = { false, false };
 	const struct args_option options[] = {
@@ -52,18 +99,22 @@ static bool take_dir(struct ctl *c, int argc, char **argv, const char **dir,
 	};
 
 	*dir = NULL;
-	if (!args_take(&argc, argv, options, true) || argc || !*dir) {
-		ctl_usage(c);
-		return false;
+	if (!args_take(&argc, argv, options, true) || argc || !*dir)
+		return ctl_usage(c);
+	if (given.force && !given.accept_loss)
+		return ctl_usage(c);
+	if (is_no_node(*dir)) {
+		ctl_say("%s: no files of a node are there", *dir);
+		return CTL_RUNTIME;
 	}
-	if (given.force && !given.accept_loss) {
-		ctl_usage(c);
-		return false;
+	if (!become_owner(*dir)) {
+		ctl_say("%s: its owner's rights cannot be taken", *dir);
+		return CTL_RUNTIME;
 	}
 	if (consent)
 		*consent = given;
 	guard_install();
-	return true;
+	return CTL_OK;
 }
 
 /* What an error means for the directory as a whole. */
@@ -83,10 +134,11 @@ enum ctl_exit verb_check(struct ctl *c, int argc, char **argv)
 {
 	struct offline_report report = { 0 };
 	const char *dir;
+	enum ctl_exit taken = take_dir(c, argc, argv, &dir, NULL);
 	enum err err;
 
-	if (!take_dir(c, argc, argv, &dir, NULL))
-		return CTL_USAGE;
+	if (taken)
+		return taken;
 	err = offline_check(vfs_os(), dir, say_line, c, &report);
 	if (!err)
 		printf(c->json ? "{\"files\":%" PRIu64 ",\"records\":%" PRIu64
@@ -200,9 +252,10 @@ static void dump_record(void *ctx, const char *file, uint64_t off,
 enum ctl_exit verb_dump(struct ctl *c, int argc, char **argv)
 {
 	const char *dir;
+	enum ctl_exit taken = take_dir(c, argc, argv, &dir, NULL);
 
-	if (!take_dir(c, argc, argv, &dir, NULL))
-		return CTL_USAGE;
+	if (taken)
+		return taken;
 	return judge(offline_dump(vfs_os(), dir, dump_record, c), dir);
 }
 
@@ -210,10 +263,11 @@ enum ctl_exit verb_rebuild_hints(struct ctl *c, int argc, char **argv)
 {
 	uint64_t count = 0;
 	const char *dir;
+	enum ctl_exit taken = take_dir(c, argc, argv, &dir, NULL);
 	enum err err;
 
-	if (!take_dir(c, argc, argv, &dir, NULL))
-		return CTL_USAGE;
+	if (taken)
+		return taken;
 	err = offline_rebuild_hints(vfs_os(), dir, say_line, c, &count);
 	if (!err)
 		printf(c->json ? "{\"hints\":%" PRIu64 "}\n"
@@ -248,11 +302,12 @@ enum ctl_exit verb_repair(struct ctl *c, int argc, char **argv)
 {
 	struct consent consent;
 	const char *dir, *name;
+	enum ctl_exit taken = take_dir(c, argc, argv, &dir, &consent);
 	bool member;
 	enum err err;
 
-	if (!take_dir(c, argc, argv, &dir, &consent))
-		return CTL_USAGE;
+	if (taken)
+		return taken;
 	member = is_member(dir, &name);
 	if (member && consent.accept_loss && !consent.force) {
 		ctl_say("%s is of a member of a cluster: what would be given "

@@ -267,6 +267,27 @@ run rebuild-hints --data-dir "$dir/data"
 same "rebuild-hints" 0 "$status"
 run repair --data-dir "$dir/data"
 same "repair has nothing to do" 0 "$status"
+mkdir "$dir/nothing"
+for verb in check dump rebuild-hints repair "repair --accept-loss"; do
+	# shellcheck disable=SC2086
+	run $verb --data-dir "$dir/nothing"
+	same "$verb of a directory that is no node's" 1 "$status"
+done
+same "leaves nothing there" "" "$(ls -A "$dir/nothing")"
+# What root makes there the daemon, another user, has to read.
+if [ "$(id -u)" = 0 ] && chmod 711 "$dir" && chown -R nobody "$dir/data" &&
+	setpriv --reuid=nobody --clear-groups test -x "$dir/data"; then
+	rm -f "$dir/data/LOCK"
+	run check --data-dir "$dir/data"
+	same "check for another user's daemon" 0 "$status"
+	run rebuild-hints --data-dir "$dir/data"
+	same "rebuild-hints likewise" 0 "$status"
+	same "its files are that user's" "" \
+		"$(find "$dir/data" ! -user nobody)"
+	chown -R 0 "$dir/data"
+else
+	echo "SKIPPED: not root, or nobody has no way there"
+fi
 start_daemon
 run -e "$url" get fresh
 same "and the daemon opens it again" "0:first" "$status:$out"
