@@ -8,9 +8,14 @@ _raftcask_words() {
 		raftcask --help 2>/dev/null |
 			sed -n 's/^  \([a-z][a-z-]*\)  .*/\1/p'
 	else
-		raftcask "$1" --help 2>/dev/null |
-			grep -oE '(^ +|, |; )-[-a-z]+=?' | grep -oE -- '-[-a-z]+=?'
-		echo '-e -o --timeout --cacert --cert --key --token --help'
+		# All of the usage; of the rest what begins a line or a part.
+		{
+			raftcask "$1" --help 2>/dev/null |
+				grep -oE '^usage:.*|^ {7}raftcask .*|(^ +|, |; )-[-a-z]+=?' |
+				grep -oE -- '(^|[ []|\|)-[-a-z]+=?' | tr -d ' [|'
+			printf '%s\n' -e -o --timeout --cacert --cert --key \
+				--token --help
+		} | sort -u
 	fi
 }
 
@@ -21,6 +26,11 @@ _raftcask_keys() {
 
 _raftcask_members() {
 	raftcask "${common[@]}" --timeout 1s -o plain members list 2>/dev/null |
+		sed 1d | cut -d ' ' -f 1
+}
+
+_raftcask_tokens() {
+	raftcask "${common[@]}" --timeout 1s -o plain token list 2>/dev/null |
 		sed 1d | cut -d ' ' -f 1
 }
 
@@ -87,14 +97,22 @@ _raftcask() {
 		;;
 	-e | --endpoint | --timeout | --token | --prefix) return ;;
 	esac
-	if [ -z "$verb" ]; then
+	case $verb:$cur in
+	:-*)
+		mapfile -t COMPREPLY < <(
+			compgen -W "$(_raftcask_words --version) --version" -- "$cur")
+		return
+		;;
+	:* | help:*)
 		mapfile -t COMPREPLY < <(compgen -W "$(_raftcask_words)" -- "$cur")
 		return
-	fi
+		;;
+	esac
 	case $cur in
 	-*)
 		mapfile -t COMPREPLY < <(
 			compgen -W "$(_raftcask_words "$verb")" -- "$cur")
+		[[ ${COMPREPLY[0]} == *= ]] && compopt -o nospace
 		return
 		;;
 	@*)
@@ -103,7 +121,7 @@ _raftcask() {
 		;;
 	esac
 	case $verb in
-	get | put | del | ls | stat | cas | append | watch)
+	get | put | del | ls | stat | cas | append | rename | watch)
 		# One key a line: names may have blanks in them.
 		mapfile -t COMPREPLY < <(_raftcask_keys "$cur" |
 			grep -F -- "$cur")
@@ -127,8 +145,16 @@ _raftcask() {
 			compgen -W "$(_raftcask_members)" -- "$cur")
 		;;
 	token)
-		[ -n "$action" ] || mapfile -t COMPREPLY < <(
-			compgen -W 'list add remove init' -- "$cur")
+		case $action in
+		'')
+			mapfile -t COMPREPLY < <(
+				compgen -W 'list add remove init' -- "$cur")
+			;;
+		remove)
+			mapfile -t COMPREPLY < <(
+				compgen -W "$(_raftcask_tokens)" -- "$cur")
+			;;
+		esac
 		;;
 	export | import | backup | restore | txn)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")

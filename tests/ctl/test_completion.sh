@@ -36,6 +36,19 @@ same "keys of the node that is named" "app/one app/two" \
 same "what follows the last colon" "b:c" "$(offers "raftcask -e $url get a:")"
 same "members" n1 "$(offers "raftcask -e $url transfer ")"
 same "members behind an action" n1 "$(offers "raftcask -e $url members replace ")"
+same "an option that stands in the usage alone" --data-dir \
+	"$(offers "raftcask check --d")"
+same "of a part of it" "--prefix" "$(offers "raftcask token add app --p")"
+same "options before a verb" "--timeout --token" "$(offers "raftcask --t")"
+same "verbs behind help" "members merge" "$(offers "raftcask help me")"
+same "keys to be renamed" "app/one app/two" \
+	"$(offers "raftcask -e $url rename app/")"
+"$raftcask" -e "$url" token add reader --prefix app/ --rights r >/dev/null
+same "tokens to be removed" reader "$(offers "raftcask -e $url token remove ")"
+same "no option twice" "" "$("$raftcask" --help |
+	sed -n 's/^  \([a-z][a-z-]*\)  .*/\1/p' | while read -r verb; do
+	offers "raftcask $verb -" | xargs -n 1 | sort | uniq -d
+done)"
 same "nothing without a node" "" "$(offers "raftcask -e http://127.0.0.1:1 get x")"
 same "words alone will do" "stat status" "$(PATH=$bin:$PATH bash -c '
 	. packaging/raftcask.bash
