@@ -7,6 +7,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/err.h"
+
+/*
+ * The first thing that main does. Descriptors 0, 1 and 2 that the caller has
+ * closed would go to the next files that are opened, and what is printed or
+ * logged into them: into the log of a data directory. So they are taken, and
+ * whoever reads or writes them is refused. ERR_IO: they could not be.
+ */
+MUST_CHECK enum err process_take_standard_files(void);
+
 struct process_figures {
 	double cpu_s;	/* user and system, since the start               */
 	double start_s; /* wall clock, since 1970                         */

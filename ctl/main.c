@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/process.h"
 #include "ctl/args.h"
 #include "ctl/ctl.h"
 #include "ctl/secure.h"
@@ -298,6 +299,8 @@ int main(int argc, char **argv)
 	};
 	enum ctl_exit result;
 
+	if (process_take_standard_files())
+		return CTL_RUNTIME;
 	argc--;
 	argv++;
 	if (!args_take(&argc, argv, options, false) || !apply_globals(&c, &g) ||

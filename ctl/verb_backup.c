@@ -220,7 +220,15 @@ static enum ctl_exit stream_any(const struct ctl *c, struct backup *b)
 static bool open_part(struct backup *b)
 {
 	struct sigaction die = { .sa_handler = die_tidily };
+	struct stat st;
 
+	/* The whole backup takes the name's place: a device would be gone. */
+	if (stat(b->name, &st) == 0 && !S_ISREG(st.st_mode)) {
+		ctl_say("%s is no regular file: \"backup -\" writes to "
+			"standard output",
+			b->name);
+		return false;
+	}
 	if (snprintf(part_path, sizeof(part_path), "%s.XXXXXX", b->name) >=
 	    (int)sizeof(part_path)) {
 		ctl_say("%s: the name is too long", b->name);

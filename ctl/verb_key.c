@@ -96,7 +96,7 @@ out:
 	return result;
 }
 
-/* A directory opens, but cannot be read. */
+/* A directory opens, but cannot be read; nor can a closed descriptor. */
 static bool is_readable(FILE *f)
 {
 	int c = getc(f);
@@ -111,6 +111,10 @@ static bool set_value(struct http_request *r, const char *value, FILE **opened)
 {
 	*opened = NULL;
 	if (strcmp(value, "-") == 0) {
+		if (!is_readable(stdin)) {
+			ctl_say("standard input cannot be read");
+			return false;
+		}
 		r->body_file = stdin;
 	} else if (value[0] == '@') {
 		*opened = fopen(value + 1, "rb");
@@ -161,11 +165,11 @@ static enum ctl_exit put_key(struct ctl *c, const char *key, const char *query,
 	result = http_judge(&a);
 	if (result == CTL_NOT_FOUND)
 		result = CTL_RUNTIME;
-	if (a.status == 412)
+	if (a.status == 412) {
 		ctl_say("the key's revision is %s",
 			a.etag[0] ? a.etag : "0: there is no such key");
-	if (a.status == 412)
 		say_repeated(&a);
+	}
 	if (!result) {
 		print_written(c, &a);
 		result = ctl_flush();

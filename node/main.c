@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/guard.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "node/node.h"
 #include "node/notify.h"
 #include "node/options.h"
@@ -284,8 +285,11 @@ enum { LARGE_BYTES = 256 << 10 };
 int main(int argc, char **argv)
 {
 	struct options o;
-	enum options_mode mode = options_parse(argc, argv, &o);
+	enum options_mode mode;
 
+	if (process_take_standard_files())
+		return NODE_RUNTIME;
+	mode = options_parse(argc, argv, &o);
 	mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
 	if (mode == OPTIONS_EXIT)
 		return fflush(stdout) ? NODE_RUNTIME : NODE_OK;

@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/process.h"
 #include "base/vfs.h"
 #include "conf/conf.h"
 #include "node/mount_fd.h"
@@ -220,6 +221,8 @@ int main(int argc, char **argv)
 	enum node_exit result;
 	bool host = false;
 
+	if (process_take_standard_files())
+		return NODE_RUNTIME;
 	verb = parse(argc, argv, &config, &host, &result);
 	if (!verb)
 		return fflush(stdout) ? NODE_RUNTIME : result;

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import socket
+import stat
 import subprocess
 import threading
 import time
@@ -231,6 +232,11 @@ def _():
         status, out, err = run("-e", url(node), "backup", s.path("no/c"))
         equal(status, 1, "a directory that is not there")
         expect(s.path("no/c") in err, err)
+        os.mkfifo(s.path("pipe"))
+        status, out, err = run("-e", url(node), "backup", s.path("pipe"))
+        equal(status, 1, "what is no file")
+        expect("no regular file" in err, err)
+        expect(stat.S_ISFIFO(os.stat(s.path("pipe")).st_mode), "is kept")
         status, out, err = run("-e", broken, "backup", "-")
         equal(status, 1, "cut, to stdout")
         node.remove()

@@ -74,6 +74,17 @@ same "and that is said, before a node is asked" \
 	"raftcask: $dir cannot be read" "$(cat "$dir/err")"
 run put nofile "@$dir/none"
 same "a file that is not there: exit 1" 1 "$status"
+"$raftcask" put closed - <&- 2>"$dir/err"
+same "a closed standard input: exit 1" 1 $?
+same "and that is said" "raftcask: standard input cannot be read" \
+	"$(cat "$dir/err")"
+r get closed >/dev/null 2>&1
+same "nothing was stored" 4 $?
+"$raftcask" get a >&- 2>"$dir/err"
+same "a closed standard output: exit 1" 1 $?
+check "and that is said" grep -q 'output cannot be written' "$dir/err"
+same "a closed standard error is no harm" "hello world" \
+	"$("$raftcask" get a 2>&-)"
 odd=$'d/sp ace%+?&#"\\\xc3\xa9\xff\x01'
 run put "$odd" odd
 run get "$odd"

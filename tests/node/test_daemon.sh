@@ -94,4 +94,24 @@ sleep 0.2
 stop_daemon INT
 same "SIGINT with a watch open: exit 0" 0 "$status"
 wait "$watcher" 2>/dev/null
+
+# Without descriptors of its own to log to it must not log into its files.
+echo 'log: { level = "debug"; };' >"$dir/conf"
+port=${url##*:}
+for closed in '2>&-' '<&- >&- 2>&-'; do
+	eval '"$daemon" --config "$dir/conf" --data-dir "$dir/quiet"' \
+		'--http "127.0.0.1:$port"' "$closed" '&'
+	pid=$!
+	for _ in $(seq 400); do
+		ask -f -o /dev/null "$url/_/ready" && break
+		sleep 0.05
+	done
+	for i in 1 2 3; do
+		ask -o /dev/null -X PUT -d "v$i" "$url/k$i"
+	done
+	stop_daemon TERM
+	same "started with $closed it stops cleanly" 0 "$status"
+	check "and its files are whole" \
+		"$raftcask" check --data-dir "$dir/quiet"
+done
 finish
