@@ -222,9 +222,9 @@ lint: ## what a machine can see of the style
 # One test program by hand: make build/t/base/test_crc32c && build/t/...
 tests: $(PROGRAMS) $(HELPER) $(TESTS) $(B)/linear $(B)/sim $(REPLAYS)
 tests-asan: $(patsubst $(B)/t/%,$(B)/asan/t/%,$(TESTS)) $(B)/asan/raftscript \
-	$(patsubst $(B)/%,$(B)/asan/%,$(PROGRAMS) $(REPLAYS))
+	$(patsubst $(B)/%,$(B)/asan/%,$(PROGRAMS) $(HELPER) $(REPLAYS))
 tests-tsan: $(patsubst $(B)/t/%,$(B)/tsan/t/%,$(TESTS)) \
-	$(patsubst $(B)/%,$(B)/tsan/%,$(PROGRAMS))
+	$(patsubst $(B)/%,$(B)/tsan/%,$(PROGRAMS) $(HELPER))
 
 # Benchmarks link every peer; the archive brings in only what each one uses.
 $(B)/libbench.a: $(patsubst %.c,$(B)/o/%.o,$(BENCH_LIB_SRC))
