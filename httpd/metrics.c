@@ -269,7 +269,9 @@ static enum err add_members(struct httpd *h, struct buf *b)
 	}
 	if (!err)
 		err = add_head(b, "raftcask_member_last_contact_seconds",
-			       "gauge", "Since the member was last heard of.");
+			       "gauge",
+			       "Since this node heard of the member; two that "
+			       "follow do at elections only.");
 	for (uint32_t i = 0; !err && i < n; i++) {
 		if (list[i].last_contact_ms != UINT64_MAX)
 			err = add_member(b,
