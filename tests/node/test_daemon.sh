@@ -99,6 +99,7 @@ wait "$watcher" 2>/dev/null
 echo 'log: { level = "debug"; };' >"$dir/conf"
 port=${url##*:}
 for closed in '2>&-' '<&- >&- 2>&-'; do
+	rm -rf "$dir/quiet"
 	eval '"$daemon" --config "$dir/conf" --data-dir "$dir/quiet"' \
 		'--http "127.0.0.1:$port"' "$closed" '&'
 	pid=$!
@@ -109,9 +110,12 @@ for closed in '2>&-' '<&- >&- 2>&-'; do
 	for i in 1 2 3; do
 		ask -o /dev/null -X PUT -d "v$i" "$url/k$i"
 	done
+	same "started with $closed it has no file as standard error" \
+		/dev/null "$(readlink "/proc/$pid/fd/2")"
 	stop_daemon TERM
-	same "started with $closed it stops cleanly" 0 "$status"
+	same "and stops cleanly" 0 "$status"
 	check "and its files are whole" \
 		"$raftcask" check --data-dir "$dir/quiet"
+	same "and its lock is empty" 0 "$(stat -c %s "$dir/quiet/LOCK")"
 done
 finish
