@@ -540,7 +540,7 @@ void members_update_round(struct store *s)
 					    .member = self->m,
 					    .done = update_done,
 					    .user = s };
-	if (!differs(&s->o.self, &ms->update.member))
+	if (!differs(&s->o.self, &ms->update.member) && !self->unread)
 		return;
 	ms->updating = true;
 	err = store_change(s, &ms->update);

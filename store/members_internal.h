@@ -44,6 +44,7 @@ enum member_flags {
 struct member {
 	struct store_member m;
 	bool leaving;
+	bool unread; /* its record is damaged, and nobody else has it        */
 	uint64_t replaces, claim;
 };
 

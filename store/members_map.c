@@ -324,15 +324,32 @@ static enum err read_member(struct store *s, struct member *m)
 	return err;
 }
 
+/*
+ * The only record there is, this node's own, cannot be read, and nobody else
+ * has it. The options say all of it; members_update_round writes it anew.
+ */
+static void know_self(struct store *s, struct members *to)
+{
+	struct member *self = &to->list[0];
+	const char *name = s->o.self.name;
+
+	if (!name[0])
+		name = s->o.node_name ? s->o.node_name : "n1";
+	*self = (struct member){ .m.id = s->self_id, .unread = true };
+	snprintf(self->m.name, sizeof(self->m.name), "%s", name);
+	to->count = 1;
+}
+
 static enum err read_map(struct store *s, struct members *to)
 {
 	uint64_t ids[MEMBERS_MAX];
 	uint32_t n = read_ids(s, ids);
 	enum err err = read_next_id(s, &to->next_id);
+	bool no_next_id = err == ERR_CORRUPT;
 
 	to->count = 0;
-	to->damaged = err == ERR_CORRUPT;
-	if (err && !to->damaged)
+	to->damaged = no_next_id;
+	if (err && !no_next_id)
 		return err;
 	for (uint32_t i = 0; i < n; i++) {
 		struct member *m = &to->list[to->count];
@@ -345,6 +362,10 @@ static enum err read_map(struct store *s, struct members *to)
 			return err;
 		else
 			to->count++;
+	}
+	if (n == 1 && to->count == 0 && ids[0] == s->self_id) {
+		know_self(s, to);
+		to->damaged = no_next_id;
 	}
 	return OK;
 }

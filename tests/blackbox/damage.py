@@ -6,6 +6,7 @@ bytes or an older value, never loses a key in silence, never restarts for ever.
 A directory is made once, with merged files, hints, sealed segments, the active
 one, manifest and state in it; every round damages a copy. ROUNDS=2000 looks
 longer; SEED= repeats."""
+import base64
 import hashlib
 import json
 import os
@@ -502,6 +503,54 @@ def _():
             if victim:
                 damage(rng, node, victim, what)
     rounds(ROUNDS // 4, [several])
+
+
+def own_values():
+    """Where the values of the store's own records lie: file, first, last."""
+    node = original.copy(original.clean)
+    status, text = offline("dump", node, "-o", "json")
+    equal(status, 0, "dump")
+    found = []
+    for line in text.splitlines():
+        r = json.loads(line)
+        key = r.get("key", "")
+        key = base64.b64decode(key) if r.get("encoding") else key.encode()
+        if key[:1] != b"\0" or key[1:2] == b"c" or not r.get("value"):
+            continue
+        value = r["value"]
+        value = base64.b64decode(value) if r.get("value_encoding") else \
+            value.encode()
+        at = read(os.path.join(node.data, r["file"])).index(
+            key + value, r["offset"]) + len(key)
+        found.append((key[1:2], r["file"], at, at + len(value)))
+    node.remove()
+    return found
+
+
+@case("its own records damaged, a lone node serves every key or refuses")
+def _():
+    rng = random.Random(SEED)
+    outcomes = {}
+    for kind, name, first, end in own_values():
+        node = original.copy(original.clean)
+        path = os.path.join(node.data, name)
+        data = bytearray(read(path))
+        data[rng.randrange(first, end)] ^= 1 << rng.randrange(8)
+        write(path, data)
+        outcomes[kind] = start(node)
+        if outcomes[kind] == "serves":
+            equal(examine(node), [], "keys hit by", kind)
+        else:
+            status, text = offline("repair", node)
+            expect("accept-loss" in text, text)
+        if kind == b"m":  # it knows who it is, and writes that anew
+            equal(outcomes[kind], "serves", "without its own entry")
+            equal([m["name"] for m in node.call(
+                "GET", "/_/members").json()["members"]], ["n1"], "members")
+            wait_for(lambda: node.call("POST", "/_/merge", b"") and
+                     not node.status()["storage"]["corrupt"], "it is healed")
+        node.remove()
+    expect({b"m", b"n"} <= set(outcomes), "records of", outcomes)
 
 
 @case("a refusal is the same at every start: no restart loop")
