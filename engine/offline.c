@@ -100,6 +100,46 @@ static enum err add_damage(struct offline_found *found,
 	return OK;
 }
 
+/* A place that missing frames leave, unless there is none or it is told. */
+static enum err add_place(struct offline_found *found, uint32_t file_id,
+			  uint64_t off, uint64_t bytes)
+{
+	struct offline_damage x = { .file_id = file_id,
+				    .kind = DATAFILE_LOG,
+				    .off = off,
+				    .bytes = bytes,
+				    .sequence = found->expected };
+
+	for (uint32_t i = 0; i < found->count; i++) {
+		const struct offline_damage *y = &found->damages[i];
+
+		if (y->file_id == file_id && y->off == off && y->bytes == bytes)
+			return OK;
+	}
+	return file_id ? add_damage(found, &x) : OK;
+}
+
+/*
+ * Frames are missing before the one at off. An open blames one of these: the
+ * last bytes that are no frame, or where the stream broke off first, or that
+ * frame. To let it pass all must be given up, also those that lie in sound
+ * files before the one that is hit.
+ */
+static enum err add_missing(struct offline_found *found, uint32_t file_id,
+			    uint64_t off)
+{
+	enum err err = add_place(found, found->tail_file, found->tail_off,
+				 found->tail_bytes);
+
+	if (!err)
+		err = add_place(found, found->gap_file, found->gap_off,
+				found->gap_bytes);
+	if (!err)
+		err = add_place(found, found->end_file, found->end_off,
+				found->end_bytes);
+	return err ? err : add_place(found, file_id, off, 0);
+}
+
 /* A frame of the log: is it the one that follows? */
 static enum err see_frame(struct offline_found *found, struct datafile *df,
 			  const struct walk_item *it)
@@ -109,24 +149,19 @@ static enum err see_frame(struct offline_found *found, struct datafile *df,
 
 	if (f->synced_sequence > found->proven)
 		found->proven = f->synced_sequence;
-	if (f->sequence != found->expected) {
-		struct offline_damage x = { .file_id = found->end_file,
-					    .kind = DATAFILE_LOG,
-					    .off = found->end_off,
-					    .bytes = found->end_bytes,
-					    .sequence = found->expected };
-
-		if (found->end_file)
-			err = add_damage(found, &x);
-		x.file_id = df->id;
-		x.off = it->off;
-		x.bytes = 0;
-		if (!err)
-			err = add_damage(found, &x);
-	}
+	if (f->sequence != found->expected)
+		err = add_missing(found, df->id, it->off);
 	found->expected = f->sequence + 1;
-	found->end_file = found->tail_file = 0;
+	found->end_file = found->gap_file = found->tail_file = 0;
 	return err;
+}
+
+/* A merge carries a lost value on, marked as such. */
+static enum record_state state_of(const struct walk_item *it)
+{
+	return it->state == RECORD_OK && it->record.flags & LOC_DAMAGED
+		       ? RECORD_BAD_VALUE
+		       : it->state;
 }
 
 static enum err see_item(struct offline_found *found, struct datafile *df,
@@ -144,14 +179,14 @@ static enum err see_item(struct offline_found *found, struct datafile *df,
 	case WALK_RECORD:
 		found->report.records++;
 		x.value = true;
-		/* A merge carries a lost value on, marked as such. */
-		if (it->state == RECORD_OK && !(it->record.flags & LOC_DAMAGED))
-			return OK;
-		return add_damage(found, &x);
+		return state_of(it) == RECORD_OK ? OK : add_damage(found, &x);
 	case WALK_DAMAGE:
 		if (df->kind == DATAFILE_MERGED || it->frame.sequence)
 			return add_damage(found, &x);
-		break; /* between frames: counts when one is missing */
+		found->gap_file = df->id; /* counts when a frame is missing */
+		found->gap_off = it->off;
+		found->gap_bytes = it->bytes;
+		break;
 	case WALK_END:
 		break;
 	}
@@ -324,6 +359,21 @@ enum err offline_look(struct offline_dir *d, struct offline_found *found)
 	return OK;
 }
 
+/* Terms and votes, of which there are two copies in the file `state`. */
+static enum err check_states(struct offline_dir *d,
+			     struct offline_report *report)
+{
+	uint32_t lost;
+	enum err err = offline_states(d, false, &lost);
+
+	report->damaged += lost;
+	if (err != ERR_FOREIGN)
+		return err;
+	report->damaged++;
+	offline_sayf(d, "%s/state: belongs elsewhere", d->dir);
+	return OK;
+}
+
 enum err offline_check(struct vfs *vfs, const char *dir, offline_say_fn *say,
 		       void *ctx, struct offline_report *report)
 {
@@ -337,6 +387,7 @@ enum err offline_check(struct vfs *vfs, const char *dir, offline_say_fn *say,
 	if (!err) {
 		*report = found.report;
 		offline_found_done(&found);
+		err = check_states(&d, report);
 	}
 	offline_leave(&d);
 	return err;
@@ -368,7 +419,7 @@ static enum err dump_file(struct offline_dir *d, enum datafile_kind kind,
 	while (!err && it.kind != WALK_END) {
 		err = walk_next(w, &it);
 		if (!err && it.kind == WALK_RECORD)
-			fn(ctx, name, it.off, it.state, &it.record);
+			fn(ctx, name, it.off, state_of(&it), &it.record);
 		else if (!err && it.kind == WALK_DAMAGE)
 			fn(ctx, name, it.off, RECORD_BAD_HEADER, NULL);
 	}

@@ -41,6 +41,9 @@ struct offline_found {
 	/* Where the stream broke off last: the place a lost frame leaves.   */
 	uint32_t end_file;
 	uint64_t end_off, end_bytes;
+	/* The last bytes since then that are no frame: what an open blames. */
+	uint32_t gap_file;
+	uint64_t gap_off, gap_bytes;
 	/* Where it broke off first since the last frame.                    */
 	uint32_t tail_file;
 	uint64_t tail_off, tail_bytes;

@@ -221,6 +221,9 @@ static enum err repair_listed(struct offline_dir *d, bool accept_loss)
 		err = give_up(d, &found);
 	else
 		err = ERR_CORRUPT;
+	if (blocking > lost)
+		offline_sayf(d, "keys that were written there show older "
+				"values, and deleted ones may be back");
 	if (blocking && !accept_loss)
 		offline_sayf(d, "%s: %u places must be given up", d->dir,
 			     blocking);

@@ -553,6 +553,51 @@ def _():
     expect({b"m", b"n"} <= set(outcomes), "records of", outcomes)
 
 
+@case("any segment of zeroes can be given up, and the rest is served then")
+def _():
+    """Also one behind a segment that was left early, by a restart."""
+    worked = 0
+    base = original.copy(original.killed)
+    for way in ("kill9", "stop"):
+        base.start()
+        base.put("segments/" + way, b"x" * 3000)
+        getattr(base, way)()
+    for name in sorted(os.listdir(base.data)):
+        if not name.endswith(".log"):
+            continue
+        node = original.copy(base.data)
+        path = os.path.join(node.data, name)
+        write(path, bytes(os.path.getsize(path)))
+        if start(node) == "refuses":
+            status, text = offline("repair", node)
+            equal(status, 1, "repair", text)
+            expect("older values" in text, text)
+            status, text = offline("repair", node, "--accept-loss")
+            equal(status, 0, "giving up", name, text)
+            equal(start(node), "serves", "after the repair of", name)
+            worked += 1
+        examine(node, lost_allowed=True)
+        node.remove()
+    expect(worked >= 2, "repaired", worked)
+    base.remove()
+
+
+@case("terms and votes of another node are no use, and check says so")
+def _():
+    other = Node(CONFIG)
+    other.start()
+    other.stop()
+    node = original.copy(original.clean)
+    shutil.copy(os.path.join(other.data, "state"), node.data)
+    status, text = offline("check", node)
+    equal(status, 1, "check", text)
+    expect("state: belongs elsewhere" in text, text)
+    equal(start(node), "refuses", "it")
+    expect(os.path.join(node.data, "state") in node.log_text(), "it is named")
+    other.remove()
+    node.remove()
+
+
 @case("a refusal is the same at every start: no restart loop")
 def _():
     node = original.copy(original.killed)
