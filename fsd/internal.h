@@ -14,6 +14,7 @@
  *   attr.c      setattr and extended attributes
  *   orphan.c    what was removed while it was open
  *   observe.c   what the store applies: table and caches follow
+ *   subdirs.c   how many directories a directory has
  *   tell.c      the queue of the teller
  *   ino.c       inode numbers in stock
  *   figures.c   how long requests take
@@ -144,6 +145,9 @@ struct fsd {
 	struct room *rooms;	   /* not in use                             */
 	uint32_t room_count;
 	struct node *leaving; /* each with a reference; core               */
+	uint64_t dirs;	  /* of the entry that is applied: changes that make or
+			  remove a directory, by their places; core        */
+	bool dirs_change; /* there are such; table's lock                   */
 
 	pthread_mutex_t tell_lock; /* of those that follow                   */
 	pthread_cond_t tell;
@@ -218,6 +222,14 @@ static inline uint64_t fsd_now(struct fsd *f)
 static inline struct bytes place_name(const struct place *p)
 {
 	return bytes_of(p->name, p->n);
+}
+
+/* The path of a key: a directory's has no slash at its end. */
+static inline struct bytes path_of(struct bytes key)
+{
+	if (key.n && key.p[key.n - 1] == '/')
+		key.n--;
+	return key;
 }
 
 /* ------------------------------------------------------------ figures.c -- */
@@ -619,6 +631,28 @@ bool moves_passed(struct fsd *f, uint32_t moves);
 
 /* Follow what the store applies from now on. Thread: core. */
 void observe_begin(struct fsd *f);
+
+/* ----------------------------------------------------------- subdirs.c --- */
+
+/* Directories in the directory node, which path is. Thread: any. */
+uint64_t subdirs_of(struct fsd *f, struct node *node, struct bytes path);
+
+/*
+ * An entry is about to be applied; has been, and every directory heard of it.
+ * In between, whether its change i makes a directory where nothing was, or
+ * removes one that was there; false: that is not known. Thread: core.
+ */
+void subdirs_before(struct fsd *f, const struct store_seen *seen,
+		    uint32_t count);
+bool subdirs_changed(const struct fsd *f, uint32_t i);
+void subdirs_after(struct fsd *f);
+
+/*
+ * A directory has come to dir, or gone; or something of the kind may have
+ * happened, so that it must be counted anew. The table is locked.
+ */
+void subdirs_count(struct node *dir, bool comes);
+void subdirs_forget(struct node *dir);
 
 /* ---------------------------------------------------------------- tell.c - */
 

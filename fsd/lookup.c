@@ -13,31 +13,6 @@
 
 #include "fsd/internal.h"
 
-/* Links of the directory node. */
-static uint64_t node_subdirs(struct fsd *f, struct node *node,
-			     struct bytes path)
-{
-	uint32_t changes, moves = moves_begin(f);
-	uint64_t count = 0;
-	bool known;
-
-	table_lock(&f->table);
-	known = node->subdirs_known;
-	count = node->subdirs;
-	changes = node->subdirs_changes;
-	table_unlock(&f->table);
-	if (known)
-		return 2 + count;
-	if (store_subdirs(f->store, path, &count))
-		count = 0;
-	table_lock(&f->table);
-	node->subdirs = count;
-	node->subdirs_known =
-		changes == node->subdirs_changes && !moves_passed(f, moves);
-	table_unlock(&f->table);
-	return 2 + count;
-}
-
 /* Attributes with what is deferred of node; the table is locked. */
 static bool overlay(struct fsd *f, struct node *node, struct stat *st)
 {
@@ -79,7 +54,7 @@ static uint64_t links_of(struct call *c, struct node *node, struct bytes path,
 		return file->nlink;
 	if (file->implicit && path.n)
 		return 1;
-	return node_subdirs(c->f, node, path);
+	return 2 + subdirs_of(c->f, node, path);
 }
 
 /* A deferred creation is seen by this mount. The table is locked. */

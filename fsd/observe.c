@@ -32,13 +32,6 @@ struct node_list {
 	size_t n, cap;
 };
 
-static struct bytes path_of(struct bytes key)
-{
-	if (key.n && key.p[key.n - 1] == '/')
-		key.n--;
-	return key;
-}
-
 static bool is_below(struct bytes path, struct bytes dir)
 {
 	return bytes_begins(path, dir) &&
@@ -324,6 +317,7 @@ static void before(void *ctx, uint32_t partition, uint64_t rev,
 	struct node *node;
 	uint64_t ino;
 
+	subdirs_before(f, seen, count);
 	if (is_move(&seen[0]))
 		set_moving(f, true);
 	for (uint32_t i = 0; i < count; i++) {
@@ -381,23 +375,12 @@ static void say_unnamed(struct seen_at *at, const struct node *node)
 }
 
 /*
- * A directory in dir comes or goes. Whoever counts them just now counts again;
- * that takes a look at every file, so only this makes it necessary. The table
- * is locked.
- */
-static void forget_subdirs(struct node *dir)
-{
-	dir->subdirs_known = false;
-	dir->subdirs_changes++;
-}
-
-/*
  * The directory name, which is not known, has perhaps come to be in dir. The
  * table is locked.
  */
 static void say_unknown(struct seen_at *at, struct node *dir, struct bytes name)
 {
-	forget_subdirs(dir);
+	subdirs_forget(dir);
 	say_entry(at, dir, name);
 	say(at, TELL_ATTR, dir->id, NULL, bytes_of(NULL, 0));
 }
@@ -508,7 +491,8 @@ static void say_others(struct seen_at *at, uint64_t ino)
 }
 
 /* The table is locked. */
-static void after_put(struct seen_at *at, struct bytes key, uint64_t ino)
+static void after_put(struct seen_at *at, struct bytes key, uint64_t ino,
+		      bool is_new_dir)
 {
 	struct table *t = &at->f->table;
 	struct bytes path = path_of(key), name;
@@ -524,6 +508,8 @@ static void after_put(struct seen_at *at, struct bytes key, uint64_t ino)
 		return;
 	node = table_child(t, dir, name);
 	if (node && (node->ino == ino || !ino)) {
+		if (is_new_dir)
+			subdirs_forget(dir);
 		say(at, node->is_dir ? TELL_ATTR : TELL_INODE, node->id, dir,
 		    name);
 		return;
@@ -535,7 +521,10 @@ static void after_put(struct seen_at *at, struct bytes key, uint64_t ino)
 	if (node && node->is_dir)
 		tell(at->f, TELL_INODE, dir->id, NULL, bytes_of(NULL, 0), 0, 0);
 	if (path.n != key.n) {
-		forget_subdirs(dir);
+		if (is_new_dir && !node)
+			subdirs_count(dir, true);
+		else
+			subdirs_forget(dir);
 		say(at, TELL_ATTR, dir->id, NULL, bytes_of(NULL, 0));
 	}
 	say_unnamed(at, node);
@@ -543,8 +532,12 @@ static void after_put(struct seen_at *at, struct bytes key, uint64_t ino)
 		table_remove(t, dir, name);
 }
 
-/* path, a directory or a file, means nothing any more. The table is locked. */
-static void after_gone(struct seen_at *at, struct bytes path, bool is_dir)
+/*
+ * path, a directory or a file, means nothing any more; was_dir: it is known to
+ * have been a directory before the entry. The table is locked.
+ */
+static void after_gone(struct seen_at *at, struct bytes path, bool is_dir,
+		       bool was_dir)
 {
 	struct bytes name;
 	struct node *dir = path.n ? walk_to(at, path, &name, false) : NULL;
@@ -554,10 +547,14 @@ static void after_gone(struct seen_at *at, struct bytes path, bool is_dir)
 		return;
 	node = table_child(&at->f->table, dir, name);
 	if (node && node->defer && node->defer->kind == DEFER_CREATE &&
-	    !node->gone)
+	    !node->gone) {
+		subdirs_forget(dir);
 		return;
-	if (is_dir)
-		forget_subdirs(dir);
+	}
+	if (was_dir)
+		subdirs_count(dir, false);
+	else if (is_dir)
+		subdirs_forget(dir);
 	say_entry(at, dir, name);
 	if (!node || node->is_dir)
 		say(at, TELL_ATTR, dir->id, NULL, bytes_of(NULL, 0));
@@ -572,7 +569,8 @@ static void after_gone(struct seen_at *at, struct bytes path, bool is_dir)
  * What lies on the way to path may be gone with it: directories that were there
  * only because of it. Locks the table.
  */
-static void after_delete(struct seen_at *at, struct bytes path, bool is_dir)
+static void after_delete(struct seen_at *at, struct bytes path, bool is_dir,
+			 bool was_dir)
 {
 	struct fsd *f = at->f;
 	struct store_file file;
@@ -583,9 +581,10 @@ static void after_delete(struct seen_at *at, struct bytes path, bool is_dir)
 		if (err != ERR_NOT_FOUND && err != ERR_NOT_DIR)
 			return;
 		table_lock(&f->table);
-		after_gone(at, path, is_dir);
+		after_gone(at, path, is_dir, was_dir);
 		table_unlock(&f->table);
 		is_dir = true;
+		was_dir = false;
 		while (path.n && path.p[path.n - 1] != '/')
 			path.n--;
 		path = path_of(path);
@@ -603,12 +602,13 @@ static void after_prefix(struct seen_at *at, struct bytes prefix)
 		path.n = 0;
 		table_lock(&f->table);
 		if (!table_path(&f->table, l.node[i], &path))
-			after_gone(at, buf_bytes(&path), l.node[i]->is_dir);
+			after_gone(at, buf_bytes(&path), l.node[i]->is_dir,
+				   false);
 		table_unlock(&f->table);
 	}
 	buf_done(&path);
 	done_nodes(f, &l);
-	after_delete(at, path_of(prefix), true);
+	after_delete(at, path_of(prefix), true, false);
 }
 
 /* A directory that nobody had made has a new number now. */
@@ -658,9 +658,9 @@ static void after_move(struct seen_at *at, const struct store_seen *seen)
 	dir = walk_to(at, from, &a, false);
 	dir2 = walk_to(at, to, &b, true);
 	if (dir && is_dir)
-		forget_subdirs(dir);
+		subdirs_forget(dir);
 	if (dir2 && is_dir)
-		forget_subdirs(dir2);
+		subdirs_forget(dir2);
 	if (dir)
 		say_entry(at, dir, a);
 	if (dir2)
@@ -683,14 +683,14 @@ static void after_move(struct seen_at *at, const struct store_seen *seen)
 	if (exchange)
 		renumber(at->f, from);
 	else
-		after_delete(at, from, is_dir);
+		after_delete(at, from, is_dir, false);
 }
 
-static void seen_deleted(struct seen_at *at, struct bytes key)
+static void seen_deleted(struct seen_at *at, struct bytes key, bool was_dir)
 {
 	struct bytes path = path_of(key);
 
-	after_delete(at, path, path.n < key.n);
+	after_delete(at, path, path.n < key.n, was_dir);
 }
 
 static bool after(void *ctx, uint32_t partition, uint64_t rev,
@@ -706,12 +706,14 @@ static bool after(void *ctx, uint32_t partition, uint64_t rev,
 		switch (seen[i].kind) {
 		case STORE_SEEN_PUT:
 			table_lock(&f->table);
-			after_put(&at, seen[i].key, seen[i].ino);
+			after_put(&at, seen[i].key, seen[i].ino,
+				  subdirs_changed(f, i));
 			table_unlock(&f->table);
 			break;
 		case STORE_SEEN_DELETE:
 			if (!is_moved(seen[i].key, seen, i))
-				seen_deleted(&at, seen[i].key);
+				seen_deleted(&at, seen[i].key,
+					     subdirs_changed(f, i));
 			break;
 		case STORE_SEEN_DELETE_PREFIX:
 			if (!is_moved(seen[i].key, seen, i))
@@ -726,6 +728,7 @@ static bool after(void *ctx, uint32_t partition, uint64_t rev,
 			break;
 		}
 	}
+	subdirs_after(f);
 	orphans_settle(f);
 	if (atomic_load(&f->moves) & 1)
 		set_moving(f, false);

@@ -70,7 +70,7 @@ struct node {
 	enum err lost;	/* of a deferred change, for the next fsync   */
 	bool subdirs_known;
 	uint64_t subdirs;
-	uint32_t subdirs_changes; /* that made them unknown                  */
+	uint32_t subdirs_changes; /* of them, or that made them unknown      */
 };
 
 struct table {

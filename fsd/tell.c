@@ -226,8 +226,7 @@ static void add_node(void *ctx, struct node *node)
 	struct all *all = ctx;
 	struct tell_item *item = calloc(1, sizeof(*item));
 
-	node->subdirs_known = false;
-	node->subdirs_changes++;
+	subdirs_forget(node);
 	if (!item)
 		return;
 	item->kind = TELL_INODE;

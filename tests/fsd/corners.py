@@ -521,5 +521,82 @@ def failing_sync():
     n.remove()
 
 
+
+@case("a directory has a link for each directory in it, whatever makes and "
+      "removes them, and however")
+def links_of_directories():
+    n = shared()
+    top, dice, stop = n.at("links"), random.Random(SEED), threading.Event()
+    done = []
+    os.mkdir(top)
+    places = ["links"] + ["links/p%d" % i for i in range(3)]
+
+    def txn(changes):
+        body = json.dumps({"then": changes}).encode()
+        done.append(n.http("POST", "_/txn", body).status)
+
+    def step(path, other):
+        at = n.at(path)
+        what = dice.randrange(12)
+        if what < 3:
+            os.mkdir(at)
+        elif what < 5:
+            os.rmdir(at)
+        elif what == 5:
+            n.http("PUT", path + "/key", b"x")  # there because of a key
+        elif what == 6:
+            n.http("DELETE", path + "/key")
+        elif what == 7:
+            os.rename(at, n.at(other))
+        elif what == 8:
+            n.http("DELETE", path + "/")  # what mkdir has made
+        elif what == 9:
+            txn([{"put": path + "/key", "value": "v"}, {"delete": other}])
+        elif what == 10:
+            txn([{"delete": path + "/key"},
+                 {"put": other + "/key", "value": "v"}])
+        else:
+            n.http("PUT", path + "/", b"")
+
+    def look():  # counts while things are applied
+        while not stop.is_set():
+            for place in places:
+                try:
+                    os.stat(n.at(place))
+                except OSError:
+                    pass
+
+    def count(place):  # by HTTP, so that the mount learns no names
+        r = n.http("GET", "_/kv", None,
+                   "?prefix=%s/&delimiter=/&limit=20" % place)
+        return len(json.loads(r.body)["prefixes"])
+
+    for i in range(0, 6000, 100):  # to be counted among takes its time
+        txn([{"put": "links/z%d" % (i + j), "value": ""} for j in range(100)])
+    looker = threading.Thread(target=look)
+    looker.start()
+    try:
+        for i in range(1000):
+            path, other = (dice.choice(places) + "/" + dice.choice(
+                ("a", "b", "c", "p0", "p1", "p2")) for _ in range(2))
+            try:
+                step(path, other)
+                done.append("fine")
+            except OSError:
+                pass
+            for place in places:
+                if not os.path.isdir(n.at(place)):
+                    continue
+                st = os.stat(n.at(place))
+                # Without times nobody made it: one, whatever is in it.
+                equal(st.st_nlink, 2 + count(place) if st.st_mtime_ns else 1,
+                      "round", i, place)
+    finally:
+        stop.set()
+        looker.join()
+    expect(done.count("fine") > 200 and done.count(200) > 50, "it changed")
+    run("rm", "-rf", top)
+
+
 if __name__ == "__main__":
     main()
