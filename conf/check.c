@@ -143,12 +143,17 @@ static void check_peer_tls(struct checker *k)
 	const struct conf *c = k->c;
 	uint32_t count = !!c->peer_cert[0] + !!c->peer_key[0] + !!c->peer_ca[0];
 
+	/* The place is that of one which is there. */
 	if (count != 0 && count != 3)
 		say(k, true,
-		    !c->peer_cert[0]  ? "security.peer_cert"
-		    : !c->peer_key[0] ? "security.peer_key"
-				      : "security.peer_ca",
-		    "peer_cert, peer_key and peer_ca go together");
+		    c->peer_cert[0]  ? "security.peer_cert"
+		    : c->peer_key[0] ? "security.peer_key"
+				     : "security.peer_ca",
+		    "%s is missing: peer_cert, peer_key and peer_ca go "
+		    "together",
+		    !c->peer_cert[0]  ? "peer_cert"
+		    : !c->peer_key[0] ? "peer_key"
+				      : "peer_ca");
 }
 
 /* "scheme://host[:port]", as a browser says it, or "*". */
@@ -186,8 +191,9 @@ static void check_tls(struct checker *k)
 
 	if (!c->tls_cert[0] != !c->tls_key[0])
 		say(k, true,
-		    c->tls_cert[0] ? "security.tls_key" : "security.tls_cert",
-		    "tls_cert and tls_key go together");
+		    c->tls_cert[0] ? "security.tls_cert" : "security.tls_key",
+		    "%s is missing: tls_cert and tls_key go together",
+		    c->tls_cert[0] ? "tls_key" : "tls_cert");
 	else if (c->tls_ca[0] && !c->tls_cert[0])
 		say(k, true, "security.tls_ca",
 		    "has no effect without tls_cert and tls_key");

@@ -36,8 +36,13 @@ def write(path, data):
 
 
 def contents(directory):
-    return {name: read(os.path.join(directory, name))
-            for name in sorted(os.listdir(directory))}
+    """Of a running daemon's too: a merge may take a file away meanwhile."""
+    while True:
+        try:
+            return {name: read(os.path.join(directory, name))
+                    for name in sorted(os.listdir(directory))}
+        except FileNotFoundError:
+            continue
 
 
 class Original:
@@ -595,6 +600,21 @@ def _():
     equal(start(node), "refuses", "it")
     expect(os.path.join(node.data, "state") in node.log_text(), "it is named")
     other.remove()
+    node.remove()
+
+
+@case("a directory that is no node's is not called damaged")
+def _():
+    node = Node(CONFIG)
+    os.mkdir(node.data)
+    write(os.path.join(node.data, "letter.txt"), b"hello")
+    for verb in ("check", "dump", "rebuild-hints", "repair"):
+        status, text = offline(verb, node)
+        equal(status, 1, verb, text)
+        expect("no files of a node" in text, text)
+    offline("repair", node, "--accept-loss")
+    expect(set(os.listdir(node.data)) <= {"LOCK", "letter.txt"},
+           os.listdir(node.data))
     node.remove()
 
 

@@ -465,8 +465,7 @@ static void nothing_is_asked_for_in_vain(void **state)
 	check_text("cluster: { heartbeat = \"300ms\"; };", OK, "",
 		   "less than five heartbeats");
 	check_text("security: { peer_cert = \"c\"; peer_ca = \"a\"; };",
-		   ERR_INVALID, "security.peer_key: peer_cert, peer_key and",
-		   "");
+		   ERR_INVALID, "security.peer_cert: peer_key is missing", "");
 }
 
 #define THREE(host)                                                            \

@@ -53,7 +53,7 @@ refuses "one of the future" 78 \
 	"$dir/early-cert.pem: the certificate is not valid yet" \
 	<<<"$(pair early early)"
 refuses "a certificate without its key" 78 \
-	"security.tls_key: tls_cert and tls_key go together" \
+	"$dir/conf:1: security.tls_cert: tls_key is missing" \
 	<<<"tls_cert = \"$dir/n1-cert.pem\";"
 refuses "an authority alone" 78 "security.tls_ca: has no effect" \
 	<<<"tls_ca = \"$dir/a-ca.pem\";"
