@@ -26,6 +26,12 @@ bool log_is_on(enum log_level level);
 void log_line(enum log_level level, const char *area, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/*
+ * What a line on stderr that is no event begins with, such as the reason why a
+ * program ends: its priority for the journal, or "". Static.
+ */
+const char *log_priority(enum log_level level);
+
 #define log_error(area, ...) log_line(LOG_ERROR, area, __VA_ARGS__)
 #define log_warn(area, ...)  log_line(LOG_WARN, area, __VA_ARGS__)
 #define log_info(area, ...)  log_line(LOG_INFO, area, __VA_ARGS__)

@@ -26,7 +26,6 @@
 enum { LOG_LINE_BYTES_MAX = 1024 };
 
 static const char *const level_names[] = { "error", "warn", "info", "debug" };
-static const int level_priorities[] = { 3, 4, 6, 7 };
 
 /* The one process-wide setting that log.h promises. */
 static _Atomic enum log_level level_now = LOG_INFO;
@@ -53,17 +52,25 @@ static int stderr_is_journal(void)
 	       st.st_ino == ino;
 }
 
+const char *log_priority(enum log_level level)
+{
+	static const char *const prefix[] = { "<3>", "<4>", "<6>", "<7>" };
+
+	return stderr_is_journal() ? prefix[level] : "";
+}
+
 /* The line's beginning, up to the area. Never cut: it is short. */
 static size_t format_head(char *line, enum log_level level, const char *area)
 {
+	const char *prefix = log_priority(level);
 	struct timespec ts;
 	struct tm tm;
 	size_t n;
 	int rc;
 
-	if (stderr_is_journal()) {
-		rc = snprintf(line, LOG_LINE_BYTES_MAX, "<%d>%.64s ",
-			      level_priorities[level], area);
+	if (prefix[0]) {
+		rc = snprintf(line, LOG_LINE_BYTES_MAX, "%s%.64s ", prefix,
+			      area);
 		return (size_t)rc;
 	}
 	clock_gettime(CLOCK_REALTIME, &ts);

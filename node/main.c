@@ -68,7 +68,9 @@ static bool start_signals(struct daemon *d)
 	return true;
 }
 
-static void print_text(const char *before, const struct buf *text)
+/* Every line of text on stderr, behind the same words. */
+static void print_text(enum log_level level, const char *before,
+		       const struct buf *text)
 {
 	const char *p = (const char *)text->p;
 	const char *end = p + text->n;
@@ -77,7 +79,8 @@ static void print_text(const char *before, const struct buf *text)
 		const char *line = memchr(p, '\n', (size_t)(end - p));
 
 		line = line ? line : end;
-		fprintf(stderr, "%s%.*s\n", before, (int)(line - p), p);
+		fprintf(stderr, "%s%s%.*s\n", log_priority(level), before,
+			(int)(line - p), p);
 		p = line + 1;
 	}
 }
@@ -207,14 +210,15 @@ static enum node_exit run(const struct options *o, const struct conf *c)
 	wake_init(&d.wake);
 	guard_install();
 	if (!start_signals(&d)) {
-		fprintf(stderr, "raftcaskd: signals cannot be set up\n");
+		fprintf(stderr, "%sraftcaskd: signals cannot be set up\n",
+			log_priority(LOG_ERROR));
 		return NODE_RUNTIME;
 	}
 	log_info("node", "starting version=%s pid=%d", RAFTCASK_VERSION,
 		 (int)getpid());
 	result = node_start(c, &d.wake, &n, &why);
 	if (result) {
-		print_text("raftcaskd: ", &why);
+		print_text(LOG_ERROR, "raftcaskd: ", &why);
 		buf_done(&why);
 		return result;
 	}
@@ -256,16 +260,17 @@ static enum node_exit configured(enum options_mode mode,
 	if (!err && mode == OPTIONS_CHECK)
 		err = node_check_files(c, &errors);
 	if (err) {
-		print_text("", &errors);
+		print_text(LOG_ERROR, "", &errors);
 		if (!errors.n)
-			fprintf(stderr, "raftcaskd: %s\n", err_text(err));
+			fprintf(stderr, "%sraftcaskd: %s\n",
+				log_priority(LOG_ERROR), err_text(err));
 		result = err == ERR_NOMEM ? NODE_RUNTIME : NODE_CONFIG;
 	} else if (mode == OPTIONS_RUN) {
 		log_set_level((enum log_level)c->log_level);
 		log_text(LOG_WARN, "note", &warnings);
 		result = run(o, c);
 	} else {
-		print_text("warning: ", &warnings);
+		print_text(LOG_WARN, "warning: ", &warnings);
 		if (mode == OPTIONS_CHECK)
 			printf("configuration ok\n");
 	}

@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/process.h"
 #include "base/vfs.h"
 #include "conf/conf.h"
@@ -54,8 +55,8 @@ struct daemon {
 
 static enum node_exit complain(const struct buf *why)
 {
-	fprintf(stderr, "raftcask-mount-helper: %.*s", (int)why->n,
-		(const char *)why->p);
+	fprintf(stderr, "%sraftcask-mount-helper: %.*s",
+		log_priority(LOG_ERROR), (int)why->n, (const char *)why->p);
 	return NODE_RUNTIME;
 }
 
@@ -143,9 +144,9 @@ static bool enter_host(void)
 
 	if (!done)
 		fprintf(stderr,
-			"raftcask-mount-helper: the mount table of process 1 "
+			"%sraftcask-mount-helper: the mount table of process 1 "
 			"cannot be entered: %s\n",
-			strerror(errno));
+			log_priority(LOG_ERROR), strerror(errno));
 	if (fd >= 0)
 		close(fd);
 	return done;

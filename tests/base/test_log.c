@@ -81,7 +81,9 @@ static void the_journal_gets_a_priority_instead_of_a_time(void **state)
 	setenv("JOURNAL_STREAM", stream, 1);
 	log_error("disk", "full");
 	log_info("node", "start");
+	assert_string_equal(log_priority(LOG_WARN), "<4>");
 	setenv("JOURNAL_STREAM", "1:1", 1);
+	assert_string_equal(log_priority(LOG_ERROR), "");
 	log_info("node", "elsewhere");
 	unsetenv("JOURNAL_STREAM");
 	captured(&x);

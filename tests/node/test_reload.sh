@@ -165,6 +165,15 @@ stat_of=$(stat -c '%d:%i' "$dir/log")
 JOURNAL_STREAM=$stat_of timeout 3 "$daemon" --config "$dir/conf" \
 	--data-dir "$dir/data" --http 127.0.0.1:0 2>>"$dir/log"
 check "lines for the journal" grep -q '^<6>node ready ' "$dir/log"
+JOURNAL_STREAM=$stat_of timeout 9 "$daemon" --config "$dir/conf" \
+	--data-dir "$dir/none/data" 2>>"$dir/log"
+check "why it did not start is an error there" \
+	grep -q '^<3>raftcaskd: data directory .*/none/data: ' "$dir/log"
+echo 'nodes: { };' >"$dir/conf"
+JOURNAL_STREAM=$stat_of timeout 9 "$daemon" --config "$dir/conf" 2>>"$dir/log"
+check "and so is a fault of the configuration" \
+	grep -q '^<3>.*/conf:1: unknown key nodes' "$dir/log"
+: >"$dir/conf"
 
 # Two members, a new authority while they run: renewed links, none lost.
 make_ca "$dir" a
