@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -95,10 +96,24 @@ void process_sign_file(const char *path)
 	fclose(file);
 }
 
+/* Others may own the directory: nothing but a file is read, nor waited for. */
+static FILE *open_file(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	FILE *file = NULL;
+	struct stat st;
+
+	if (fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode))
+		file = fdopen(fd, "r");
+	if (fd >= 0 && !file)
+		close(fd);
+	return file;
+}
+
 bool process_of_file_is_ending(const char *path)
 {
 	char name[32], text[1024], *p, state = 0;
-	FILE *file = fopen(path, "re");
+	FILE *file = open_file(path);
 	int pid = 0;
 	size_t n;
 

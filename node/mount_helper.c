@@ -121,10 +121,13 @@ static enum node_exit work(const char *verb, const struct conf *c)
 
 	if (!find_daemon(&d, &why))
 		err = ERR_INVALID;
-	else if (strcmp(verb, "unmount") == 0)
+	if (!err && strcmp(verb, "unmount") == 0) {
+		if (c && c->mount_path[0])
+			mount_path_end_hung(c->mount_path, c->data_dir, d.uid);
 		err = mount_path_detach_dead(d.uid, &count);
-	else if (c->mount_path[0])
+	} else if (!err && c->mount_path[0]) {
 		err = mount_for(&d, c, &why);
+	}
 	if (err && !why.n)
 		(void)!buf_addf(&why, "%s\n", err_text(err));
 	if (err)

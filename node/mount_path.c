@@ -11,19 +11,27 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/process.h"
+
 enum {
 	DEAD_MAX = 64,	 /* detached in one call                          */
 	DEPTH_MAX = 256, /* of the data directory                          */
 	OPTION_BYTES = 256,
 	ASK_S = 10, /* a mount that lives answers sooner, or hangs */
+	LOOK_MS = 10,
+	HUNG_LOOKS = 10,  /* a daemon that ends, so often, hangs           */
+	ENDED_LOOKS = 100 /* and has ended by then, without its mount      */
 };
 
 /* Where the data directory is; st_ino 0: nowhere. */
@@ -401,4 +409,64 @@ enum err mount_path_detach_dead(uid_t uid, unsigned *count)
 		return ERR_IO;
 	*count = n;
 	return OK;
+}
+
+/* ------------------------------------------------------------ the hung --- */
+
+static bool is_same_path(const char *point, const char *path)
+{
+	size_t n = strlen(path);
+
+	while (n > 1 && path[n - 1] == '/')
+		n--;
+	return strlen(point) == n && strncmp(point, path, n) == 0;
+}
+
+/* Whoever waits in it gets an error, and so does the daemon's last thread. */
+static void abort_mount(const char *point)
+{
+	struct mount_path m = { .parent = -1, .dir = -1 };
+	char target[64 + sizeof(m.name)];
+	struct place nowhere = { 0 };
+	struct buf why = BUF_INIT;
+
+	if (!walk(point, &nowhere, &m, &why)) {
+		snprintf(target, sizeof(target), "/proc/self/fd/%d/%s",
+			 m.parent, m.name);
+		(void)umount2(target, MNT_FORCE | MNT_DETACH | UMOUNT_NOFOLLOW);
+	}
+	mount_path_close(&m);
+	buf_done(&why);
+}
+
+static void abort_mount_of(const char *path, uid_t uid)
+{
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+	struct mounted mounted;
+	char *line = NULL;
+	bool found = false;
+	size_t room = 0;
+
+	while (f && !found && getline(&line, &room, f) > 0)
+		found = mounted_of(line, &mounted) && mounted.uid == uid &&
+			is_same_path(mounted.point, path);
+	if (f)
+		fclose(f);
+	if (found)
+		abort_mount(mounted.point);
+	free(line);
+}
+
+void mount_path_end_hung(const char *path, const char *data_dir, uid_t uid)
+{
+	char lock[PATH_MAX];
+
+	snprintf(lock, sizeof(lock), "%s/LOCK", data_dir);
+	for (int i = 0; process_of_file_is_ending(lock); i++) {
+		if (i == HUNG_LOOKS)
+			abort_mount_of(path, uid);
+		if (i == ENDED_LOOKS)
+			return;
+		(void)!poll(NULL, 0, LOOK_MS);
+	}
 }

@@ -64,4 +64,13 @@ MUST_CHECK enum err mount_path_detach(const struct mount_path *m);
  */
 MUST_CHECK enum err mount_path_detach_dead(uid_t uid, unsigned *count);
 
+/*
+ * The daemon of data_dir was killed, and hangs in the kernel for 100 ms, with
+ * who waits in its mount at path: end that mount, if it is one of raftcask for
+ * uid that mount_path_open's rules about parents let root reach. Who waits in
+ * it gets ECONNABORTED or ENOTCONN, and the daemon can end, which is waited for
+ * (1 s). Of a daemon that lives, or has ended, nothing is done.
+ */
+void mount_path_end_hung(const char *path, const char *data_dir, uid_t uid);
+
 #endif

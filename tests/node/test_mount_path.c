@@ -15,6 +15,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -250,6 +251,82 @@ static void a_mount_is_undone_by_its_place(void **state)
 	buf_done(&why);
 }
 
+/* A child that has ended and is not waited for: its threads could hang. */
+static pid_t zombie(void)
+{
+	pid_t pid = fork();
+	char name[32], text[256], *p;
+	FILE *f;
+
+	if (!pid)
+		_exit(0);
+	snprintf(name, sizeof(name), "/proc/%d/stat", (int)pid);
+	do {
+		f = fopen(name, "r");
+		text[fread(text, 1, sizeof(text) - 1, f)] = 0;
+		fclose(f);
+		p = strrchr(text, ')');
+	} while (!p || p[2] != 'Z');
+	return pid;
+}
+
+static void write_lock(pid_t pid)
+{
+	FILE *f = fopen("/mnt/var/data/LOCK", "w");
+
+	fprintf(f, "%d\n", (int)pid);
+	fclose(f);
+}
+
+/* Nobody answers it; its exit status is the errno that it got. */
+static pid_t waits_in(const char *path)
+{
+	pid_t pid = fork();
+	struct stat st;
+
+	if (!pid)
+		_exit(stat(path, &st) ? errno : 0);
+	return pid;
+}
+
+static void a_mount_that_hangs_with_its_daemon_is_ended(void **state)
+{
+	pid_t ended, waiting;
+	int fd, status;
+
+	if (!ready)
+		skip();
+	ended = zombie();
+	mount_at("/mnt/keys", &fd);
+	waiting = waits_in("/mnt/keys/name");
+	/* Not of one that lives, or of somebody else's, or elsewhere. */
+	write_lock(getpid());
+	mount_path_end_hung("/mnt/keys", "/mnt/var/data", DAEMON_UID);
+	write_lock(ended);
+	mount_path_end_hung("/mnt/keys", "/mnt/var/data", DAEMON_UID + 1);
+	mount_path_end_hung("/mnt/other", "/mnt/var/data", DAEMON_UID);
+	assert_true(mountinfo_has(" /mnt/keys "));
+	assert_int_equal(waitpid(waiting, &status, WNOHANG), 0);
+	/* Nor by a file that is none. */
+	assert_int_equal(rename("/mnt/var/data/LOCK", "/mnt/var/l"), 0);
+	assert_int_equal(symlink("../l", "/mnt/var/data/LOCK"), 0);
+	mount_path_end_hung("/mnt/keys", "/mnt/var/data", DAEMON_UID);
+	assert_int_equal(unlink("/mnt/var/data/LOCK"), 0);
+	assert_int_equal(mkfifo("/mnt/var/data/LOCK", 0600), 0);
+	mount_path_end_hung("/mnt/keys", "/mnt/var/data", DAEMON_UID);
+	assert_true(mountinfo_has(" /mnt/keys "));
+	assert_int_equal(rename("/mnt/var/l", "/mnt/var/data/LOCK"), 0);
+
+	mount_path_end_hung("/mnt/keys/", "/mnt/var/data", DAEMON_UID);
+	assert_false(mountinfo_has(" /mnt/keys "));
+	assert_int_equal(waitpid(waiting, &status, 0), waiting);
+	assert_true(WIFEXITED(status));
+	assert_true(WEXITSTATUS(status) == ECONNABORTED ||
+		    WEXITSTATUS(status) == ENOTCONN);
+	assert_int_equal(waitpid(ended, &status, 0), ended);
+	close(fd);
+}
+
 #define CASE(f) cmocka_unit_test_setup(f, fresh)
 
 int main(void)
@@ -260,6 +337,7 @@ int main(void)
 		CASE(a_parent_that_others_may_write_to_is_refused),
 		CASE(a_mount_works_until_its_daemon_dies),
 		CASE(every_dead_mount_goes_closed_ones_too),
+		CASE(a_mount_that_hangs_with_its_daemon_is_ended),
 		CASE(a_mount_is_undone_by_its_place),
 	};
 
