@@ -199,13 +199,8 @@ static void sleep_and_run(struct loop *l)
 
 static bool may_sleep_inside(const struct loop *l)
 {
-	const union MHD_DaemonInfo *info;
-
-	if (l->daemon_count != 1 || l->offered)
-		return false;
-	info = MHD_get_daemon_info(l->daemons[0],
-				   MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
-	return info->num_connections < INSIDE_MAX;
+	return l->daemon_count == 1 && !l->offered &&
+	       l->connections < INSIDE_MAX;
 }
 
 static void turn(struct loop *l, int wait_ms)
@@ -286,6 +281,7 @@ void loop_stop(struct loop *l)
 	for (uint32_t i = 0; i < l->daemon_count; i++)
 		MHD_stop_daemon(l->daemons[i]);
 	CHECK(l->offered == 0);
+	CHECK(l->connections == 0);
 	if (l->wake_fd >= 0)
 		close(l->wake_fd);
 }

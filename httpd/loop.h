@@ -49,9 +49,10 @@ struct loop {
 	uint64_t turn_ns;	/* when the turn, or what woke it, began     */
 	uint64_t hold_until_ns; /* until then nobody is offered              */
 	_Atomic uint32_t offered; /* requests that are offered at every turn */
-	uint32_t sending;  /* answers queued and not out yet            */
-	uint32_t gathered; /* requests that wait for store_go           */
-	bool progress;	   /* the turn did more than offer              */
+	uint32_t connections; /* open, or not yet cleaned away               */
+	uint32_t sending;     /* answers queued and not out yet            */
+	uint32_t gathered;    /* requests that wait for store_go           */
+	bool progress;	      /* the turn did more than offer              */
 	bool slept; /* in the library, which has not called back since        */
 	bool quiesced;
 	_Atomic uint64_t turns; /* so far                                    */

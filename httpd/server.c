@@ -121,10 +121,13 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
 {
 	struct loop *l = cls;
 
-	if (code == MHD_CONNECTION_NOTIFY_STARTED)
+	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+		l->connections++;
 		open_conn(l, mhd, context);
-	else
+	} else {
+		l->connections--;
 		close_conn(l->h, *context);
+	}
 }
 
 static void *on_target(void *cls, const char *target,
