@@ -389,6 +389,14 @@ enum ctl_exit http_call(const struct ctl *c, const struct http_request *r,
 
 struct json_object *http_peek(const struct ctl *c, const char *path)
 {
+	long status;
+
+	return http_peek_status(c, path, &status);
+}
+
+struct json_object *http_peek_status(const struct ctl *c, const char *path,
+				     long *status)
+{
 	const struct http_request r = { .method = "GET",
 					.path = path,
 					.quiet = true };
@@ -396,7 +404,9 @@ struct json_object *http_peek(const struct ctl *c, const char *path)
 	struct json_object *root = NULL;
 	struct http_answer a;
 
+	*status = 0;
 	if (tokener && !http_call(c, &r, &a)) {
+		*status = a.status;
 		if (a.status == 200)
 			root = json_tokener_parse_ex(tokener, (char *)a.body.p,
 						     (int)a.body.n);

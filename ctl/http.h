@@ -68,6 +68,10 @@ enum ctl_exit http_call(const struct ctl *c, const struct http_request *r,
  */
 struct json_object *http_peek(const struct ctl *c, const char *path);
 
+/* The same; status is that of the answer, 0 if there was none. */
+struct json_object *http_peek_status(const struct ctl *c, const char *path,
+				     long *status);
+
 /* Release what a holds. */
 void http_answer_done(struct http_answer *a);
 

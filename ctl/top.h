@@ -53,6 +53,7 @@ struct top_partition {
 struct top {
 	char cluster[TOP_TEXT_BYTES], asked[TOP_TEXT_BYTES];
 	bool answered; /* somebody said who the members are                  */
+	long status;   /* of the answer to that question, 0: there was none  */
 	int node_count;
 	struct top_node nodes[TOP_NODES_MAX];
 	uint32_t partition_count;

@@ -186,7 +186,7 @@ static void take_partitions(struct top *t, struct json_object *root)
 
 void top_sample(const struct ctl *c, struct top *t)
 {
-	struct json_object *root = http_peek(c, "/_/status");
+	struct json_object *root = http_peek_status(c, "/_/status", &t->status);
 	struct json_object *list = root ? pages_array(root, "members") : NULL;
 	struct top *old = malloc(sizeof(*old));
 

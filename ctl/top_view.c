@@ -150,6 +150,9 @@ static void add_head(struct picture *p, const struct top *t, const char *clock)
 			 "   partitions %u   %s",
 			 t->cluster, up, t->node_count, keys,
 			 t->partition_count, clock);
+	else if (t->status == 401 || t->status == 403)
+		snprintf(line, sizeof(line), "the token is refused (%ld)   %s",
+			 t->status, clock);
 	else
 		snprintf(line, sizeof(line), "no node answers   %s", clock);
 	add_line(p, line);

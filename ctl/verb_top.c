@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "ctl/args.h"
 #include "ctl/ctl.h"
+#include "ctl/http.h"
 #include "ctl/terminal.h"
 #include "ctl/text.h"
 #include "ctl/top.h"
@@ -41,15 +42,27 @@ static void pause_for(uint64_t ms)
 
 /* ----------------------------------------------------------------- plain - */
 
+/* Nobody said who the members are: what other verbs would say. */
+static enum ctl_exit say_why(const struct ctl *c)
+{
+	const struct http_request r = { .method = "GET", .path = "/_/status" };
+	struct http_answer a;
+
+	if (http_call(c, &r, &a))
+		return CTL_RUNTIME;
+	if (http_judge(&a) == CTL_OK)
+		ctl_say("no node answers");
+	http_answer_done(&a);
+	return CTL_RUNTIME;
+}
+
 static enum ctl_exit print_once(const struct ctl *c, const struct top *t)
 {
 	struct buf b = BUF_INIT;
 	char text[16];
 
-	if (!t->answered) {
-		ctl_say("no node answers");
-		return CTL_RUNTIME;
-	}
+	if (!t->answered)
+		return say_why(c);
 	if (c->json) {
 		text_print_json(top_json(t));
 		return ctl_flush();
@@ -65,7 +78,6 @@ static enum ctl_exit run_plain(const struct ctl *c, struct top *t,
 {
 	enum ctl_exit result = CTL_OK;
 
-	top_sample(c, t);
 	for (uint64_t i = 0; i < count && !result && t->answered; i++) {
 		pause_for(wait_ms);
 		top_sample(c, t);
@@ -118,7 +130,6 @@ static enum ctl_exit run_live(const struct ctl *c, struct top *t,
 	uint64_t shown = 0;
 	bool more = true;
 
-	top_sample(c, t);
 	show(t, wait_ms);
 	while (more && shown < count) {
 		uint64_t due_ns = clock_mono_ns(clock_os()) + wait_ms * 1000000;
@@ -167,7 +178,10 @@ enum ctl_exit verb_top(struct ctl *c, int argc, char **argv)
 		ctl_say("out of memory");
 		return CTL_RUNTIME;
 	}
-	if (!c->json && terminal_begin())
+	top_sample(c, t);
+	if (!t->answered)
+		result = say_why(c);
+	else if (!c->json && terminal_begin())
 		result = run_live(c, t, count, wait_ms);
 	else
 		result = run_plain(c, t, count_text ? count : 1, wait_ms);

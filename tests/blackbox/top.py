@@ -191,8 +191,32 @@ def _():
         expect(leader["file_bytes"] > 0 and leader["uptime_s"] >= 0, leader)
     status, out, err = run("-e", one, "top")
     equal((status, out), (1, b""), "no cluster")
+    expect("Couldn't connect" in err or "refused" in err, err)
     for words in (["-n", "0"], ["-n", "x"], ["-d", "1ms"], ["more"]):
         equal(run("-e", one, "top", *words)[0], 2, words)
+
+
+@case("a token that is missing, or taken away meanwhile, is what it says")
+def _():
+    node = Node({"security.tokens": "true"})
+    status, admin, err = run("token", "init", "--data-dir", node.data)
+    equal(status, 0, err)
+    words = ["-e", url(node), "--token", admin.decode().strip(), "token"]
+    node.start()
+    wait_for(lambda: run(*words)[0] == 0, "the first token counts")
+    status, out, err = run("-e", url(node), "top")
+    equal((status, out), (1, b""), "without one")
+    expect("unauthorized" in err, err)
+    reader = succeed(*words, "add", "reader", "--prefix", "", "--rights", "r")
+    with Terminal("-e", url(node), "--token", reader.decode().strip(), "top",
+                  "-d", "200ms") as t:
+        t.fits()
+        succeed(*words, "remove", "reader")
+        wait_for(lambda: "the token is refused (401)" in
+                 (t.screen() or [""])[0], "it says so")
+        t.key(b"q")
+        t.ended(0)
+    node.remove()
 
 
 if __name__ == "__main__":
