@@ -452,8 +452,10 @@ enum err load_judge(struct load *l)
 	enum err err =
 		state_end_read(e->o.vfs, e->dir, &e->manifest, &l->proven);
 
-	if (err)
+	if (err) {
+		load_say(l, "%s/state: %s", e->dir, err_text(err));
 		return err;
+	}
 	if (l->proven < j.expected)
 		l->proven = j.expected - 1;
 	/* An install syncs all before its reset: the manifest proves that. */

@@ -208,6 +208,8 @@ static enum err load_directory(struct engine *e, struct load *l)
 			 "cannot be changed",
 			 e->dir, e->manifest.partition_count, e->o.partitions);
 		err = ERR_INVALID;
+	} else if (err) {
+		load_say(l, "%s/MANIFEST: %s", e->dir, err_text(err));
 	}
 	if (err)
 		return err;
@@ -320,6 +322,24 @@ static enum err start_writer(struct engine *e, struct load *l)
 	return OK;
 }
 
+/* The second place of terms and votes, ready and right. */
+static enum err settle_state_file(struct engine *e, struct load *l)
+{
+	enum err err = OK;
+
+	if (!e->state_file)
+		err = state_open(e, e->state_sequence);
+	if (!err && e->state_dirty) {
+		err = state_write(e);
+		if (!err)
+			err = state_write(e);
+		e->state_dirty = err != OK;
+	}
+	if (err)
+		load_say(l, "%s/state: %s", e->dir, err_text(err));
+	return err;
+}
+
 static enum err build_state(struct engine *e, struct load *l)
 {
 	enum err err = load_clean(e, l);
@@ -332,15 +352,7 @@ static enum err build_state(struct engine *e, struct load *l)
 		err = load_state(l);
 	if (!err)
 		err = start_writer(e, l);
-	if (!err && !e->state_file)
-		err = state_open(e, e->state_sequence);
-	if (!err && e->state_dirty) {
-		err = state_write(e);
-		if (!err)
-			err = state_write(e);
-		e->state_dirty = err != OK;
-	}
-	return err;
+	return err ? err : settle_state_file(e, l);
 }
 
 static enum err init_partitions(struct engine *e)

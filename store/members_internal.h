@@ -98,6 +98,7 @@ struct members {
 	uint64_t next_id; /* 0: there is no map yet; list is the options'   */
 	bool changed;	  /* the map in the engine is newer                  */
 	bool damaged;	  /* list lacks a record that cannot be read now     */
+	bool warned;	  /* of the damage                                   */
 	bool retry;	  /* read it again after a while                     */
 	bool look;	  /* a group has another membership                  */
 	uint64_t looked_ns;

@@ -496,8 +496,9 @@ enum err members_load(struct store *s)
 		ms->damaged = ms->retry = true;
 		return err;
 	}
-	if (ms->damaged)
+	if (ms->damaged && !ms->warned)
 		log_warn("store", "member_map_damaged known=%u", ms->count);
+	ms->warned = ms->damaged;
 	tell_net(s);
 	return OK;
 }

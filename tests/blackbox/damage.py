@@ -618,6 +618,19 @@ def _():
     node.remove()
 
 
+@case("a file that cannot be read is named")
+def _():
+    for name in ("MANIFEST", "state", original.active):
+        node = original.copy(original.clean)
+        path = os.path.join(node.data, name)
+        os.unlink(path)
+        os.mkdir(path)
+        equal(start(node), "refuses", name)
+        expect(path + ":" in node.log_text(), name, "is named in",
+               node.log_text())
+        node.remove()
+
+
 @case("a refusal is the same at every start: no restart loop")
 def _():
     node = original.copy(original.killed)
