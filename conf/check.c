@@ -225,6 +225,29 @@ static void check_cluster_listen(struct checker *k)
 	    a->host);
 }
 
+/* Clients are told an address of this node that only itself can reach. */
+static void check_told_address(struct checker *k)
+{
+	const struct conf_members *m = &k->c->members;
+	const struct conf_addrs *list = &k->c->http_listen;
+
+	for (uint32_t i = 0; i < list->count; i++) {
+		if (!addr_is_loopback(&list->addr[i]))
+			return;
+	}
+	for (uint32_t i = 0; i < m->count; i++) {
+		const struct conf_addr *told = &m->member[i].http;
+
+		if (strcmp(m->member[i].name, k->c->node_name) != 0 ||
+		    !told->host[0] || addr_is_loopback(told))
+			continue;
+		say(k, false, "http.listen",
+		    "is of loopback addresses alone, while cluster.members "
+		    "tells clients that this node serves at %s:%u",
+		    told->host, told->port);
+	}
+}
+
 /*
  * Heartbeats of an election timeout's length would depose every leader; less
  * than 10 ms is below what a busy disk or scheduler takes.
@@ -256,6 +279,7 @@ enum err conf_check(const struct conf *c, struct buf *errors,
 	check_origin(&k);
 	check_peer_tls(&k);
 	check_cluster_listen(&k);
+	check_told_address(&k);
 	check_times(&k);
 	if (c->sync != CONF_SYNC_ALWAYS)
 		say(&k, false, "storage.sync",

@@ -470,7 +470,7 @@ static void nothing_is_asked_for_in_vain(void **state)
 
 #define THREE(host)                                                            \
 	"cluster: { members = (\n"                                             \
-	"{ name = \"n1\"; peer = \"" host ":1\"; http = \"h:2\"; },\n"         \
+	"{ name = \"n1\"; peer = \"" host ":1\"; http = \"[::1]:2\"; },\n"     \
 	"{ name = \"n2\"; peer = \"" host ":3\"; http = \"h:4\"; },\n"         \
 	"{ name = \"n3\"; peer = \"" host ":5\"; http = \"h:6\"; } ); };\n"
 
@@ -505,6 +505,25 @@ static void members_beyond_loopback_prove_themselves(void **state)
 		ERR_INVALID,
 		"cluster.members: n1 and n2 have the same peer address",
 		"2 members bear the loss of no more than 1 do");
+}
+
+static void clients_are_told_an_address_that_is_served(void **state)
+{
+	static const char member[] =
+		"cluster: { members = ( { name = \"n1\"; peer = "
+		"\"127.0.0.1:1\"; http = \"10.0.0.1:2\"; } ); };\n";
+	char text[600];
+
+	check_text(member, OK, "",
+		   "http.listen: is of loopback addresses alone, while "
+		   "cluster.members tells clients that this node serves at "
+		   "10.0.0.1:2");
+	snprintf(text, sizeof(text),
+		 "%shttp: { listen = [ \"127.0.0.1:2\", \"10.0.0.1:2\" ]; };\n"
+		 "security: { tls_cert = \"c\"; tls_key = \"k\"; tls_ca = "
+		 "\"a\"; };",
+		 member);
+	check_text(text, OK, "", "");
 }
 
 static void beyond_loopback_needs_a_word(void **state)
@@ -667,6 +686,7 @@ int main(void)
 		cmocka_unit_test(nothing_is_asked_for_in_vain),
 		cmocka_unit_test(beyond_loopback_needs_a_word),
 		cmocka_unit_test(members_beyond_loopback_prove_themselves),
+		cmocka_unit_test(clients_are_told_an_address_that_is_served),
 		cmocka_unit_test(a_reload_knows_what_changed),
 		cmocka_unit_test(without_memory_nothing_breaks),
 		cmocka_unit_test(
