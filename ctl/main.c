@@ -303,8 +303,7 @@ int main(int argc, char **argv)
 		return CTL_RUNTIME;
 	argc--;
 	argv++;
-	if (!args_take(&argc, argv, options, false) || !apply_globals(&c, &g) ||
-	    !secure_prepare(&c.secure))
+	if (!args_take(&argc, argv, options, false))
 		return CTL_USAGE;
 	if (g.version) {
 		printf("raftcask %s\n", RAFTCASK_VERSION);
@@ -316,6 +315,8 @@ int main(int argc, char **argv)
 		return say_help(argc > 1 ? find_verb(argv[1]) : NULL);
 	if (g.help)
 		return say_help(c.verb);
+	if (!apply_globals(&c, &g) || !secure_prepare(&c.secure))
+		return CTL_USAGE;
 	if (!c.verb) {
 		if (argc)
 			ctl_say("unknown verb %s", argv[0]);

@@ -27,6 +27,10 @@ same "help: every line is on the screen whole" "" "$({
 	r --help | sed -n 's/^  \([a-z][a-z-]*\)  .*/\1/p' |
 		while read -r verb; do r "$verb" --help; done
 } | grep -E '.{81}')"
+same "help whatever the environment says" "usage: raftcask get KEY" \
+	"$(RAFTCASK_TOKEN=@/none r get --help | head -1)"
+same "and the version" "raftcask $(cat VERSION)" \
+	"$(RAFTCASK_CERT=/none r --version)"
 run help append
 same "help of a verb, asked for in words" "$(r append --help)" "$out"
 run
