@@ -14,6 +14,13 @@
  * holds the request is final, from whatever copy. A refusal is taken only as
  * an answer to the newest copy: one sent later may still be decided otherwise.
  *
+ * Who is to leave a group takes its window's records along (store/members.c),
+ * and may yet stay, because the next leader has not heard that it is to leave.
+ * Once this node has seen them go no second copy is sent or believed: what was
+ * decided on a state without them has an index behind that, and is completed
+ * only when this node has applied so far. (Who hears of both, its leaving and
+ * its staying, by a state in place of the log, does not see them go.)
+ *
  * At the deadline a request ends with ERR_NO_LEADER if no copy can have been
  * decided, else with ERR_UNKNOWN.
  */
@@ -188,6 +195,23 @@ static void decide_here(struct store *s, struct partition *p, struct asked *a)
 	forward_receive(s, s->self_id, &item);
 }
 
+void forward_dropped(struct store *s, struct partition *p, uint64_t index)
+{
+	struct forward *f = s->forward;
+
+	for (uint64_t i = f->floor, to = f->next; i < to && f->asked; i++) {
+		struct asked *a = slot_of(f, i);
+		bool answered = a->state == ASKED_ANSWERED;
+
+		if (!a->q || a->sequence != i || a->q->partition != p->id ||
+		    (answered && a->index < index))
+			continue;
+		a->dropped = true;
+		if (a->doubtful > 1)
+			complete(s, a, ERR_UNKNOWN);
+	}
+}
+
 static void try_send(struct store *s, struct asked *a)
 {
 	struct forward *f = s->forward;
@@ -198,6 +222,10 @@ static void try_send(struct store *s, struct asked *a)
 
 	CHECK(a->state != ASKED_ANSWERED);
 	a->state = ASKED_TO_SEND;
+	if (a->dropped && a->doubtful > 0) {
+		complete(s, a, ERR_UNKNOWN);
+		return;
+	}
 	if (leader == s->self_id) {
 		decide_here(s, p, a);
 		return;

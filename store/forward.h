@@ -78,6 +78,13 @@ uint64_t forward_asker(struct store *s);
  */
 void forward_wake(struct store *s, bool lost);
 
+/*
+ * The entry at index of p, applied just now, dropped what the state knew of
+ * this node's requests. A second copy of one that was decided before would be
+ * decided again.
+ */
+void forward_dropped(struct store *s, struct partition *p, uint64_t index);
+
 /* Once a round, after requests were completed: send again, complete, give up. */
 void forward_round(struct store *s);
 /* Until forward_round has something to do; UINT64_MAX: nothing under way. */

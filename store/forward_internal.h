@@ -152,7 +152,8 @@ struct asked {
 	uint32_t doubtful; /* copies sent that may have been decided         */
 	uint32_t copies;   /* of them for sent_term                          */
 	uint8_t state;
-	uint8_t err; /* of the answer                                        */
+	uint8_t err;  /* of the answer                                       */
+	bool dropped; /* the state may have forgotten a copy: forward_dropped */
 };
 
 struct leader_side;

@@ -540,6 +540,14 @@ static void on_applied(void *ctx, const struct engine_applied *a)
 	}
 }
 
+static bool removes(const struct raft_change *c, uint64_t id)
+{
+	for (uint32_t i = 0; i < c->count; i++)
+		if (c->item[i].op == RAFT_REMOVE && c->item[i].id == id)
+			return true;
+	return false;
+}
+
 /* Changes among the entries up to applied, each once. */
 static void apply_changes(struct store *s, struct partition *p,
 			  uint64_t applied)
@@ -554,6 +562,8 @@ static void apply_changes(struct store *s, struct partition *p,
 			continue;
 		p->conf_index = c->index;
 		err = raft_apply_conf(p->raft, &c->change);
+		if (removes(&c->change, s->self_id))
+			forward_dropped(s, p, c->index);
 		group_fed(p);
 		if (err)
 			log_error("store",

@@ -556,6 +556,41 @@ static void what_was_sent_and_never_answered_is_unknown(void **state)
 	end();
 }
 
+/*
+ * The group drops what its state knows of a node that is to leave, which may
+ * stay after all. What was decided before is not to be decided once more.
+ */
+static void what_the_state_forgot_is_not_asked_for_again(void **state)
+{
+	uint64_t follower = begin(3, 12), rev;
+	struct store *s = rig.node[follower].store;
+	struct create c;
+
+	tamper.drop = ITEM_ANSWER;
+	tamper.drop_count = 1000000;
+	create_begin(&c, follower, "k");
+	cluster_run(&rig, 200); /* decided, and one copy was sent */
+	assert_false(c.done);
+	tamper.drop = 0;
+	forward_dropped(s, &s->partitions[0], applied(follower));
+	assert_false(c.done); /* its answer may come yet */
+	run_until(&c.done);
+	assert_int_equal(c.w.err, ERR_UNKNOWN);
+
+	tamper.drop = ITEM_ANSWER;
+	create_begin(&c, follower, "l");
+	cluster_run(&rig, 700); /* two copies */
+	assert_false(c.done);
+	forward_dropped(s, &s->partitions[0], applied(follower));
+	assert_true(c.done);
+	assert_int_equal(c.w.err, ERR_UNKNOWN);
+
+	tamper.drop = 0; /* what is asked after that is as before */
+	assert_int_equal(create(follower, "m", &rev), OK);
+	assert_true(rev_of(follower, "m") == rev);
+	end();
+}
+
 /* --------------------------------------------------------------- window -- */
 
 static uint64_t term_now(void)
@@ -914,6 +949,7 @@ int main(void)
 		T(a_leader_that_is_lost_before_the_commit_is_no_loss),
 		T(without_a_leader_nothing_was_done),
 		T(what_was_sent_and_never_answered_is_unknown),
+		T(what_the_state_forgot_is_not_asked_for_again),
 		T(the_window_survives_merge_and_restart),
 		T(what_is_below_the_window_is_refused),
 		T(a_copy_for_another_term_is_not_decided),
