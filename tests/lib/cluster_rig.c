@@ -982,6 +982,12 @@ static struct due find_due(struct cluster *c)
 	return d;
 }
 
+/* Who wakes from a pause finds its messages first, or what is due first. */
+static bool wakes_first(const struct due *d, uint64_t at)
+{
+	return d->at == at && d->n->paused_until == at && (at >> 4 & 1);
+}
+
 bool cluster_step(struct cluster *c, uint64_t until_ns)
 {
 	struct due d = find_due(c);
@@ -995,7 +1001,7 @@ bool cluster_step(struct cluster *c, uint64_t until_ns)
 	c->now_ns = later(c->now_ns, at);
 	if (c->links_due == at)
 		flip_links(c);
-	else if (message == at)
+	else if (message == at && !wakes_first(&d, at))
 		deliver(c);
 	else
 		d.fn(d.n);

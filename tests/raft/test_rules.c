@@ -327,6 +327,37 @@ static void no_read_is_granted_before_the_no_op_commits(void **state)
 	solo_done(&s);
 }
 
+/* What was sent before the question says nothing about who leads since. */
+static void an_answer_to_an_older_heartbeat_confirms_no_read(void **state)
+{
+	struct raft_msg beat = { .type = RAFT_MSG_HEARTBEAT_REPLY,
+				 .from = 2,
+				 .term = 1 };
+	uint64_t first;
+	struct solo s;
+
+	solo_init(&s, 3, NULL, 0, 0);
+	solo_start(&s);
+	elect(&s);
+	assert_int_equal(ack(&s, 2, 1, 1), OK);
+	assert_int_equal(raft_read(s.r, 1), OK);
+	solo_run(&s);
+	first = sent(&s, RAFT_MSG_HEARTBEAT, 2)->context;
+	assert_int_equal(raft_read(s.r, 2), OK);
+	solo_run(&s);
+	assert_int_equal(solo_step(&s, beat), OK); /* of no round at all */
+	assert_int_equal(s.grant_count, 0);
+	beat.context = first;
+	assert_int_equal(solo_step(&s, beat), OK);
+	assert_int_equal(s.grant_count, 1);
+	assert_int_equal(s.grant[0].context, 1);
+	beat.context = sent(&s, RAFT_MSG_HEARTBEAT, 2)->context;
+	assert_int_not_equal(beat.context, first);
+	assert_int_equal(solo_step(&s, beat), OK);
+	assert_int_equal(s.grant_count, 2);
+	solo_done(&s);
+}
+
 /* Only entries, a granted read, or the driver make the leader tell it. */
 static void
 a_lazy_commit_is_told_when_asked_for_and_to_granted_reads(void **state)
@@ -885,6 +916,22 @@ static void snapshot_replaces_log_and_membership(void **state)
 	solo_done(&s);
 }
 
+/* Paper 5.3: what lies behind it may be another leader's. */
+static void an_append_proves_no_more_than_it_says(void **state)
+{
+	const uint64_t terms[] = { 1, 1, 1, 1 };
+	struct solo s;
+
+	solo_init(&s, 3, terms, 4, 1);
+	solo_start(&s);
+	assert_int_equal(append(&s, 2, 1, 2, NULL, 0, 2), OK);
+	assert_int_equal(sent(&s, RAFT_MSG_APPEND_REPLY, 2)->index, 2);
+	assert_int_equal(append(&s, 2, 1, 2, &terms[2], 1, 2), OK);
+	assert_int_equal(sent(&s, RAFT_MSG_APPEND_REPLY, 2)->index, 3);
+	assert_int_equal(status(&s).last_index, 4);
+	solo_done(&s);
+}
+
 /* docs/testing.md, fault 13 */
 static void follower_behind_the_log_gets_a_snapshot(void **state)
 {
@@ -1020,6 +1067,42 @@ static void lease_ends_with_time_transfer_and_restart(void **state)
 	assert_int_equal(s.grant_count, 1);
 	assert_int_equal(raft_transfer(s.r, 2), OK);
 	assert_false(raft_lease_holds(s.r, 1400));
+	solo_done(&s);
+}
+
+/* From when the heartbeat was sent, and not before it is known what is. */
+static void lease_begins_with_the_question_and_after_the_noop(void **state)
+{
+	struct raft_msg beat = { .type = RAFT_MSG_HEARTBEAT_REPLY,
+				 .from = 2,
+				 .term = 1,
+				 .stamp_ns = 1000 };
+	struct solo s;
+	uint32_t i;
+
+	solo_init(&s, 3, NULL, 0, 0);
+	s.c.read_mode = RAFT_READ_LEASE;
+	s.c.lease_ns = 500;
+	solo_start(&s);
+	raft_set_time(s.r, 1000);
+	elect(&s);
+	raft_set_time(s.r, 1300);
+	assert_int_equal(solo_step(&s, beat), OK);
+	assert_int_equal(raft_lease_end(s.r), 0); /* the no-op is nowhere */
+	assert_int_equal(ack(&s, 2, 1, 1), OK);
+	assert_int_equal(raft_lease_end(s.r), 1500);
+
+	/* whom it was handed to may stand still, also when it was given up */
+	assert_int_equal(raft_transfer(s.r, 2), OK);
+	solo_run(&s);
+	assert_non_null(sent(&s, RAFT_MSG_TIMEOUT_NOW, 2));
+	for (i = 0; i <= s.c.election_ticks && status(&s).transferee; i++) {
+		assert_int_equal(raft_tick(s.r), OK);
+		solo_run(&s);
+	}
+	assert_int_equal(status(&s).transferee, RAFT_NOBODY);
+	assert_int_equal(status(&s).role, RAFT_LEADER);
+	assert_int_equal(raft_lease_end(s.r), 0);
 	solo_done(&s);
 }
 
@@ -1212,6 +1295,8 @@ int main(void)
 		cmocka_unit_test(
 			a_lazy_commit_is_told_when_asked_for_and_to_granted_reads),
 		cmocka_unit_test(
+			an_answer_to_an_older_heartbeat_confirms_no_read),
+		cmocka_unit_test(
 			a_question_of_the_leaders_term_is_its_own_round),
 		cmocka_unit_test(second_change_is_refused_while_one_is_pending),
 		cmocka_unit_test(
@@ -1244,9 +1329,12 @@ int main(void)
 		cmocka_unit_test(stale_snapshot_never_truncates),
 		cmocka_unit_test(snapshot_replaces_log_and_membership),
 		cmocka_unit_test(follower_behind_the_log_gets_a_snapshot),
+		cmocka_unit_test(an_append_proves_no_more_than_it_says),
 		cmocka_unit_test(queued_snapshot_ends_with_the_office),
 		cmocka_unit_test(queued_snapshot_outlives_other_changes),
 		cmocka_unit_test(lease_ends_with_time_transfer_and_restart),
+		cmocka_unit_test(
+			lease_begins_with_the_question_and_after_the_noop),
 		cmocka_unit_test(
 			restarted_voter_grants_nothing_while_a_lease_may_hold),
 		cmocka_unit_test(

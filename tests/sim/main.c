@@ -82,6 +82,7 @@ static void run_one(uint64_t seed, bool trace, struct report *r)
 	r->messages = sim.c.counts.sent;
 	memcpy(r->count, sim.count, sizeof(r->count));
 	cluster_done(&sim.c);
+	probes_done(&sim);
 	r->real_ms = real_ms() - from;
 }
 

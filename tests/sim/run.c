@@ -187,6 +187,7 @@ static void set_up(struct sim *s)
 	s->history = linear_new();
 	clients_start(s);
 	files_start(s);
+	probes_start(s);
 	cluster_start_all(&s->c);
 	s->next_fault = s->c.now_ns + 2000 * SIM_MS;
 }

@@ -5,6 +5,7 @@
  *    plan.c     what a seed makes of a run: sizes, workload, which faults
  *    run.c      the run itself: clients, faults, then all faults off
  *    client.c   clients, and the history that the judge of linear.h gets
+ *    probe.c    crowds of reads around each change of leader
  *    files.c    clients that use the store as files
  *    watcher.c  what watches must tell
  *    fault.c    what goes wrong, and when it ends
@@ -26,7 +27,7 @@
 enum {
 	SIM_CLIENTS_MAX = 8,
 	SIM_PARTITIONS_MAX = 8,
-	SIM_TIMERS_MAX = 64,
+	SIM_TIMERS_MAX = 96,
 	SIM_KEYS_MAX = 64,
 	SIM_VALUE_BYTES_MAX = 400 << 10,
 	SIM_OPERATORS = 3,
@@ -46,6 +47,7 @@ struct sim;
 	X(reads)                                                               \
 	X(lease_reads)                                                         \
 	X(stale_reads)                                                         \
+	X(probes)                                                              \
 	X(uploads)                                                             \
 	X(prefix_deletes)                                                      \
 	X(txns)                                                                \
@@ -262,6 +264,17 @@ bool clients_idle(struct sim *s);
 void clients_read_all(struct sim *s, uint64_t id);
 void clients_done(struct sim *s);
 
+/* --------------------------------------------------------------- probes -- */
+
+struct probes;
+
+void probes_start(struct sim *s);
+/* The partition has another leader: soon all nodes are asked, a few times. */
+void probes_ask(struct sim *s, uint32_t partition);
+/* Node id, which runs, is asked now. */
+void probes_ask_one(struct sim *s, uint64_t id, uint32_t partition);
+void probes_done(struct sim *s);
+
 /* -------------------------------------------------------------- watches -- */
 
 struct watchers;
@@ -354,6 +367,7 @@ struct sim {
 	struct client *client;
 	struct files *files; /* NULL: not in this run                         */
 	struct watchers *watchers;
+	struct probes *probes;
 	struct admin admin[SIM_OPERATORS];
 	uint64_t going_until[CLUSTER_NODES_MAX + 1]; /* asked to be removed   */
 	struct seed chance;

@@ -9,6 +9,8 @@
  *                (paper 5.4.2, figure 8)
  *   pair         a leader and one follower are cut off together and take
  *                what is never committed; later the same node leads again
+ *   sleeper      a leader asks who it still leads, and sleeps before it hears;
+ *                it wakes when another one leads
  *   usurper      a node that hears no leader any more, and voters that start
  *                anew, while the leader holds its lease
  *   at a change  somebody is struck when a membership is entered or left
@@ -212,6 +214,27 @@ static void begin_usurper(struct sim *s)
 	s->hot_node[1] = leader;
 }
 
+static void fall_asleep(struct sim *s, uint64_t id, uint64_t ms)
+{
+	if (s->ending || !cluster_awake(&s->c, id))
+		return;
+	cluster_pause(&s->c, id, ms);
+	s->count[SIM_pauses]++;
+}
+
+static void begin_sleep(struct sim *s)
+{
+	uint32_t partition = (uint32_t)sim_draw(s, s->plan.partitions);
+	uint64_t leader = cluster_leader(&s->c, partition);
+	uint64_t ms = s->c.o.election_ms;
+
+	if (!leader || !cluster_awake(&s->c, leader))
+		return;
+	probes_ask_one(s, leader, partition);
+	sim_after_ns(s, sim_draw(s, SOON_NS), fall_asleep, leader,
+		     2 * ms + sim_draw(s, ms));
+}
+
 static void back_to_office(struct sim *s, uint64_t id, uint64_t unused)
 {
 	if (!s->ending && cluster_awake(&s->c, id) && !s->c.node[id].removed)
@@ -252,6 +275,10 @@ bool strike_storm(struct sim *s, uint64_t id)
 		begin_usurper(s);
 		return true;
 	}
+	if (sim_chance(s, 300)) {
+		begin_sleep(s);
+		return true;
+	}
 	s->storm_until = s->c.now_ns + SIM_MS * (5000 + sim_draw(s, 30000));
 	id = cluster_leader(&s->c, (uint32_t)sim_draw(s, s->plan.partitions));
 	if (id)
@@ -271,6 +298,8 @@ void strike_leader(struct sim *s, uint64_t id, uint32_t partition)
 		s->hot_node[0] = id;
 	}
 	s->hot_until = s->c.now_ns + 2 * s->c.o.election_ms * SIM_MS;
+	if (has_room(s))
+		probes_ask(s, partition);
 	if (in_storm(s) && sim_chance(s, 800))
 		strike_within(s, id, when[sim_draw(s, 4)]);
 }
