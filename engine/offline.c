@@ -325,9 +325,15 @@ static enum err look_at_end(struct offline_dir *d, struct offline_found *found)
 
 	if (!err && end > found->proven)
 		found->proven = end;
-	if (err || found->expected > found->proven || !found->tail_file)
+	if (err || found->expected > found->proven)
 		return err;
-	return add_damage(found, &x);
+	if (found->tail_file)
+		return add_damage(found, &x);
+	/* No file is left that could have held it. */
+	found->missing_files++;
+	found->report.damaged++;
+	offline_sayf(d, "%s: all of the log is gone", d->dir);
+	return OK;
 }
 
 enum err offline_look(struct offline_dir *d, struct offline_found *found)

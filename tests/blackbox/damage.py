@@ -587,6 +587,22 @@ def _():
     base.remove()
 
 
+@case("MANIFEST and all of the log lost, what was merged is served again")
+def _():
+    node = original.copy(original.clean)
+    for name in os.listdir(node.data):
+        if name == "MANIFEST" or ".log" in name:
+            os.unlink(os.path.join(node.data, name))
+    expect(any(n.endswith(".dat") for n in os.listdir(node.data)), "merged")
+    equal(start(node), "refuses", "it")
+    status, text = offline("repair", node, "--accept-loss")
+    equal(status, 0, "repair", text)
+    expect("all of the log is gone" in text, text)
+    equal(start(node), "serves", "after the repair")
+    examine(node, lost_allowed=True)
+    node.remove()
+
+
 @case("terms and votes of another node are no use, and check says so")
 def _():
     other = Node(CONFIG)
