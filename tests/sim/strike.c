@@ -275,7 +275,7 @@ bool strike_storm(struct sim *s, uint64_t id)
 		begin_usurper(s);
 		return true;
 	}
-	if (sim_chance(s, 300)) {
+	if (sim_chance(s, 120)) {
 		begin_sleep(s);
 		return true;
 	}
