@@ -9,10 +9,11 @@
  *                                       '--- proof ---^
  *
  * A change waits FSD_LEADER_MS for a leader: an election is a pause, not an
- * error. A barrier waits FSD_FRESH_MS, and when that was in vain once, not at
- * all until there is a leader: without a quorum reads and listings go on, from
- * what this node knows. A request that the kernel interrupts ends with EINTR
- * while it is not in the store.
+ * error; when that was in vain once, changes fail at once until there is one. A
+ * barrier waits FSD_FRESH_MS, and when that was in vain once, not at all until
+ * there is a leader: without a quorum reads and listings go on, from what this
+ * node knows. A request that the kernel interrupts ends with EINTR while it is
+ * not in the store.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -339,6 +340,31 @@ static bool can_wait(struct call *c, uint64_t ms)
 
 static void submit(struct call *c);
 
+/*
+ * Nobody leads, and that is no pause: changes have waited for their time. Those
+ * of one directory wait for each other, in the kernel; each would take as long.
+ */
+static bool is_mute(struct call *c)
+{
+	struct fsd *f = c->f;
+	uint32_t partition = store_partition_of(f->store, c->op.path);
+	struct store_partition_status st;
+
+	if (!atomic_load(&f->mute[partition]))
+		return false;
+	store_partition_status(f->store, partition, &st);
+	if (st.leader_id)
+		atomic_store(&f->mute[partition], false);
+	return !st.leader_id;
+}
+
+static void set_mute(struct call *c)
+{
+	struct fsd *f = c->f;
+
+	atomic_store(&f->mute[store_partition_of(f->store, c->op.path)], true);
+}
+
 static void changed(struct call *c, enum err err)
 {
 	bool late =
@@ -346,10 +372,12 @@ static void changed(struct call *c, enum err err)
 	bool moved =
 		err == ERR_STALE || err == ERR_NOT_FOUND || err == ERR_NOT_DIR;
 
-	if (late && can_wait(c, FSD_LEADER_MS)) {
+	if (late && !is_mute(c) && can_wait(c, FSD_LEADER_MS)) {
 		call_later(c, submit);
 		return;
 	}
+	if (late && call_is_late(c, FSD_LEADER_MS - SLACK_MS))
+		set_mute(c);
 	if (moved && c->stale_tries++ < FSD_MOVES_MAX &&
 	    (moves_passed(c->f, c->moves) || paths_differ(c))) {
 		submit(c);
@@ -373,6 +401,8 @@ static void submit(struct call *c)
 {
 	enum err err = fill_op(c);
 
+	if (!err && is_mute(c))
+		err = ERR_NO_LEADER;
 	if (!err) {
 		c->op.done = op_done;
 		c->tried_ns = fsd_now(c->f);

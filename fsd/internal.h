@@ -132,6 +132,8 @@ struct fsd {
 	_Atomic bool resting; /* the ticker sleeps until somebody wakes it   */
 	struct call_list retry;
 	struct ino_block *blocks; /* one for each partition                  */
+	_Atomic bool *mute;	  /* likewise: a change has waited for a leader
+			       in vain                                       */
 
 	struct defer *defers, **defers_last; /* oldest first; table's lock   */
 	uint64_t defer_serial;		     /* the newest's; table's lock   */

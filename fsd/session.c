@@ -115,7 +115,8 @@ static enum err set_up(struct fsd *f)
 	enum err err;
 
 	f->blocks = calloc(f->o.partitions, sizeof(*f->blocks));
-	if (!f->blocks)
+	f->mute = calloc(f->o.partitions, sizeof(*f->mute));
+	if (!f->blocks || !f->mute)
 		return ERR_NOMEM;
 	err = table_init(&f->table, STORE_ROOT_INO, drop_node, f);
 	if (err)
@@ -147,6 +148,7 @@ enum err fsd_new(const struct fsd_options *o, struct fsd **out, struct buf *why)
 	err = set_up(f);
 	if (err) {
 		free(f->blocks);
+		free(f->mute);
 		free(f);
 		return err;
 	}
@@ -386,5 +388,6 @@ void fsd_free(struct fsd *f)
 	pthread_mutex_destroy(&f->move_lock);
 	pthread_cond_destroy(&f->tell);
 	free(f->blocks);
+	free(f->mute);
 	free(f);
 }

@@ -358,6 +358,12 @@ def no_quorum():
                  "g is as it was", 5)
         wait_for(lambda: timed(read, mnt + "/d/new")[0] in
                  (errno.ENOENT, b"v\n"), "what was new is not there", 5)
+        # It is no pause any more: a hundred changes do not wait in turns.
+        started = time.monotonic()
+        for i in range(100):
+            equal(timed(os.mkdir, mnt + "/d/x%d" % i)[0], errno.EIO, "mkdir", i)
+            equal(shell("echo v > %s/d/y%d" % (mnt, i)), "failed", "echo", i)
+        expect(time.monotonic() - started < 20, "they waited")
         started = time.monotonic()
         equal(sorted(os.listdir(mnt)), ["d", "d2", "f", "g", "held"],
               "listing")
