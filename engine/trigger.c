@@ -12,6 +12,10 @@
  * A file is due when its gain reaches dead_ratio of its bytes or dead_bytes.
  * Log segments before a due one come along, whatever they hold: their live
  * records are copied once, out of the log.
+ *
+ * A merge that is broken off begins anew, so one takes a few files, not all
+ * that are due: else a node that is killed often would never end one, and its
+ * files would grow without end. Only a partition as a whole is not divided.
  */
 #include "engine/trigger.h"
 
@@ -57,8 +61,9 @@ static uint64_t cost(const struct trigger_file *f)
 }
 
 /*
- * How many first log segments to merge: up to the last due one, with what
- * each of them reaches for, as far as they are ready and there is room.
+ * How many first log segments to merge: up to the last due one among the first
+ * few, or to the first one, with what each of them reaches for, as far as they
+ * are ready and there is room.
  */
 static uint32_t log_prefix(const struct trigger_now *now,
 			   const struct trigger_file *files, uint32_t count)
@@ -66,7 +71,9 @@ static uint32_t log_prefix(const struct trigger_now *now,
 	uint32_t chosen = 0, last_due = 0, reach = 0;
 	uint64_t written = 0;
 
-	for (uint32_t i = 0; i < count && files[i].log; i++)
+	for (uint32_t i = 0;
+	     i < count && files[i].log && (i < TRIGGER_INPUTS || !last_due);
+	     i++)
 		if (files[i].ready &&
 		    enough(now, gain(&files[i]), files[i].bytes))
 			last_due = i + 1;
@@ -147,8 +154,8 @@ static bool pick_merged(const struct trigger_now *now,
 			uint64_t written, bool *pick)
 {
 	struct partition_sum s = { 0 };
+	uint32_t picked = 0, picked_here = 0; /* in all; of the partition */
 	int32_t summed = -1;
-	bool any = false;
 
 	for (uint32_t i = 0; i < count; i++) {
 		const struct trigger_file *f = &files[i];
@@ -159,14 +166,21 @@ static bool pick_merged(const struct trigger_now *now,
 			s = sum_partition(now, files, count, f->partition,
 					  written);
 			summed = f->partition;
+			picked += picked_here;
+			picked_here = 0;
 		}
+		if (picked >= TRIGGER_INPUTS)
+			break;
+		if (picked_here >= TRIGGER_INPUTS && !s.is_due)
+			continue;
 		if (!merged_is_due(now, f, &s) ||
 		    written + cost(f) > now->room_bytes)
 			continue;
 		written += cost(f);
-		pick[i] = any = true;
+		pick[i] = true;
+		picked_here++;
 	}
-	return any;
+	return picked + picked_here > 0;
 }
 
 /* The disk is full: the one merged file, or the first segment, that gives

@@ -16,6 +16,7 @@
 enum {
 	TRIGGER_DAY_MINUTES = 24 * 60,
 	TRIGGER_SMALL_FILES_MIN = 4, /* fewer are joined only on request    */
+	TRIGGER_INPUTS = 8, /* log segments, merged files: about so many    */
 };
 
 /* One file as the decision sees it. */
@@ -45,7 +46,8 @@ bool trigger_in_window(const struct engine_merge_options *o, uint32_t minute);
 
 /*
  * Choose among files[0..count): log segments first, in stream order, then
- * merged files in any order. pick[i] tells; false: nothing is worth it.
+ * merged files, by partition. pick[i] tells; false: nothing is worth it. Ask
+ * again after the merge: more may be due.
  */
 bool trigger_pick(const struct trigger_now *now,
 		  const struct trigger_file *files, uint32_t count, bool *pick);

@@ -254,6 +254,79 @@ static void the_table_holds(void **state)
 	}
 }
 
+enum { MANY = 24 };
+
+/* count files from *f on, each a log segment, or of partition. */
+static void add(struct trigger_file **f, int count, int partition,
+		uint64_t live_bytes, uint64_t kept_bytes)
+{
+	for (int i = 0; i < count; i++)
+		*(*f)++ = (struct trigger_file){
+			.log = partition < 0,
+			.ready = true,
+			.partition = partition < 0 ? 0 : (uint16_t)partition,
+			.log_reach = 1,
+			.bytes = 100,
+			.live_bytes = live_bytes,
+			.kept_bytes = kept_bytes,
+		};
+}
+
+/* How many of the files from first on are picked, one behind the other. */
+static uint32_t picked(const struct trigger_file *files,
+		       const struct trigger_file *end, uint32_t first)
+{
+	struct trigger_now now = {
+		.options = &options,
+		.minute_of_day = 60,
+		.room_bytes = UINT64_MAX,
+	};
+	uint32_t count = (uint32_t)(end - files), n = 0;
+	bool pick[MANY];
+
+	assert_true(count <= MANY);
+	assert_true(trigger_pick(&now, files, count, pick));
+	while (first + n < count && pick[first + n])
+		n++;
+	for (uint32_t i = 0; i < count; i++)
+		assert_int_equal(pick[i], i >= first && i < first + n);
+	return n;
+}
+
+static void a_merge_takes_a_few_of_many(void **state)
+{
+	struct trigger_file f[MANY], *end = f;
+
+	add(&end, 20, -1, 10, 0);
+	assert_int_equal(picked(f, end, 0), TRIGGER_INPUTS);
+	f[2].log_reach = 11; /* one that has to come along */
+	assert_int_equal(picked(f, end, 0), 11);
+
+	end = f; /* the first due one lies far behind */
+	add(&end, 12, -1, 100, 0);
+	add(&end, 8, -1, 10, 0);
+	assert_int_equal(picked(f, end, 0), 13);
+
+	end = f;
+	add(&end, 2, 0, 100, 0);
+	add(&end, 10, 1, 10, 0);
+	add(&end, 10, 2, 10, 0);
+	assert_int_equal(picked(f, end, 2), TRIGGER_INPUTS);
+
+	end = f; /* partitions are begun while there are fewer */
+	add(&end, 7, 0, 10, 0);
+	add(&end, 10, 1, 10, 0);
+	assert_int_equal(picked(f, end, 0), 7 + TRIGGER_INPUTS);
+}
+
+static void a_whole_partition_is_not_divided(void **state)
+{
+	struct trigger_file f[MANY], *end = f;
+
+	add(&end, 20, 0, 10, 40);
+	assert_int_equal(picked(f, end, 0), 20);
+}
+
 static void the_window_may_pass_midnight(void **state)
 {
 	struct engine_merge_options o = { .window_start_min = 23 * 60,
@@ -274,6 +347,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_table_holds),
+		cmocka_unit_test(a_merge_takes_a_few_of_many),
+		cmocka_unit_test(a_whole_partition_is_not_divided),
 		cmocka_unit_test(the_window_may_pass_midnight),
 	};
 
