@@ -6,7 +6,8 @@
  *   a segment is made ready before the writer needs it
  *   a merge that runs goes on, as fast as the configured rate allows
  *   a hint is written for a sealed segment whose entries are all settled
- *   once a second, or on request: is there something worth merging?
+ *   once a second, on request, after a merge of log segments, and on the way
+ *   through many files: is there something worth merging?
  *
  * An error leaves the old state in force; the work is tried again later.
  */
@@ -358,8 +359,11 @@ static enum err start_merge(struct engine *e, const bool *pick)
 	return err;
 }
 
-/* Ask the trigger; begin a merge when it picks something. */
-static enum err consider_merge(struct engine *e)
+/*
+ * Ask the trigger; begin a merge when it picks something. all: every file that
+ * can be is known, so that nothing picked is the end of what was requested.
+ */
+static enum err consider_merge(struct engine *e, bool all)
 {
 	struct keep *k = e->keep;
 	bool pressed = atomic_load(&e->out_of_space);
@@ -391,7 +395,7 @@ static enum err consider_merge(struct engine *e)
 	}
 	if (trigger_pick(&now, files, k->file_count, pick))
 		err = start_merge(e, pick);
-	else if (!atomic_load(&e->log.switch_wanted))
+	else if (all && !atomic_load(&e->log.switch_wanted))
 		k->requested = false;
 out:
 	free(copies);
@@ -427,15 +431,26 @@ static void note_outputs(struct keep *k)
 	}
 }
 
+/* Consider the next merge without waiting for a second to pass. */
+static void merge_at_once(struct keep *k)
+{
+	k->merge_retry_ns = 0;
+	k->looks = 0;
+	k->looks_wanted = TRIGGER_INPUTS;
+}
+
 /* The inputs wait for their readers. */
 static void finish_merge(struct engine *e)
 {
 	struct keep *k = e->keep;
 	struct datafile *df;
 
-	for (uint32_t i = 0; merge_input(k->merge, i, &df); i++)
+	for (uint32_t i = 0; merge_input(k->merge, i, &df); i++) {
+		if (df && df->kind == DATAFILE_LOG)
+			merge_at_once(k); /* the next segments may be due */
 		if (df)
 			keep_retire(k, df);
+	}
 	survey_anew(e);
 	note_outputs(k);
 	atomic_fetch_add(&e->merges, 1);
@@ -521,7 +536,22 @@ static void take_request(struct engine *e)
 	k->requested = true;
 	if (active_has_dead(e)) /* it ends at the writer's next step */
 		atomic_store(&e->log.switch_wanted, true);
-	k->survey_ns = k->merge_retry_ns = 0;
+	k->survey_ns = 0;
+	merge_at_once(k);
+}
+
+/*
+ * After a start each file is looked at before a merge is considered, which a
+ * node that is killed often does not live to end: so a merge is considered also
+ * when a few are known, twice as many, and so on.
+ */
+static bool merge_is_due_early(struct keep *k, uint64_t now)
+{
+	if (now < k->merge_retry_ns || k->looks < k->looks_wanted)
+		return false;
+	k->looks = 0;
+	k->looks_wanted *= 2;
+	return true;
 }
 
 /* Hints and merges, when none is under way. */
@@ -542,12 +572,18 @@ static enum err look_for_work(struct engine *e, uint64_t *wait_ms)
 	} else if (k->survey_ns - now > KEEP_SURVEY_MS * 1000000ull) {
 		k->survey_ns = now; /* a simulated clock may be set back */
 	}
+	if (merge_is_due_early(k, now)) {
+		err = consider_merge(e, false);
+		if (err || k->merge)
+			return err;
+	}
 	err = next_hint(e, &busy);
+	k->looks += busy;
 	if (err || busy)
 		return err;
 	if (now >= k->merge_retry_ns) {
 		k->merge_retry_ns = now + KEEP_SURVEY_MS * 1000000ull;
-		err = consider_merge(e);
+		err = consider_merge(e, true);
 		if (err || k->merge)
 			return err;
 	}
@@ -600,10 +636,12 @@ enum err engine_keep(struct engine *e, uint64_t *wait_ms)
 	*wait_ms = KEEP_SURVEY_MS;
 	if (atomic_load(&e->log.poisoned))
 		return OK;
-	if (!e->keep)
+	if (!e->keep) {
 		e->keep = calloc(1, sizeof(*e->keep));
-	if (!e->keep)
-		return ERR_NOMEM;
+		if (!e->keep)
+			return ERR_NOMEM;
+		merge_at_once(e->keep);
+	}
 	err = keep_step(e, wait_ms);
 	if (err && *wait_ms < KEEP_SURVEY_MS)
 		*wait_ms = KEEP_SURVEY_MS;

@@ -70,6 +70,8 @@ struct keep {
 	uint32_t request_below; /* files with a lower id are meant           */
 	uint64_t paced_ns;	/* the merge rests until then                */
 	uint64_t merge_retry_ns;
+	/* Files looked at since a merge was considered, and until it is. */
+	uint32_t looks, looks_wanted;
 	enum err told; /* last error logged, so that it is logged once       */
 };
 

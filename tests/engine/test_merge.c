@@ -525,6 +525,36 @@ static void a_thousand_merges_leak_no_file(void **state)
 /* -------------------------------------------------------------- damage --- */
 
 /* The status names one damaged place, at loc. */
+static enum err count_hint(void *ctx, const char *name)
+{
+	uint32_t *n = ctx;
+
+	*n += strstr(name, ".hint") != NULL;
+	return OK;
+}
+
+/* After many short lives: sixty segments, nearly all dead, and no hints. */
+static void merges_begin_early_and_follow_each_other(void **state)
+{
+	uint32_t files, hints = 0;
+	struct world w;
+
+	world_init(&w, 5, 1);
+	world_reopen(&w);
+	churn(&w, 2500);
+	world_reopen(&w);
+	files = stats_of(&w).files;
+	assert_true(files > 50);
+	while (stats_of(&w).merges == 0)
+		assert_int_equal(world_keep(&w, 1), OK);
+	assert_int_equal(vfs_list(w.o.vfs, "data", count_hint, &hints), OK);
+	assert_true(hints < files / 2); /* it waited for few of them */
+	assert_int_equal(world_keep(&w, 1000000), OK);
+	assert_true(stats_of(&w).files < 6); /* and nothing for a second */
+	world_check(&w);
+	world_done(&w);
+}
+
 static void assert_named(struct world *w, uint64_t loc)
 {
 	struct engine_stats s = stats_of(w);
@@ -615,6 +645,7 @@ int main(void)
 			a_full_disk_aborts_the_merge_until_there_is_room),
 		cmocka_unit_test(readers_hold_their_bytes_while_the_file_goes),
 		cmocka_unit_test(a_thousand_merges_leak_no_file),
+		cmocka_unit_test(merges_begin_early_and_follow_each_other),
 		cmocka_unit_test(damaged_values_stay_damaged),
 	};
 
