@@ -83,14 +83,17 @@ static enum err bind_one(const struct addrinfo *a, bool any, int *out)
 
 static uint16_t bound_port(int fd)
 {
-	struct sockaddr_storage a = { 0 };
+	union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} a = { 0 };
 	socklen_t n = sizeof(a);
 
-	if (getsockname(fd, (struct sockaddr *)&a, &n))
+	if (getsockname(fd, &a.any, &n))
 		return 0;
-	if (a.ss_family == AF_INET6)
-		return ntohs(((struct sockaddr_in6 *)&a)->sin6_port);
-	return ntohs(((struct sockaddr_in *)&a)->sin_port);
+	return ntohs(a.any.sa_family == AF_INET6 ? a.v6.sin6_port
+						 : a.v4.sin_port);
 }
 
 static const char *reason(enum err err)

@@ -71,7 +71,7 @@ static enum err save_written(struct disk_inode *in, uint64_t off, uint64_t end)
 
 static enum err add_change(struct disk_inode *in, struct disk_change c)
 {
-	struct disk_change *more = in->changes;
+	struct disk_change *more;
 
 	if (in->change_count == in->change_cap) {
 		size_t cap = in->change_cap ? 2 * in->change_cap : 8;

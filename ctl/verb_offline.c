@@ -300,7 +300,7 @@ static bool is_member(const char *dir, const char **name)
 
 enum ctl_exit verb_repair(struct ctl *c, int argc, char **argv)
 {
-	struct consent consent;
+	struct consent consent = { false, false };
 	const char *dir, *name;
 	enum ctl_exit taken = take_dir(c, argc, argv, &dir, &consent);
 	bool member;

@@ -141,11 +141,11 @@ static bool take_piece(void *ctx, struct bytes piece)
 
 static enum err make_path(const struct watch *w, struct buf *path)
 {
+	const char *prefix = w->key ? w->key : w->prefix;
 	enum err err = buf_addf(path, "/_/watch?prefix=");
 
-	if (!err)
-		err = text_add_escaped(path,
-				       bytes_str(w->key ? w->key : w->prefix));
+	if (!err && prefix)
+		err = text_add_escaped(path, bytes_str(prefix));
 	if (!err && w->id[0])
 		err = buf_addf(path, "&after=");
 	if (!err && w->id[0])

@@ -611,9 +611,12 @@ static void sum_files(struct engine *e, struct engine_stats *s)
 static void describe_file(const struct datafile *df, uint32_t active,
 			  struct engine_file_info *info)
 {
-	bool merged = df->kind == DATAFILE_MERGED;
-	uint64_t live = atomic_load(&df->live_bytes);
+	uint64_t live;
+	bool merged;
 
+	CHECK(df); /* what the manifest lists is open */
+	merged = df->kind == DATAFILE_MERGED;
+	live = atomic_load(&df->live_bytes);
 	if (!merged)
 		live += atomic_load(&df->unsettled_bytes);
 	*info = (struct engine_file_info){

@@ -397,8 +397,10 @@ enum err merge_copy_step(struct merge *m)
 			m->moved_bytes - began < MERGE_STEP_BYTES;
 	     i++)
 		err = copy_one(m, &at_end);
-	if (!err && open_items(m, &largest) > OUTPUT_RUN_ITEMS_MAX)
+	if (!err && open_items(m, &largest) > OUTPUT_RUN_ITEMS_MAX) {
+		CHECK(largest);
 		err = seal_output(m, largest);
+	}
 	if (err || !at_end)
 		return err;
 	atomic_fetch_add(&m->e->merge_bytes_read,

@@ -67,21 +67,23 @@ uint64_t defer_made_ns(struct fsd *f, const struct node *dir)
 	return ns;
 }
 
-/* Take d out; who waited comes to waiters. The table is locked. */
-static void drop(struct fsd *f, struct defer *d, struct call_list *waiters)
+/* Take node's out; who waited comes to waiters. The table is locked. */
+static void drop(struct fsd *f, struct node *node, struct call_list *waiters)
 {
+	struct defer *d = node->defer;
+
 	*d->back = d->next;
 	if (d->next)
 		d->next->back = d->back;
 	else
 		f->defers_last = d->back;
-	d->node->defer = NULL;
+	node->defer = NULL;
 	*waiters = d->waiters;
 	if (waiters->first == NULL)
 		waiters->last = &waiters->first;
 	if (d->parent)
 		table_unref(&f->table, d->parent);
-	table_unref(&f->table, d->node);
+	table_unref(&f->table, node);
 	free(d);
 }
 
@@ -281,7 +283,7 @@ static bool adopt(struct call *c, enum err *err)
 		d->kind = DEFER_TRUNCATE;
 	} else {
 		c->carries = false;
-		drop(f, d, &waiters);
+		drop(f, c->deferred, &waiters);
 	}
 	table_unlock(&f->table);
 	resume(&waiters, *err);
@@ -342,7 +344,7 @@ bool defer_carried(struct call *c, enum err *err)
 	gone = c->deferred->gone;
 	undated = !d->dated;
 	if (!*err || gone) {
-		drop(f, d, &waiters);
+		drop(f, c->deferred, &waiters);
 	} else {
 		d->busy = false;
 		if (c->op.kind == STORE_FILE_WRITE && spoils(*err))
@@ -402,7 +404,7 @@ static void give_up(struct fsd *f, struct defer *d, enum err err)
 		node->gone = true;
 		table_remove(&f->table, parent, name);
 	}
-	drop(f, d, &waiters);
+	drop(f, node, &waiters);
 	table_unlock(&f->table);
 	resume(&waiters, err);
 }
@@ -454,7 +456,7 @@ void defer_removed(struct fsd *f, struct node *node)
 
 	/* Who carries it finds the file gone and comes to defer_carried. */
 	if (d && !d->busy && !d->waiters.first)
-		drop(f, d, &waiters);
+		drop(f, node, &waiters);
 }
 
 void defer_close(struct fsd *f, const struct handle *h)

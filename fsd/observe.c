@@ -429,16 +429,18 @@ static struct node *enter_dir(struct seen_at *at, struct node *dir,
 
 	table_lock(&f->table);
 	child = table_child(&f->table, dir, name);
-	table_unlock(&f->table);
-	if (!child)
+	if (!child) {
+		table_unlock(&f->table);
 		err = store_file_stat(f->store, path, &file);
-	if (!err && !child && !S_ISDIR(file.mode))
-		err = ERR_NOT_DIR;
-	table_lock(&f->table);
-	child = table_child(&f->table, dir, name);
-	if (!child && !err) {
-		say_unknown(at, dir, name);
-		err = table_enter(&f->table, dir, name, file.ino, &child);
+		if (!err && !S_ISDIR(file.mode))
+			err = ERR_NOT_DIR;
+		table_lock(&f->table);
+		child = table_child(&f->table, dir, name);
+		if (!child && !err) {
+			say_unknown(at, dir, name);
+			err = table_enter(&f->table, dir, name, file.ino,
+					  &child);
+		}
 	}
 	if (!err && child) {
 		child->is_dir = true;

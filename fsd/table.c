@@ -169,9 +169,12 @@ static void count_unnamed(struct table *t, struct node *node, bool unnamed)
 /* Take name n out; slot points at it. Its directory may go with it. */
 static void drop_name(struct table *t, struct name **slot)
 {
-	struct name *n = *slot, **p = &n->node->names;
-	struct node *parent = n->parent;
+	struct name *n = *slot, **p;
+	struct node *parent;
 
+	CHECK(n);
+	p = &n->node->names;
+	parent = n->parent;
 	while (*p != n)
 		p = &(*p)->next_of_node;
 	*p = n->next_of_node;

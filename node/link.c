@@ -361,7 +361,7 @@ static void accept_failed(struct links *l, int error)
 static void accept_some(struct links *l)
 {
 	for (int i = 0; i < ACCEPTS_MAX; i++) {
-		struct sockaddr_storage a;
+		struct sockaddr_storage a = { 0 };
 		socklen_t n = sizeof(a);
 		struct conn *c;
 		int fd = accept4(l->listener, (struct sockaddr *)&a, &n,

@@ -196,6 +196,7 @@ enum err pending_set(struct pending *p, struct bytes key,
 	if (!node || !bytes_equal(pending_key(node), key)) {
 		uint8_t levels = draw_levels(p);
 
+		CHECK(levels >= 1 && levels <= PENDING_LEVELS);
 		node = malloc(sizeof(*node) + levels * sizeof(node->next[0]) +
 			      key.n);
 		if (!node)
@@ -311,7 +312,7 @@ static void drop_ranges(struct pending *p, uint64_t index)
 
 void pending_applied(struct pending *p, uint64_t index)
 {
-	struct pending_node **at[PENDING_LEVELS];
+	struct pending_node **at[PENDING_LEVELS] = { NULL };
 	struct pending_node *node;
 
 	CHECK(p->undo_count == 0);

@@ -176,6 +176,7 @@ static void split_prefix(struct store *s, struct store_queued *q)
 	uint32_t n = s->partition_count;
 	struct split *x = calloc(1, sizeof(*x) + n * sizeof(x->part[0]));
 
+	CHECK(n > 1);
 	if (!x) {
 		request_complete(s, q, ERR_NOMEM);
 		return;

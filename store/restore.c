@@ -167,6 +167,7 @@ static enum err add_own(struct founding *f, struct bytes key,
 	f->record.key = key;
 	f->record.value = value;
 	err = engine_install_add(f->p->install, &f->record);
+	f->record.key = f->record.value = bytes_of(NULL, 0); /* lent */
 	f->record.position++;
 	return err;
 }
