@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "base/check.h"
+#include "store/store_internal.h"
 #include "tests/sim/sim.h"
 
 enum {
@@ -108,6 +109,25 @@ static bool may_decay(const struct sim *s, uint64_t id)
 		 s->plan.faults[FAULT_BAD_SECTOR]));
 }
 
+/* Is id a voter of every partition, as far as anybody knows? */
+static bool votes_everywhere(struct sim *s, uint64_t id)
+{
+	for (uint64_t n = 1; n <= s->c.count; n++) {
+		const struct store *store = s->c.node[n].store;
+
+		if (!cluster_awake(&s->c, n) || s->c.node[n].removed)
+			continue;
+		for (uint32_t p = 0; p < store->partition_count; p++) {
+			const struct raft *r = store->partitions[p].raft;
+
+			if (r && raft_conf(r)->count &&
+			    raft_conf_role(raft_conf(r), id) != RAFT_VOTER)
+				return false;
+		}
+	}
+	return true;
+}
+
 /*
  * Nobody with his wits takes a node away when those who remain are too few, or
  * when of all who vote now no majority would be left that is sound and stays;
@@ -132,6 +152,8 @@ static bool may_remove(struct sim *s, uint64_t id,
 			continue;
 		if (member <= CLUSTER_NODES_MAX &&
 		    s->going_until[member] > s->c.now_ns)
+			continue;
+		if (!votes_everywhere(s, member))
 			continue;
 		voters++;
 		sound += !may_decay(s, member);
