@@ -348,6 +348,42 @@ void group_take_ready(struct partition *p)
 		group_send(p, &r->msgs[i]);
 }
 
+/*
+ * A message of p's raft to itself that it had no room for: inputs went on while
+ * the disk kept the ready waiting. Votes are asked for again by the next
+ * election; what the log holds must not be forgotten.
+ */
+static void keep_ack(struct partition *p, const struct raft_msg *m)
+{
+	if (m->type != RAFT_MSG_APPEND_REPLY)
+		return;
+	p->ack = *m;
+	p->ack_due = true;
+}
+
+static void step_self(struct partition *p, const struct raft_msg *m)
+{
+	struct raft_accepted none;
+	enum err err = raft_step(p->raft, m, &none);
+
+	if (err == ERR_FULL)
+		keep_ack(p, m);
+	group_fed(p);
+	if (err == ERR_CORRUPT)
+		group_break(p);
+}
+
+/* A ready was taken just now, so that there is room again. */
+static void step_kept_ack(struct partition *p)
+{
+	const struct raft_msg m = p->ack;
+
+	if (!p->ack_due || !group_open(p))
+		return;
+	p->ack_due = false;
+	step_self(p, &m);
+}
+
 static enum err send_all(struct store *s)
 {
 	for (uint32_t i = 0; i < s->active_count; i++) {
@@ -360,6 +396,7 @@ static enum err send_all(struct store *s)
 			reads_ask(p);
 		if (!p->has_ready && raft_has_ready(p->raft))
 			group_take_ready(p);
+		step_kept_ack(p);
 		if (!p->has_ready || !p->hard_due)
 			continue;
 		err = append_hard_state(p);
@@ -444,20 +481,12 @@ static void synced(struct partition *p)
 	p->has_ready = false;
 	for (uint32_t i = 0; i < r->after_count; i++) {
 		const struct raft_msg *m = &r->after_msgs[i];
-		struct raft_accepted none;
-		enum err err;
 
-		if (m->to != p->s->self_id) {
+		if (m->to != p->s->self_id)
 			group_send(p, m);
-			continue;
-		}
-		if (!group_open(p))
-			continue; /* repeated at the next entry or election */
-		err = raft_step(p->raft, m, &none);
-		CHECK(err != ERR_FULL); /* a ready was taken just now */
-		group_fed(p);
-		if (err == ERR_CORRUPT)
-			group_break(p);
+		else if (group_open(p))
+			step_self(p, m);
+		/* else: repeated at the next entry or election */
 	}
 	if (r->has_point)
 		raft_persisted(p->raft, &r->point);

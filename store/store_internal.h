@@ -65,6 +65,7 @@ struct partition {
 	bool own_due;	/* own is not in the log yet: raft gets no input     */
 	bool has_ready; /* ready was taken and waits for the disk            */
 	bool hard_due;	/* its hard state is not in the log yet              */
+	bool ack_due;	/* ack waits until a ready was taken                 */
 	struct engine_install *installing; /* waits for room or memory       */
 	bool found_again; /* its membership was lost with a file             */
 	bool cut;	  /* an append did not go into the log last time     */
@@ -73,6 +74,7 @@ struct partition {
 	uint64_t leader, term; /* RAFT_NOBODY: unknown                       */
 	struct raft_own own;
 	struct raft_ready ready;
+	struct raft_msg ack; /* of its own log, if raft had no room: ack_due */
 	struct raft_hard_state hard, saved; /* newest; as the log holds it   */
 	uint64_t saved_at_ns;
 	uint64_t last_index;   /* of the log                                 */
