@@ -227,16 +227,81 @@ static enum err leave(struct look *l, const struct raft_change *change)
 	return hand_over(l) ? OK : propose(l, change);
 }
 
-/* Is id in one of the groups from `first` on, as far as is applied here? */
+/* --------------------------------------------------------- letting go last */
+
+static void proof_done(struct store_barrier *b, enum err err)
+{
+	struct members *ms = b->user;
+	struct leave_proof *proof = &ms->proof;
+
+	proof->asking = false;
+	if (err)
+		return; /* a group without a leader: the next look asks again */
+	memcpy(proof->known, proof->asked, sizeof(proof->known));
+	proof->known_count = proof->asked_count;
+	ms->look = true;
+}
+
+static void add_asked(struct store *s, uint64_t id)
+{
+	struct leave_proof *proof = &s->members->proof;
+
+	if (member_is_leaving(s, id))
+		proof->asked[proof->asked_count++] = id;
+}
+
+/* Ask all groups, on behalf of all who leave, in the map or not any more. */
+static void ask_groups(struct store *s)
+{
+	const struct raft_conf *conf = raft_conf(s->partitions[0].raft);
+	struct members *ms = s->members;
+	struct leave_proof *proof = &ms->proof;
+	enum err err;
+
+	proof->asked_count = 0;
+	for (uint32_t i = 0; i < ms->count; i++)
+		add_asked(s, ms->list[i].m.id);
+	for (uint32_t i = 0; i < conf->count; i++) {
+		if (!member_find(s, conf->id[i]))
+			add_asked(s, conf->id[i]);
+	}
+	proof->barrier =
+		(struct store_barrier){ .done = proof_done, .user = ms };
+	proof->asking = true;
+	err = store_barrier(s, STORE_ALL_PARTITIONS, STORE_LEASE,
+			    &proof->barrier);
+	if (err != ERR_PENDING)
+		proof_done(&proof->barrier, err);
+}
+
+/* Has this node seen all groups as they were when id was leaving already? */
+static bool is_known(struct store *s, uint64_t id)
+{
+	struct leave_proof *proof = &s->members->proof;
+
+	for (uint32_t i = 0; i < proof->known_count; i++) {
+		if (proof->known[i] == id)
+			return true;
+	}
+	if (!proof->asking)
+		ask_groups(s);
+	return false;
+}
+
+/*
+ * May id be in one of the groups from `first` on? What is applied here may be
+ * old; and who is not in a group, not yet or not any more, knows nothing of it.
+ */
 static bool is_in_a_group(struct store *s, uint32_t first, uint64_t id)
 {
 	for (uint32_t i = first; i < s->partition_count; i++) {
-		struct partition *p = &s->partitions[i];
+		const struct raft *raft = s->partitions[i].raft;
 
-		if (!p->raft || raft_conf_role(raft_conf(p->raft), id))
+		if (!raft || !raft_conf_role(raft_conf(raft), s->self_id) ||
+		    raft_conf_role(raft_conf(raft), id))
 			return true;
 	}
-	return false;
+	return s->partition_count > 1 && !is_known(s, id);
 }
 
 /* Who is leaving itself may be out of the others, and knows of none. */

@@ -79,6 +79,19 @@ struct told {
 	} rows[MEMBERS_MAX];
 };
 
+/*
+ * Group 0's leader asks all groups for their present state before it lets go of
+ * who leaves: its own copy of one may be older than that member's time in it.
+ */
+struct leave_proof {
+	struct store_barrier barrier;
+	bool asking;
+	uint64_t asked[2 * MEMBERS_MAX]; /* who left when it was asked      */
+	uint32_t asked_count;
+	uint64_t known[2 * MEMBERS_MAX]; /* answered: these groups show all  */
+	uint32_t known_count;
+};
+
 /* What other threads are shown; under lock. */
 struct members_shown {
 	pthread_mutex_t lock;
@@ -111,6 +124,7 @@ struct members {
 	struct group_care *care;	      /* for each partition          */
 	uint64_t next_look_ns, shown_ns, moved_ns;
 	bool leads_any; /* at the last look                                  */
+	struct leave_proof proof;
 
 	struct store_change *transfer; /* under way                          */
 	uint64_t transfer_asked_ns;

@@ -408,6 +408,87 @@ static void a_removed_node_is_heard_while_a_group_here_has_it(void **state)
 	assert_false(cluster_node(&c, 3)->knows[4]);
 }
 
+static void begin_groups(uint32_t founders, uint32_t groups, uint64_t seed)
+{
+	struct cluster_options o;
+
+	cluster_options_default(&o, founders, groups, seed);
+	cluster_init(&c, &o);
+	cluster_start_all(&c);
+	cluster_wait_leader(&c, 20000);
+	lead(0, 1);
+}
+
+/* Leaders are spread: group g goes to id in the end. */
+static void await_leader(uint32_t group, uint64_t id)
+{
+	for (int i = 0; i < 400 && cluster_leader(&c, group) != id; i++)
+		cluster_run(&c, 500);
+	assert_int_equal(cluster_leader(&c, group), id);
+	assert_int_equal(cluster_leader(&c, 0), 1);
+}
+
+/*
+ * Node 5 is in group 0 and not yet in group 1, whose leader it does not reach.
+ * So it cannot know whether that leader, which is to go, has left group 1; let
+ * go by group 0 it would hear of nothing any more, and lead group 1 for ever.
+ */
+static void who_is_in_no_group_yet_lets_nobody_go(void **state)
+{
+	begin_groups(4, 2, 31);
+	await_leader(1, 2);
+	cluster_cut(&c, 1, 2);
+	(void)cluster_new_node(&c, 5);
+	cluster_cut(&c, 5, 2);
+	assert_int_equal(ask(1, STORE_MEMBER_ADD, "n5"), OK);
+	cluster_start(&c, 5);
+	for (int i = 0; i < 100; i++) {
+		if (raft_conf_role(raft_conf(raft_at(1)), 5) == RAFT_VOTER)
+			break;
+		cluster_run(&c, 100);
+	}
+	assert_int_equal(raft_conf_role(raft_conf(raft_at(1)), 5), RAFT_VOTER);
+	lead(0, 5);
+	assert_int_equal(cluster_leader(&c, 1), 2);
+	assert_int_equal(ask(5, STORE_MEMBER_REMOVE, "n2"), OK);
+	cluster_run(&c, 3000);
+	assert_int_equal(raft_conf_role(raft_conf(raft_at(5)), 2), RAFT_VOTER);
+	cluster_heal_all(&c);
+	cluster_node(&c, 2)->removed = true;
+	expect_roles("v-vvv", 20000);
+	cluster_expect_same(&c, 20000);
+	assert_int_not_equal(cluster_leader(&c, 1), 2);
+}
+
+/*
+ * Node 3 was down while 5 joined and came to lead group 4. It hears of that in
+ * group 0, not in group 4, whose leader it does not reach: what it has of group
+ * 4 is from before.
+ */
+static void who_lags_in_a_group_lets_nobody_go(void **state)
+{
+	begin_groups(4, 5, 32);
+	cluster_kill(&c, 3);
+	(void)cluster_new_node(&c, 5);
+	must(STORE_MEMBER_ADD, "n5");
+	cluster_start(&c, 5);
+	expect_roles("vvvvv", 20000);
+	await_leader(4, 5);
+	cluster_cut(&c, 3, 5);
+	cluster_start(&c, 3);
+	expect_roles("vvvvv", 20000);
+	lead(0, 3);
+	assert_int_equal(cluster_leader(&c, 4), 5);
+	assert_int_equal(ask(3, STORE_MEMBER_REMOVE, "n5"), OK);
+	cluster_run(&c, 500);
+	assert_int_equal(raft_conf_role(raft_conf(raft_at(3)), 5), RAFT_VOTER);
+	cluster_heal_all(&c);
+	cluster_node(&c, 5)->removed = true;
+	expect_roles("vvvv-", 20000);
+	cluster_expect_same(&c, 20000);
+	assert_int_not_equal(cluster_leader(&c, 4), 5);
+}
+
 /* ----------------------------------------------------------------- asking */
 
 static void a_change_may_be_asked_of_any_node(void **state)
@@ -464,6 +545,8 @@ int main(void)
 		FAULT(a_removed_node_with_an_old_configuration_deposes_nobody),
 		FAULT(a_restart_brings_no_older_membership_back),
 		FAULT(a_removed_node_is_heard_while_a_group_here_has_it),
+		FAULT(who_is_in_no_group_yet_lets_nobody_go),
+		FAULT(who_lags_in_a_group_lets_nobody_go),
 		FAULT(a_change_may_be_asked_of_any_node),
 		FAULT(a_full_map_refuses_and_has_room_again),
 	};
