@@ -32,6 +32,13 @@ MUST_CHECK enum err engine_term_at(struct engine *e, uint16_t partition,
 				   uint64_t index, uint64_t *term);
 
 /*
+ * Log clock of the entry at index, in ns: applied_index and everything above
+ * it. 0: past last_index, or a gap that damage left. Touches no disk. Thread:
+ * writer.
+ */
+uint64_t engine_stamp_at(struct engine *e, uint16_t partition, uint64_t index);
+
+/*
  * How many of the entries from..to, in order, fit into bytes_max (bytes of
  * their records); at least one if `from` is there, 0 if it is gone or damaged.
  * *bytes is their sum. Touches no disk for recent entries. Thread: writer.

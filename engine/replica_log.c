@@ -27,6 +27,18 @@ enum err engine_term_at(struct engine *e, uint16_t partition, uint64_t index,
 	return *term || index == p->terms.floor ? OK : ERR_CORRUPT;
 }
 
+uint64_t engine_stamp_at(struct engine *e, uint16_t partition, uint64_t index)
+{
+	const struct partition *p = &e->partitions[partition];
+	const struct tail_entry *t;
+
+	CHECK(partition < e->o.partitions);
+	if (index == atomic_load(&p->applied_index))
+		return p->last_stamp_ns;
+	t = tail_at(&p->tail, index);
+	return t ? t->stamp_ns : 0;
+}
+
 void engine_log_keep(struct engine *e, uint16_t partition, uint64_t index)
 {
 	CHECK(partition < e->o.partitions);

@@ -146,6 +146,7 @@ static enum err append_accepted(struct store *s, struct partition *p,
 			continue;
 		raft_cut(p->raft, index);
 		p->last_index = index - 1;
+		log_clock_cut(s, p);
 		break;
 	}
 	tell_cut(p, err);

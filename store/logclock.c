@@ -5,7 +5,8 @@
  * stamp of its last entry plus the CLOCK_BOOTTIME that passed since that entry
  * was applied here. As both run at the same pace, it is kept as one number,
  * the offset from the boot clock: a follower sets it with each entry that it
- * applies, a leader goes on from there and stamps by it. Stamps rise strictly.
+ * applies, a leader goes on from there and stamps by it. Stamps rise strictly
+ * along the log; an entry that is in no log any more holds nobody's clock up.
  *
  * A key expires by an entry that the leader appends when it is due, at most
  * 100 ms late; until then it is there for everyone.
@@ -34,8 +35,15 @@ uint64_t log_clock_stamp(struct store *s, struct partition *p)
 		atomic_store_explicit(&p->clock_offset_ns, now_ns - boot_ns,
 				      memory_order_relaxed);
 	}
-	p->last_stamp_ns = now_ns;
 	return now_ns;
+}
+
+void log_clock_cut(struct store *s, struct partition *p)
+{
+	uint64_t stamp_ns = engine_stamp_at(s->engine, p->id, p->last_index);
+
+	if (stamp_ns) /* who lacks that entry does not lead */
+		p->last_stamp_ns = stamp_ns;
 }
 
 void log_clock_follow(struct store *s, struct partition *p, uint64_t stamp_ns)

@@ -103,7 +103,7 @@ struct partition {
 	atomic_bool reading;   /* a read index is asked for; any          */
 	atomic_bool gathering; /* what was decided last is under way; any */
 
-	uint64_t last_stamp_ns;
+	uint64_t last_stamp_ns; /* of the entry at last_index                */
 	_Atomic uint64_t clock_offset_ns; /* log clock - boot clock; any     */
 	_Atomic uint64_t keys_shown;	  /* of users, for status; any       */
 	struct pending pending;
@@ -377,8 +377,10 @@ uint64_t staging_wait_ms(struct store *s);
 
 /* Log clock of p now. Thread: any. */
 uint64_t log_clock_ns(struct store *s, const struct partition *p);
-/* A stamp for the next entry: the log clock, above every stamp before. */
+/* A stamp for the next entry: the log clock, above the last one's stamp. */
 uint64_t log_clock_stamp(struct store *s, struct partition *p);
+/* The log of p ends at last_index again: what stood behind it is gone. */
+void log_clock_cut(struct store *s, struct partition *p);
 /* An entry with that stamp was applied here: p's log clock follows it. */
 void log_clock_follow(struct store *s, struct partition *p, uint64_t stamp_ns);
 /* Expire what is due. ERR_IO as decide_write. */

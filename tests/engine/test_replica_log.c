@@ -68,6 +68,32 @@ static void what_was_overwritten_is_not_read(void **state)
 	rig_done(&r);
 }
 
+/* From the applied entry on, whatever was opened or replaced meanwhile. */
+static void the_log_clock_of_what_may_be_cut_is_told(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_init(&r, 1);
+	fill_settled(&r, 0, 1, 5, 1);
+	fill(&r, 0, 6, 12, 1);
+	fill(&r, 0, 9, 10, 2);
+	rig_sync(&r);
+	for (int again = 0; again < 2; again++) {
+		uint64_t applied = rig_info(&r, 0).applied_index;
+
+		assert_in_range(applied, 1, 5);
+		for (uint64_t i = applied; i <= 10; i++)
+			assert_int_equal(engine_stamp_at(r.e, 0, i), i * 10);
+		assert_int_equal(engine_stamp_at(r.e, 0, 11), 0);
+		rig_reopen(&r, again);
+	}
+	rig_settle(&r, 0, 10);
+	rig_merge(&r);
+	assert_int_equal(engine_stamp_at(r.e, 0, 10), 100);
+	rig_done(&r);
+}
+
 /* Many segments, all read after a restart: by marks, hints and windows. */
 static void settled_entries_read_back_after_restarts(void **state)
 {
@@ -461,6 +487,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_entry_in_the_open_batch_reads_back),
 		cmocka_unit_test(what_was_overwritten_is_not_read),
+		cmocka_unit_test(the_log_clock_of_what_may_be_cut_is_told),
 		cmocka_unit_test(settled_entries_read_back_after_restarts),
 		cmocka_unit_test(more_than_the_tail_remembers_reads_back),
 		cmocka_unit_test(a_merge_raises_the_first_index),

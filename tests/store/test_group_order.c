@@ -152,13 +152,13 @@ static void step(void)
 	assert_int_equal(store_step(store, &wait_ms), OK);
 }
 
-/* m comes from a peer, with n no-op entries of m->term behind it. */
-static void receive(const struct raft_msg *m, uint64_t entry_term)
+/* m comes from a peer, with entries of one such record behind it. */
+static void receive_records(const struct raft_msg *m, uint64_t entry_term,
+			    struct engine_record record)
 {
-	struct engine_record noop = { .type = RECORD_NOOP };
 	struct engine_entry entry = { .term = entry_term,
 				      .stamp_ns = 1000 + m->index,
-				      .records = &noop,
+				      .records = &record,
 				      .record_count = 1 };
 	struct buf b = BUF_INIT;
 	size_t at;
@@ -170,6 +170,13 @@ static void receive(const struct raft_msg *m, uint64_t entry_term)
 	assert_int_equal(item_end(&b, at), OK);
 	assert_int_equal(store_receive(store, m->from, buf_bytes(&b)), OK);
 	buf_done(&b);
+}
+
+/* m comes from a peer, with n no-op entries of m->term behind it. */
+static void receive(const struct raft_msg *m, uint64_t entry_term)
+{
+	receive_records(m, entry_term,
+			(struct engine_record){ .type = RECORD_NOOP });
 }
 
 /* The last message of that type to a node, or NULL. */
@@ -479,6 +486,120 @@ static void a_disk_that_is_slow_now_and_then_keeps_its_leader(void **state)
 	assert_null(last_sent(RAFT_MSG_TIMEOUT_NOW, 2));
 }
 
+/* ------------------------------------------------------------- log clock - */
+
+enum { HOUR_MS = 3600 * 1000 };
+#define SECOND_NS UINT64_C(1000000000)
+
+/* The log clock of the entry at the end of the log. */
+static uint64_t last_stamp_ns(void)
+{
+	struct engine_partition_info info;
+
+	engine_partition_info(engine, 0, &info);
+	return info.last_stamp_ns;
+}
+
+/* Puts have no room from now on, or have it again. */
+static void fill_disk(bool full)
+{
+	engine_set_min_free(engine, full ? UINT64_MAX : 0);
+}
+
+/* A leader of that term says that all up to commit are committed. */
+static void hear_leader(uint64_t term, uint64_t commit)
+{
+	receive(&(struct raft_msg){ .type = RAFT_MSG_HEARTBEAT,
+				    .from = 3,
+				    .term = term,
+				    .commit = commit },
+		term);
+	step();
+	assert_int_equal(engine_applied_index(engine, 0), commit);
+}
+
+/*
+ * A leader's entry of an hour later than the log says is replaced, and its
+ * replacement has no room: nothing of that hour is left but the memory. Who
+ * stamped by it would let every key expire an hour early.
+ */
+static void a_stamp_that_was_cut_off_holds_no_clock_up(void **state)
+{
+	struct raft_msg m = { .type = RAFT_MSG_APPEND,
+			      .from = 2,
+			      .term = 2,
+			      .index = 1,
+			      .log_term = 1,
+			      .commit = 1,
+			      .entry_count = 2 };
+	uint64_t term;
+
+	receive(&m, 2);
+	step();
+	pass(HOUR_MS);
+	become_leader();
+	term = last_sent(RAFT_MSG_APPEND, 2)->m.term;
+	assert_true(last_stamp_ns() >= 3600 * SECOND_NS);
+
+	fill_disk(true);
+	m = (struct raft_msg){ .type = RAFT_MSG_APPEND,
+			       .from = 3,
+			       .term = term + 1,
+			       .index = 3,
+			       .log_term = 2,
+			       .commit = 3,
+			       .entry_count = 1 };
+	receive_records(&m, term + 1,
+			(struct engine_record){ .type = RECORD_PUT,
+						.key = bytes_str("k"),
+						.value = bytes_str("v") });
+	step();
+	fill_disk(false);
+	assert_int_equal(engine_applied_index(engine, 0), 3);
+	sent_count = 0;
+	become_leader();
+	assert_int_equal(last_sent(RAFT_MSG_APPEND, 2)->m.index, 3);
+	assert_in_range(last_stamp_ns(), 1001, 60 * SECOND_NS);
+}
+
+/* A leader stamped what then found no room: no entry has that stamp. */
+static void a_stamp_that_found_no_room_holds_no_clock_up(void **state)
+{
+	static struct store_op op;
+	static struct store_write w[2]; /* the second may wait to the end */
+	static bool done[2];
+	uint64_t term, stamp_ns;
+
+	op = (struct store_op){ .kind = STORE_PUT,
+				.key = bytes_str("k"),
+				.value = bytes_str("v") };
+	for (int i = 0; i < 2; i++)
+		w[i] = (struct store_write){ .then_ops = &op,
+					     .then_count = 1,
+					     .done = set_flag,
+					     .user = &done[i] };
+	become_leader();
+	acknowledge();
+	term = last_sent(RAFT_MSG_APPEND, 2)->m.term;
+	assert_int_equal(store_write(store, &w[0]), OK);
+	step();
+	stamp_ns = last_stamp_ns();
+	pass(HOUR_MS);
+	fill_disk(true);
+	assert_int_equal(store_write(store, &w[1]), OK);
+	step();
+	assert_int_equal(last_stamp_ns(), stamp_ns);
+	fill_disk(false);
+
+	hear_leader(term + 1, 3);
+	assert_true(done[0]);
+	sent_count = 0;
+	become_leader();
+	assert_int_equal(last_sent(RAFT_MSG_APPEND, 2)->m.index, 3);
+	assert_in_range(last_stamp_ns(), stamp_ns + 1,
+			stamp_ns + 60 * SECOND_NS);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -490,6 +611,8 @@ int main(void)
 		T(a_refusal_waits_for_a_read_index),
 		T(a_leader_whose_disk_stalls_hands_over),
 		T(a_disk_that_is_slow_now_and_then_keeps_its_leader),
+		T(a_stamp_that_was_cut_off_holds_no_clock_up),
+		T(a_stamp_that_found_no_room_holds_no_clock_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
