@@ -18,5 +18,6 @@ void sim_glance(const struct engine *e, uint32_t p, struct sim_glance *g)
 		.last_index = t->last_index,
 		.last_term =
 			t->count ? t->steps[t->count - 1].term : t->floor_term,
+		.installs = atomic_load(&ep->installs),
 	};
 }

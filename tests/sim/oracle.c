@@ -394,14 +394,16 @@ static void look_at(struct sim *s, struct cluster_node *n, uint16_t p)
 	struct sim_copy *c = &s->oracle.copy[n->id][p];
 	struct engine_partition_info info;
 	struct raft_status st;
+	struct sim_glance g;
 	uint64_t applied;
 	bool installed;
 
 	raft_status(n->store->partitions[p].raft, &st);
 	engine_partition_info(n->engine, p, &info);
 	applied = info.applied_index;
-	installed = applied > c->applied && info.base_index > c->applied &&
-		    info.base_index > c->commit;
+	sim_glance(n->engine, p, &g);
+	installed = g.installs != c->installs;
+	c->installs = g.installs;
 	if (installed) {
 		sim_trace(s, "n%llu partition %u installed %llu",
 			  (unsigned long long)n->id, p,
@@ -420,7 +422,7 @@ static void look_at(struct sim *s, struct cluster_node *n, uint16_t p)
 	if (applied != c->applied) {
 		look_at_applied(s, n, p, applied);
 		follow_clock(s, n, p, applied, st.role == RAFT_LEADER);
-		if (installed) /* it has the clock of whoever sent it */
+		if (installed) /* with the clock of whoever sent it */
 			c->clock_known = false;
 	}
 	if (st.term != c->term || (st.role == RAFT_LEADER) != c->leads)

@@ -209,11 +209,13 @@ struct sim_copy {
 	bool clock_known;
 	int64_t clock_ns; /* its log clock against its boot clock             */
 	uint64_t terms_cap, first; /* known from first on                    */
+	uint32_t installs;
 };
 
 /* The numbers of a log by which it shows that anything is new. */
 struct sim_glance {
 	uint64_t applied, last_index, last_term;
+	uint32_t installs; /* states put in force since it was opened        */
 };
 void sim_glance(const struct engine *e, uint32_t p, struct sim_glance *g);
 
