@@ -383,8 +383,8 @@ enum err recv_transfer(struct raft *r, const struct raft_msg *m);
 
 /*
  * Leader: name the driver's snapshot to p, which gets no entries until the
- * driver tells how that went. False: p was not heard of lately, or there is no
- * snapshot yet; it is asked for again at the next answer.
+ * driver tells how that went. False: p was not heard of lately, or has more
+ * than there is a snapshot of; it is asked for again at the next answer.
  */
 bool send_snapshot(struct raft *r, struct progress *p);
 

@@ -24,6 +24,11 @@ bool send_snapshot(struct raft *r, struct progress *p)
 	}
 	CHECK(p->snapshot.index > 0);
 	CHECK(p->snapshot.index <= r->log.commit);
+	/* it has more: what cannot be read here is not committed yet */
+	if (p->snapshot.index < p->match) {
+		TRACE(r, .kind = RAFT_EV_SNAPSHOT_BUSY, .peer = p->id);
+		return false;
+	}
 	CHECK(p->snapshot.index + 1 >= r->log.first);
 	TRACE(r, .kind = RAFT_EV_SNAPSHOT_SEND, .peer = p->id,
 	      .a = p->snapshot.index, .b = p->snapshot.term);

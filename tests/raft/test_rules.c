@@ -27,7 +27,7 @@ struct solo {
 	uint32_t grant_count;
 	uint64_t applied;
 	struct raft_accepted accepted;
-	bool no_snapshot, has_change;
+	bool no_snapshot, no_bytes, has_change;
 };
 
 static enum err solo_term(void *ctx, uint64_t index, uint64_t *term)
@@ -43,8 +43,11 @@ static enum err solo_term(void *ctx, uint64_t index, uint64_t *term)
 static uint32_t solo_fit(void *ctx, uint64_t from, uint64_t to,
 			 uint64_t bytes_max, uint64_t *bytes)
 {
+	const struct solo *s = ctx;
 	uint64_t n = to - from + 1, fit = bytes_max / 10;
 
+	if (s->no_bytes)
+		return 0;
 	if (fit < 1)
 		fit = 1;
 	*bytes = 10 * (n < fit ? n : fit);
@@ -1253,6 +1256,38 @@ static void node_that_lacks_bytes_neither_stands_nor_counts(void **state)
 	solo_done(&s);
 }
 
+/* What the leader cannot read any more is not committed, and in no snapshot. */
+static void who_has_more_than_the_snapshot_gets_none(void **state)
+{
+	struct raft_progress p;
+	struct solo s;
+
+	solo_init(&s, 5, NULL, 0, 0);
+	s.c.append_bytes_max = 10;
+	s.c.inflight_max = 1;
+	solo_start(&s);
+	elect(&s);
+	assert_int_equal(ack(&s, 2, 1, 1), OK);
+	assert_int_equal(ack(&s, 3, 1, 1), OK);
+	assert_int_equal(s.applied, 1);
+	propose(&s);
+	propose(&s);
+	s.no_bytes = true;
+	assert_int_equal(ack(&s, 2, 1, 2), OK);
+	assert_null(sent(&s, RAFT_MSG_SNAPSHOT, 2));
+	s.no_bytes = false; /* they are found again: it goes on */
+	assert_int_equal(
+		solo_step(&s,
+			  (struct raft_msg){ .type = RAFT_MSG_HEARTBEAT_REPLY,
+					     .from = 2,
+					     .term = 1 }),
+		OK);
+	assert_true(raft_progress_of(s.r, 2, &p));
+	assert_int_equal(p.match, 2);
+	assert_int_equal(p.next, 4);
+	solo_done(&s);
+}
+
 static void queued_append_of_a_replaced_entry_is_not_sent(void **state)
 {
 	const uint64_t two[] = { 2 };
@@ -1346,6 +1381,7 @@ int main(void)
 			what_the_log_could_not_take_is_not_acknowledged),
 		cmocka_unit_test(
 			node_that_lacks_bytes_neither_stands_nor_counts),
+		cmocka_unit_test(who_has_more_than_the_snapshot_gets_none),
 		cmocka_unit_test(queued_append_of_a_replaced_entry_is_not_sent),
 	};
 
