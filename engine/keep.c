@@ -6,7 +6,7 @@
  *   a segment is made ready before the writer needs it
  *   a merge that runs goes on, as fast as the configured rate allows
  *   a hint is written for a sealed segment whose entries are all settled
- *   once a second, on request, after a merge of log segments, and on the way
+ *   once a second, on request, while many segments wait, and on the way
  *   through many files: is there something worth merging?
  *
  * An error leaves the old state in force; the work is tried again later.
@@ -21,7 +21,7 @@
 #include "engine/trigger.h"
 #include "engine/unsettled.h"
 
-enum { WAIT_BARRIER_MS = 5 };
+enum { WAIT_BARRIER_MS = 5, BACKLOG_SEGMENTS = 4 * TRIGGER_INPUTS };
 
 /* -------------------------------------------------------------- survey --- */
 
@@ -439,19 +439,28 @@ static void merge_at_once(struct keep *k)
 	k->looks_wanted = TRIGGER_INPUTS;
 }
 
+/* Do more segments wait than a life without kills lets gather? */
+static bool has_backlog(const struct keep *k)
+{
+	return k->file_count > BACKLOG_SEGMENTS &&
+	       k->files[BACKLOG_SEGMENTS].log;
+}
+
 /* The inputs wait for their readers. */
 static void finish_merge(struct engine *e)
 {
 	struct keep *k = e->keep;
 	struct datafile *df;
+	bool of_log = false;
 
 	for (uint32_t i = 0; merge_input(k->merge, i, &df); i++) {
-		if (df && df->kind == DATAFILE_LOG)
-			merge_at_once(k); /* the next segments may be due */
+		of_log |= df && df->kind == DATAFILE_LOG;
 		if (df)
 			keep_retire(k, df);
 	}
 	survey_anew(e);
+	if (of_log && has_backlog(k))
+		merge_at_once(k);
 	note_outputs(k);
 	atomic_fetch_add(&e->merges, 1);
 	log_info("engine", "merge_done");
