@@ -421,7 +421,8 @@ static enum err save_commits(struct store *s)
 		struct partition *p = s->active[i];
 		uint64_t more = p->hard.commit - p->saved.commit;
 
-		if (more == 0 || p->hard_due ||
+		/* of a state that waits for room the log has nothing yet */
+		if (more == 0 || p->hard_due || p->installing ||
 		    (more < SAVE_COMMIT_EVERY &&
 		     now_ns - p->saved_at_ns < SAVE_COMMIT_NS))
 			continue;

@@ -282,6 +282,9 @@ static void look_at_commit(struct sim *s, struct cluster_node *n, uint16_t p,
 {
 	struct sim_copy *c = &s->oracle.copy[n->id][p];
 
+	/* raft holds a state for installed that waits for room: the old log */
+	if (n->store->partitions[p].installing)
+		return;
 	if (commit < c->commit)
 		sim_fail(s, "n%llu partition %u: commit goes back to %llu",
 			 (unsigned long long)n->id, p,
