@@ -175,8 +175,9 @@ void threads_wake_core(void *ctx);
 /* ---------------------------------------------------------- cluster.c ---- */
 
 /*
- * Read what the directory says, decide, and open the links. why: as
- * node_start. Thread: main, before all others.
+ * Read what the directory says, decide, and open the links. Waits up to two
+ * seconds for a lock on the directory that a killed daemon has not let go of
+ * yet. why: as node_start. Thread: main, before all others.
  */
 enum node_exit cluster_begin(struct node *n, struct buf *why);
 

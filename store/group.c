@@ -376,10 +376,11 @@ static void step_self(struct partition *p, const struct raft_msg *m)
 /* A ready was taken just now, so that there is room again. */
 static void step_kept_ack(struct partition *p)
 {
-	const struct raft_msg m = p->ack;
+	struct raft_msg m;
 
 	if (!p->ack_due || !group_open(p))
 		return;
+	m = p->ack; /* which may have to be kept again */
 	p->ack_due = false;
 	step_self(p, &m);
 }
